@@ -1,2 +1,75 @@
-//! Placeholder.
-fn main() {}
+//! The project's own chores. Each subcommand is one module; what they share (steps with headings, counted
+//! output, programs that must be there) has a module of its own. Nothing that ships lives here.
+
+mod architecture;
+mod broker;
+mod ci;
+mod counts;
+mod interop;
+mod prerequisites;
+mod services;
+mod steps;
+mod test;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use services::Action;
+use tree::Tree;
+
+/// The chores of the Leveret workspace.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what the tests need, then run all of them
+    ///
+    /// Installs Debian packages when run as root or with passwordless sudo, and Python and Node clients into
+    /// target/interop. Then runs the Rust tests, the doc tests, the interop suites against the leveret binary
+    /// and `leveret demo --once`.
+    Test,
+    /// Everything that a change must pass: format, lints, docs, architecture, tests
+    Ci,
+    /// Only the architecture checks
+    Architecture,
+    /// Drive a broker with other people's clients
+    ///
+    /// Without --url it starts the leveret binary of the target folder on a free port.
+    Interop(interop::Options),
+    /// Private instances of the services that Leveret is compared with, under target/services
+    Services {
+        #[arg(value_enum)]
+        action: Action,
+        /// Which services; all when none is named
+        #[arg(value_enum)]
+        names: Vec<services::Name>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> anyhow::Result<()> {
+    let tree = Tree::locate()?;
+    match chore {
+        Chore::Test => test::run(&tree),
+        Chore::Ci => ci::run(&tree),
+        Chore::Architecture => architecture::run(&tree),
+        Chore::Interop(options) => interop::run(&tree, &options),
+        Chore::Services { action, names } => services::run(&tree, action, &names),
+    }
+}

@@ -1,0 +1,91 @@
+//! A leveret broker of our own for the time of a test: started on a free port with the notes' user and
+//! password, ended with SIGTERM, which has to work too.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use duct::cmd;
+
+use crate::tree::Tree;
+
+const USER: &str = "shenyi";
+const PASSWORD: &str = "123";
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running broker. Dropped without `stop`, it is killed.
+pub(crate) struct Broker {
+    child: Child,
+    /// Where clients connect, as user of the notes.
+    pub(crate) url: String,
+}
+
+impl Broker {
+    /// Starts the debug build of the leveret binary with an empty data folder, and waits for its port.
+    pub(crate) fn start(tree: &Tree) -> Result<Self> {
+        let binary = tree.leveret();
+        ensure!(binary.exists(), "{} is not built: run `cargo build` first", binary.display());
+        let data = tree.target("interop/data");
+        if data.exists() {
+            fs::remove_dir_all(&data)?;
+        }
+        let log = fs::File::create(tree.target("interop/leveret.log"))?;
+        let mut child = Command::new(&binary)
+            .args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"])
+            .arg(&data)
+            .env("RABBITMQ_DEFAULT_USER", USER)
+            .env("RABBITMQ_DEFAULT_PASS", PASSWORD)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} does not start", binary.display()))?;
+        let stdout = child.stdout.take().context("the broker has no stdout")?;
+        let mut broker = Self { child, url: String::new() };
+        let address = announced_address(stdout)?;
+        broker.url = format!("amqp://{USER}:{PASSWORD}@{address}");
+        Ok(broker)
+    }
+
+    /// Ends the broker as an operator would, and judges how it ended.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!(
+                "the broker was gone already: {status}; its log is interop/leveret.log in the target folder"
+            );
+        }
+        let start = Instant::now();
+        cmd!("kill", "-TERM", self.child.id().to_string()).run()?;
+        while start.elapsed() < SHUTDOWN_LIMIT {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "the broker ended with {status} after SIGTERM");
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the broker still runs {} s after SIGTERM", SHUTDOWN_LIMIT.as_secs())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Both fail when the broker has ended already, which is what is wanted here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads up to the line that names the port, then keeps draining, so that the broker never blocks on a
+/// full pipe.
+fn announced_address(stdout: ChildStdout) -> Result<String> {
+    let mut lines = BufReader::new(stdout).lines();
+    let address = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
+        .context("the broker ended without a line `listening on ADDRESS`; its log is interop/leveret.log in the target folder")?;
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    Ok(address)
+}

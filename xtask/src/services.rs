@@ -1,0 +1,120 @@
+//! `cargo xtask services`: private instances of the servers that Leveret is compared with. Each service is one
+//! small file that implements `Service`; this one starts and ends them, by process id and never by name.
+
+mod process;
+mod rabbitmq;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::tree::Tree;
+use process::Process;
+
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// What to do with the services.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Action {
+    /// Start them, wait until they are ready, print their URLs
+    Up,
+    /// End those that `up` started
+    Down,
+    /// Say which run
+    Status,
+}
+
+/// The services there are.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Name {
+    /// RabbitMQ, Debian's package rabbitmq-server
+    Rabbitmq,
+}
+
+/// One kind of server.
+trait Service {
+    /// Its name, which is also its folder's under target/services.
+    fn name(&self) -> &'static str;
+
+    /// Where clients find it.
+    fn url(&self) -> String;
+
+    /// Installs what is missing and starts its processes, in the order in which they need each other.
+    fn start(&self, home: &Path) -> Result<Vec<Process>>;
+
+    /// Whether it answers.
+    fn is_ready(&self) -> bool;
+}
+
+/// Carries out one action on the named services, on all when none is named.
+pub(crate) fn run(tree: &Tree, action: Action, names: &[Name]) -> Result<()> {
+    let names = if names.is_empty() { Name::value_variants() } else { names };
+    for name in names {
+        let instance = Instance::of(tree, *name);
+        match action {
+            Action::Up => instance.up()?,
+            Action::Down => instance.down()?,
+            Action::Status => instance.status()?,
+        }
+    }
+    Ok(())
+}
+
+/// A service and the folder that it lives in.
+struct Instance {
+    service: Box<dyn Service>,
+    home: PathBuf,
+}
+
+impl Instance {
+    fn of(tree: &Tree, name: Name) -> Self {
+        let service = match name {
+            Name::Rabbitmq => Box::new(rabbitmq::RabbitMq),
+        };
+        let home = tree.target("services").join(service.name());
+        Self { service, home }
+    }
+
+    fn up(&self) -> Result<()> {
+        if self.is_running()? {
+            return self.status();
+        }
+        eprintln!("starting {}", self.service.name());
+        let started = self.service.start(&self.home)?;
+        process::remember(&self.home, &started)?;
+        self.wait_until_ready()?;
+        self.status()
+    }
+
+    fn down(&self) -> Result<()> {
+        for process in process::remembered(&self.home)?.iter().rev() {
+            process.end().with_context(|| format!("{} does not end", self.service.name()))?;
+        }
+        process::forget(&self.home)?;
+        self.status()
+    }
+
+    fn status(&self) -> Result<()> {
+        let state = if self.is_running()? { self.service.url() } else { "down".into() };
+        println!("{:10} {state}", self.service.name());
+        Ok(())
+    }
+
+    fn is_running(&self) -> Result<bool> {
+        let processes = process::remembered(&self.home)?;
+        Ok(!processes.is_empty() && processes.iter().all(Process::is_alive))
+    }
+
+    fn wait_until_ready(&self) -> Result<()> {
+        let start = Instant::now();
+        while !self.service.is_ready() {
+            if !self.is_running()? || start.elapsed() > START_LIMIT {
+                bail!("{} does not get ready; its log is in {}", self.service.name(), self.home.display());
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        Ok(())
+    }
+}

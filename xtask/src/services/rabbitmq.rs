@@ -1,0 +1,108 @@
+//! RabbitMQ, as Debian packages it, with node name, ports and folders of its own, so that it never meets one
+//! that the machine runs for somebody else. Runs as the package's unprivileged user when we are root.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use duct::cmd;
+
+use super::{Process, Service};
+use crate::prerequisites;
+
+const AMQP_PORT: u16 = 35672;
+const DISTRIBUTION_PORT: u16 = 35673;
+const EPMD_PORT: u16 = 34369;
+const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+pub(crate) struct RabbitMq;
+
+impl Service for RabbitMq {
+    fn name(&self) -> &'static str {
+        "rabbitmq"
+    }
+
+    fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{AMQP_PORT}")
+    }
+
+    fn start(&self, home: &Path) -> Result<Vec<Process>> {
+        if !Path::new(SERVER).exists() {
+            prerequisites::install(&["rabbitmq-server"])?;
+        }
+        prepare(home)?;
+        let epmd = spawn(home, "epmd", &["epmd", "-address", "127.0.0.1"])?;
+        let node = spawn(home, "node", &[SERVER])?;
+        Ok(vec![epmd, node])
+    }
+
+    fn is_ready(&self) -> bool {
+        // The listener opens last, after the boot steps.
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, AMQP_PORT));
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+    }
+}
+
+fn prepare(home: &Path) -> Result<()> {
+    fs::create_dir_all(home)?;
+    fs::write(home.join("rabbitmq.conf"), configuration())?;
+    fs::write(home.join("enabled_plugins"), "[].\n")?;
+    if is_root() {
+        cmd!("chown", "-R", "rabbitmq:rabbitmq", home).run()?;
+    }
+    Ok(())
+}
+
+fn configuration() -> String {
+    format!("listeners.tcp.local = 127.0.0.1:{AMQP_PORT}\nlog.file.level = info\n")
+}
+
+/// Starts a program that outlives this one, with its output in a file of the service's folder.
+fn spawn(home: &Path, name: &str, line: &[&str]) -> Result<Process> {
+    let log = fs::File::create(home.join(format!("{name}.log")))?;
+    let line = [unprivileged(), line].concat();
+    let child = Command::new(line[0])
+        .args(&line[1..])
+        .envs(environment(home))
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("{} does not start", line[0]))?;
+    Process::started(child.id())
+}
+
+/// `setsid` and `setpriv` replace themselves by the program, so that its id stays the child's. A session of
+/// its own keeps the service alive when the terminal's Ctrl-C ends this program.
+fn unprivileged() -> &'static [&'static str] {
+    if is_root() {
+        return &["setsid", "setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups"];
+    }
+    &["setsid"]
+}
+
+fn environment(home: &Path) -> Vec<(&'static str, String)> {
+    let inside = |name: &str| home.join(name).display().to_string();
+    vec![
+        ("HOME", inside("")),
+        ("ERL_EPMD_PORT", EPMD_PORT.to_string()),
+        ("RABBITMQ_NODENAME", "leveret-compare@localhost".into()),
+        ("RABBITMQ_DIST_PORT", DISTRIBUTION_PORT.to_string()),
+        ("RABBITMQ_CONFIG_FILE", inside("rabbitmq")),
+        ("RABBITMQ_CONF_ENV_FILE", "/dev/null".into()),
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", inside("enabled_plugins")),
+        ("RABBITMQ_MNESIA_BASE", inside("mnesia")),
+        ("RABBITMQ_LOG_BASE", inside("log")),
+        ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}".into()),
+        // Makes the script replace itself by the Erlang machine, whose id is then the one we know.
+        ("RUNNING_UNDER_SYSTEMD", "true".into()),
+    ]
+}
+
+fn is_root() -> bool {
+    cmd!("id", "-u").read().is_ok_and(|id| id == "0")
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask test`: everything that is tested, from the needs of the tests to the demo.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use duct::cmd;
+
+use crate::counts::{Counts, run_counted, run_tests};
+use crate::interop;
+use crate::prerequisites;
+use crate::steps::Steps;
+use crate::tree::Tree;
+
+const DEMO_LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs every test, as a chore of its own.
+pub(crate) fn run(tree: &Tree) -> Result<()> {
+    let mut steps = Steps::default();
+    run_steps(tree, &mut steps);
+    steps.finish()
+}
+
+/// The steps of the tests. A step that fails does not keep the next from running, unless it is what the next needs.
+pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
+    let installed = steps.run("what the tests need", || install(tree));
+    steps.run("Rust tests", || rust_tests(tree));
+    steps.run("doc tests", || run_counted(&tree.cargo(&["test", "--doc", "--workspace"])));
+    if installed {
+        interop::drive(tree, &interop::Options::everything(), steps);
+    } else {
+        steps.give_up("interop suites", "what they need is not installed");
+    }
+    steps.run("leveret demo --once", || demo(tree));
+}
+
+fn install(tree: &Tree) -> Result<Counts> {
+    prerequisites::debian_packages()?;
+    prerequisites::python(tree)?;
+    prerequisites::node_modules(tree)?;
+    Ok(Counts::default())
+}
+
+/// The tests' build also makes the leveret binary that the later steps run; building it apart would compile
+/// its dependencies a second time, with other features.
+fn rust_tests(tree: &Tree) -> Result<Counts> {
+    if prerequisites::succeeds(&["cargo", "nextest", "--version"]) {
+        return run_tests(&tree.cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]));
+    }
+    eprintln!("note: cargo-nextest is not installed, so cargo test runs the tests, more slowly");
+    run_tests(&tree.cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]))
+}
+
+fn demo(tree: &Tree) -> Result<Counts> {
+    let demo = cmd!(tree.leveret(), "demo", "--once")
+        .dir(tree.target("interop"))
+        .stdin_null()
+        .unchecked()
+        .start()
+        .context("the leveret binary does not start")?;
+    let Some(output) = demo.wait_timeout(DEMO_LIMIT)? else {
+        demo.kill()?;
+        bail!("the demo still runs after {} s", DEMO_LIMIT.as_secs());
+    };
+    if !output.status.success() {
+        bail!("the demo ended with {}", output.status);
+    }
+    Ok(Counts::default())
+}
