@@ -453,7 +453,7 @@ def _(client):
         "text": "兔 text",
         "empty": "",
         "bytes": b"\x00\xff",
-        "time": datetime.datetime(2026, 1, 2, 3, 4, 5),
+        "time": datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc),
         "none": None,
         "table": {"inner": {"deep": [1, "two", {"three": 3}]}},
         "list": [True, None, [b"x"]],
