@@ -46,7 +46,9 @@ class Client:
 
     async def channel(self, publisher_confirms=True):
         connection = await self.connect()
-        return await connection.channel(publisher_confirms, on_return_raises=publisher_confirms)
+        return await connection.channel(
+            publisher_confirms=publisher_confirms, on_return_raises=publisher_confirms
+        )
 
     async def close(self):
         for connection in self.open:
