@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The core of the broker: virtual hosts, exchanges, bindings, queues, consumers, delays and users, as plain
+//! state machines. Inputs are methods, outputs are values or calls of a [`Mailbox`], and time is an argument.
+//!
+//! No socket, file, clock, thread or async lives here, and nothing here knows how a frame looks. Locks are
+//! taken in one order only: topology, then queue, then mailbox.
+
+mod broker;
+mod delay;
+mod error;
+mod mailbox;
+mod message;
+mod queue;
+mod time;
+mod topology;
+mod users;
+mod vhost;
+
+pub use broker::Broker;
+pub use delay::{DelayedExchange, Held};
+pub use error::{Error, ErrorKind};
+pub use mailbox::{Delivery, Inbox, Mailbox};
+pub use message::{Message, Record, properties_without_bcc, route_of, split_route};
+pub use queue::{
+    CONGESTED_READY, Consume, ConsumerKey, Effects, Fetched, Owner, Queue, QueueOptions, Receipt, Settlement,
+};
+pub use time::Time;
+pub use topology::{Destination, Exchange, ExchangeKind, ExchangeOptions, Route, Routing};
+pub use users::{Login, Users};
+pub use vhost::{Declared, Vhost};

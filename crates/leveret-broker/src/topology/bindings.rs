@@ -1,0 +1,149 @@
+//! The bindings of one exchange, kept so that its type finds those that match a message without looking at the
+//! others.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use indexmap::{Equivalent, IndexSet};
+use leveret_amqp::Table;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use super::headers::HeadersMatch;
+use super::topic::TopicTrie;
+use crate::Queue;
+
+/// Where a binding leads.
+#[derive(Clone)]
+pub enum Destination {
+    /// To a queue.
+    Queue(Arc<Queue>),
+    /// To another exchange of the virtual host, by name.
+    Exchange(Arc<str>),
+}
+
+impl Destination {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Queue(queue) => &queue.name,
+            Self::Exchange(name) => name,
+        }
+    }
+
+    pub(super) fn is_queue(&self) -> bool {
+        matches!(self, Self::Queue(_))
+    }
+}
+
+/// A binding, but for its source and routing key. Two are the same when destination and arguments are.
+#[derive(Clone)]
+pub(super) struct Binding {
+    pub(super) destination: Destination,
+    /// An encoded field table.
+    pub(super) arguments: Arc<[u8]>,
+}
+
+impl Binding {
+    fn identity(&self) -> (bool, &str, &[u8]) {
+        (self.destination.is_queue(), self.destination.name(), &self.arguments)
+    }
+}
+
+impl PartialEq for Binding {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Binding {}
+
+impl Hash for Binding {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl Equivalent<Binding> for (bool, &str, &[u8]) {
+    fn equivalent(&self, binding: &Binding) -> bool {
+        *self == binding.identity()
+    }
+}
+
+/// Bindings with the same routing key.
+pub(super) type BindingSet = IndexSet<Binding, FxBuildHasher>;
+
+/// All bindings of an exchange.
+pub(super) enum Bindings {
+    Direct(FxHashMap<Arc<str>, BindingSet>),
+    /// Routing keys are kept, since a binding is known by them, but not looked at.
+    Fanout(FxHashMap<Arc<str>, BindingSet>),
+    Topic(TopicTrie),
+    Headers(IndexSet<(Arc<str>, HeadersMatch), FxBuildHasher>),
+}
+
+impl Bindings {
+    /// Adds a binding; false where it is there already.
+    pub(super) fn insert(&mut self, key: &Arc<str>, binding: Binding) -> bool {
+        match self {
+            Self::Direct(keys) | Self::Fanout(keys) => {
+                keys.entry(Arc::clone(key)).or_default().insert(binding)
+            }
+            Self::Topic(trie) => trie.insert(key, binding),
+            Self::Headers(all) => all.insert((Arc::clone(key), HeadersMatch::new(binding))),
+        }
+    }
+
+    /// Removes a binding; false where there is none.
+    pub(super) fn remove(&mut self, key: &Arc<str>, binding: &Binding) -> bool {
+        match self {
+            Self::Direct(keys) | Self::Fanout(keys) => {
+                let Some(set) = keys.get_mut(key) else { return false };
+                let removed = set.swap_remove(&binding.identity());
+                if set.is_empty() {
+                    keys.remove(key);
+                }
+                removed
+            }
+            Self::Topic(trie) => trie.remove(key, binding),
+            Self::Headers(all) => all.swap_remove(&(Arc::clone(key), HeadersMatch::new(binding.clone()))),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Direct(keys) | Self::Fanout(keys) => keys.is_empty(),
+            Self::Topic(trie) => trie.is_empty(),
+            Self::Headers(all) => all.is_empty(),
+        }
+    }
+
+    /// Whether the headers of a message have a say in where it goes.
+    pub(super) fn look_at_headers(&self) -> bool {
+        matches!(self, Self::Headers(_))
+    }
+
+    /// Calls `found` with the destination of each binding that matches; a destination may come several times.
+    pub(super) fn matching(
+        &self,
+        routing_key: &str,
+        headers: Table<'_>,
+        found: &mut dyn FnMut(&Destination),
+    ) {
+        match self {
+            Self::Direct(keys) => {
+                if let Some(set) = keys.get(routing_key) {
+                    set.iter().for_each(|binding| found(&binding.destination));
+                }
+            }
+            Self::Fanout(keys) => {
+                keys.values().flatten().for_each(|binding| found(&binding.destination));
+            }
+            Self::Topic(trie) => trie.matching(routing_key, &mut |binding| found(&binding.destination)),
+            Self::Headers(all) => all
+                .iter()
+                .filter(|(_, pattern)| pattern.matches(headers))
+                .for_each(|(_, pattern)| found(&pattern.binding.destination)),
+        }
+    }
+}

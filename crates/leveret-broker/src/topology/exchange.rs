@@ -1,0 +1,172 @@
+//! An exchange: what it was declared with, and its bindings.
+
+use std::fmt;
+use std::sync::Arc;
+
+use leveret_amqp::{FieldTable, Value};
+
+use super::bindings::Bindings;
+use super::topic::TopicTrie;
+use crate::{DelayedExchange, Error};
+
+/// The exchange types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ExchangeKind {
+    Direct,
+    Fanout,
+    Topic,
+    Headers,
+}
+
+impl ExchangeKind {
+    /// The type of that name; `None` for `x-delayed-message` too, which is none by itself.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "direct" => Self::Direct,
+            "fanout" => Self::Fanout,
+            "topic" => Self::Topic,
+            "headers" => Self::Headers,
+            _ => return None,
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+            Self::Topic => "topic",
+            Self::Headers => "headers",
+        }
+    }
+
+    pub(super) fn bindings(self) -> Bindings {
+        match self {
+            Self::Direct => Bindings::Direct(Default::default()),
+            Self::Fanout => Bindings::Fanout(Default::default()),
+            Self::Topic => Bindings::Topic(TopicTrie::default()),
+            Self::Headers => Bindings::Headers(Default::default()),
+        }
+    }
+}
+
+/// The name of the type that holds messages back.
+pub(super) const DELAYED: &str = "x-delayed-message";
+
+/// What an exchange is declared with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExchangeOptions {
+    /// Name of the type.
+    pub kind: String,
+    /// Whether it outlives the broker's process.
+    pub durable: bool,
+    /// Whether it goes with its last binding.
+    pub auto_delete: bool,
+    /// Whether clients may not publish to it.
+    pub internal: bool,
+    /// The arguments.
+    pub arguments: FieldTable,
+}
+
+/// An exchange of a virtual host.
+pub struct Exchange {
+    /// Its name, unique in the virtual host.
+    pub name: Arc<str>,
+    /// What it was declared with.
+    pub options: ExchangeOptions,
+    /// Where messages go that no binding matches.
+    pub(super) alternate: Option<Arc<str>>,
+    /// What it holds back, where it is of type `x-delayed-message`.
+    pub(super) delayed: Option<Arc<DelayedExchange>>,
+    pub(super) bindings: Bindings,
+}
+
+impl Exchange {
+    /// # Errors
+    /// `CommandInvalid` for an unknown type, `PreconditionFailed` for wrong arguments.
+    pub(super) fn new(name: Arc<str>, options: ExchangeOptions) -> Result<Self, Error> {
+        let alternate = match options.arguments.find("alternate-exchange") {
+            None => None,
+            Some(Value::Text(name)) => Some(Arc::from(String::from_utf8_lossy(name))),
+            Some(_) => {
+                return Err(Error::precondition("invalid arg 'alternate-exchange': expected a string"));
+            }
+        };
+        let delays = options.kind == DELAYED;
+        let kind = if delays { delayed_kind(&options.arguments)? } else { known_kind(&options.kind)? };
+        let delayed = delays.then(|| Arc::new(DelayedExchange::new(Arc::clone(&name))));
+        Ok(Self { name, options, alternate, delayed, bindings: kind.bindings() })
+    }
+
+    /// Whether `declared` describes this exchange.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`, naming the first difference.
+    pub(super) fn check_equivalent(&self, declared: &ExchangeOptions, object: &str) -> Result<(), Error> {
+        let current = &self.options;
+        if known_kind(&declared.kind).is_err() && declared.kind != DELAYED {
+            known_kind(&declared.kind)?;
+        }
+        differ("type", object, &declared.kind, &current.kind)?;
+        differ("durable", object, &declared.durable, &current.durable)?;
+        differ("auto_delete", object, &declared.auto_delete, &current.auto_delete)?;
+        differ("internal", object, &declared.internal, &current.internal)?;
+        for argument in ["alternate-exchange", "x-delayed-type"] {
+            let (received, is) = (declared.arguments.find(argument), current.arguments.find(argument));
+            if received != is {
+                return Err(Error::inequivalent(argument, object, shown(received), shown(is)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the exchange forgets what it holds with the broker's process: all do that are not durable.
+    #[must_use]
+    pub fn delayed(&self) -> Option<&Arc<DelayedExchange>> {
+        self.delayed.as_ref()
+    }
+}
+
+fn known_kind(name: &str) -> Result<ExchangeKind, Error> {
+    ExchangeKind::from_name(name).ok_or_else(|| Error::invalid(format!("unknown exchange type '{name}'")))
+}
+
+fn delayed_kind(arguments: &FieldTable) -> Result<ExchangeKind, Error> {
+    let name = match arguments.find("x-delayed-type") {
+        Some(Value::Text(name)) => std::str::from_utf8(name).ok(),
+        _ => None,
+    };
+    name.and_then(ExchangeKind::from_name).ok_or_else(|| {
+        Error::precondition("Invalid argument, 'x-delayed-type' must be an existing exchange type")
+    })
+}
+
+fn differ<T: PartialEq + fmt::Display>(
+    argument: &str,
+    object: &str,
+    received: &T,
+    current: &T,
+) -> Result<(), Error> {
+    if received == current { Ok(()) } else { Err(Error::inequivalent(argument, object, received, current)) }
+}
+
+/// A value as RabbitMQ's texts show it.
+pub(crate) fn shown(value: Option<&Value>) -> String {
+    match value {
+        None => "none".into(),
+        Some(Value::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+        Some(Value::Bool(value)) => value.to_string(),
+        Some(Value::I8(n)) => n.to_string(),
+        Some(Value::U8(n)) => n.to_string(),
+        Some(Value::I16(n)) => n.to_string(),
+        Some(Value::U16(n)) => n.to_string(),
+        Some(Value::I32(n)) => n.to_string(),
+        Some(Value::U32(n)) => n.to_string(),
+        Some(Value::I64(n)) => n.to_string(),
+        Some(Value::U64(n)) => n.to_string(),
+        Some(other) => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,323 @@
+//! Exchanges, queues and bindings of a virtual host, and the way of a message through them. No lock lives here:
+//! the virtual host has one for all of it.
+
+mod bindings;
+mod exchange;
+mod headers;
+mod route;
+mod topic;
+
+use std::sync::Arc;
+
+use leveret_amqp::{FieldTable, Table};
+use rustc_hash::FxHashMap;
+
+use self::bindings::Binding;
+use crate::queue::{Owner, QueueOptions};
+use crate::{Error, Mailbox, Queue};
+
+pub use self::bindings::Destination;
+pub(crate) use self::exchange::shown;
+pub use self::exchange::{Exchange, ExchangeKind, ExchangeOptions};
+pub(crate) use self::route::Keys;
+pub use self::route::{Route, Routing};
+
+/// Queue arguments that Leveret does not have yet; accepting them in silence would break promises.
+const UNSUPPORTED_ARGUMENTS: [&str; 12] = [
+    "x-message-ttl",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-overflow",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-priority",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+    "x-consumer-timeout",
+    "x-message-deduplication",
+];
+
+/// All that is declared in one virtual host.
+pub(crate) struct Topology {
+    vhost: Arc<str>,
+    exchanges: FxHashMap<Arc<str>, Exchange>,
+    queues: FxHashMap<Arc<str>, Arc<Queue>>,
+    /// The bindings that lead to each destination, by whether it is a queue and its name: what has to go with it.
+    inbound: FxHashMap<(bool, Arc<str>), Vec<Inbound>>,
+}
+
+/// Where a destination's binding stands.
+#[derive(Clone)]
+struct Inbound {
+    source: Arc<str>,
+    key: Arc<str>,
+    arguments: Arc<[u8]>,
+}
+
+/// A binding as clients name it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BindingName<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) destination: &'a str,
+    pub(crate) to_queue: bool,
+    pub(crate) key: &'a str,
+    pub(crate) arguments: &'a FieldTable,
+}
+
+/// What went with a deleted queue.
+#[derive(Default)]
+pub(crate) struct DeletedQueue {
+    pub(crate) ready: usize,
+    pub(crate) mailboxes: Vec<(Arc<Queue>, Arc<dyn Mailbox>)>,
+}
+
+impl Topology {
+    /// A topology with the exchanges that every virtual host has.
+    pub(crate) fn new(vhost: Arc<str>) -> Self {
+        let mut topology = Self {
+            vhost,
+            exchanges: FxHashMap::default(),
+            queues: FxHashMap::default(),
+            inbound: FxHashMap::default(),
+        };
+        let predeclared = [
+            ("", "direct", false),
+            ("amq.direct", "direct", false),
+            ("amq.fanout", "fanout", false),
+            ("amq.topic", "topic", false),
+            ("amq.headers", "headers", false),
+            ("amq.match", "headers", false),
+            ("amq.rabbitmq.trace", "topic", true),
+        ];
+        for (name, kind, internal) in predeclared {
+            let options =
+                ExchangeOptions { kind: kind.into(), durable: true, internal, ..ExchangeOptions::default() };
+            let name: Arc<str> = name.into();
+            if let Ok(exchange) = Exchange::new(Arc::clone(&name), options) {
+                topology.exchanges.insert(name, exchange);
+            }
+        }
+        topology
+    }
+
+    pub(crate) fn object(&self, kind: &str, name: &str) -> String {
+        format!("{kind} '{name}' in vhost '{}'", self.vhost)
+    }
+
+    pub(crate) fn exchange(&self, name: &str) -> Result<&Exchange, Error> {
+        self.exchanges
+            .get(name)
+            .ok_or_else(|| Error::not_found(format!("no {}", self.object("exchange", name))))
+    }
+
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values()
+    }
+
+    /// The queue of that name, if `owner` may use it.
+    pub(crate) fn queue(&self, name: &str, owner: Owner) -> Result<&Arc<Queue>, Error> {
+        let queue = self.queues.get(name);
+        let queue = queue.ok_or_else(|| Error::not_found(format!("no {}", self.object("queue", name))))?;
+        self.check_owner(queue, owner)?;
+        Ok(queue)
+    }
+
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.queues.values()
+    }
+
+    fn check_owner(&self, queue: &Queue, owner: Owner) -> Result<(), Error> {
+        match queue.options.exclusive {
+            Some(other) if other != owner => Err(Error::locked(format!(
+                "cannot obtain exclusive access to locked {}. It could be originally declared on another \
+                 connection or the exclusive property value does not match that of the original declaration.",
+                self.object("queue", &queue.name)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Declares an exchange; false where the same is there already.
+    pub(crate) fn declare_exchange(&mut self, name: &str, options: ExchangeOptions) -> Result<bool, Error> {
+        self.check_not_default(name)?;
+        if let Some(exchange) = self.exchanges.get(name) {
+            exchange.check_equivalent(&options, &self.object("exchange", name))?;
+            return Ok(false);
+        }
+        check_not_reserved("exchange", name)?;
+        let name: Arc<str> = name.into();
+        self.exchanges.insert(Arc::clone(&name), Exchange::new(name, options)?);
+        Ok(true)
+    }
+
+    /// Deletes an exchange with its bindings. One that is not there is no error.
+    pub(crate) fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<(), Error> {
+        self.check_not_default(name)?;
+        check_not_reserved("exchange", name)?;
+        let Some(exchange) = self.exchanges.get(name) else { return Ok(()) };
+        if if_unused && !exchange.bindings.is_empty() {
+            return Err(Error::precondition(format!("{} in use", self.object("exchange", name))));
+        }
+        self.remove_exchange(name);
+        Ok(())
+    }
+
+    fn remove_exchange(&mut self, name: &str) {
+        let Some(exchange) = self.exchanges.remove(name) else { return };
+        if let Some(delayed) = exchange.delayed() {
+            delayed.clear();
+        }
+        for inbound in self.inbound.values_mut() {
+            inbound.retain(|binding| *binding.source != *name);
+        }
+        self.inbound.retain(|_, inbound| !inbound.is_empty());
+        self.remove_inbound(Destination::Exchange(name.into()));
+    }
+
+    /// Declares a queue; false where the same is there already.
+    pub(crate) fn declare_queue(
+        &mut self,
+        name: &str,
+        options: QueueOptions,
+        owner: Owner,
+    ) -> Result<(Arc<Queue>, bool), Error> {
+        if let Some(queue) = self.queues.get(name) {
+            self.check_owner(queue, owner)?;
+            self.check_equivalent(queue, &options)?;
+            return Ok((Arc::clone(queue), false));
+        }
+        check_not_reserved("queue", name)?;
+        check_supported(&options.arguments, &self.object("queue", name))?;
+        Ok((self.add_queue(name, options), true))
+    }
+
+    /// Adds a queue whose name the broker chose.
+    pub(crate) fn add_queue(&mut self, name: &str, options: QueueOptions) -> Arc<Queue> {
+        let name: Arc<str> = name.into();
+        let queue = Arc::new(Queue::new(Arc::clone(&name), options));
+        self.queues.insert(name, Arc::clone(&queue));
+        queue
+    }
+
+    fn check_equivalent(&self, queue: &Queue, declared: &QueueOptions) -> Result<(), Error> {
+        let object = self.object("queue", &queue.name);
+        let current = &queue.options;
+        let (received, is) = (declared.exclusive.is_some(), current.exclusive.is_some());
+        for (argument, received, is) in [
+            ("durable", declared.durable, current.durable),
+            ("exclusive", received, is),
+            ("auto_delete", declared.auto_delete, current.auto_delete),
+        ] {
+            if received != is {
+                return Err(Error::inequivalent(argument, &object, received, is));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a queue with its bindings, unless `keep` says why not.
+    pub(crate) fn delete_queue(
+        &mut self,
+        name: &str,
+        keep: impl FnOnce(crate::queue::QueueUse) -> Option<Error>,
+    ) -> Result<DeletedQueue, Error> {
+        let Some(queue) = self.queues.get(name).cloned() else { return Ok(DeletedQueue::default()) };
+        let (ready, mailboxes) = queue.delete(keep)?;
+        self.queues.remove(name);
+        self.remove_inbound(Destination::Queue(Arc::clone(&queue)));
+        let mailboxes = mailboxes.into_iter().map(|mailbox| (Arc::clone(&queue), mailbox)).collect();
+        Ok(DeletedQueue { ready, mailboxes })
+    }
+
+    /// Names of the queues that go when `owner` does.
+    pub(crate) fn owned_by(&self, owner: Owner) -> Vec<Arc<str>> {
+        let owned = self.queues.values().filter(|queue| queue.options.exclusive == Some(owner));
+        owned.map(|queue| Arc::clone(&queue.name)).collect()
+    }
+
+    /// Adds a binding; one that is there already is no error.
+    pub(crate) fn bind(&mut self, name: BindingName<'_>, owner: Owner) -> Result<(), Error> {
+        let (binding, key) = self.find_binding(name, owner)?;
+        let Some(source) = self.exchanges.get_mut(name.source) else { return Ok(()) };
+        if source.bindings.look_at_headers() {
+            headers::check_arguments(Table::parse(&binding.arguments).unwrap_or_default())?;
+        }
+        let arguments = Arc::clone(&binding.arguments);
+        if source.bindings.insert(&key, binding) {
+            let inbound = Inbound { source: Arc::clone(&source.name), key, arguments };
+            self.inbound.entry((name.to_queue, name.destination.into())).or_default().push(inbound);
+        }
+        Ok(())
+    }
+
+    /// Removes a binding; one that is not there is no error. An auto-delete exchange goes with its last one.
+    pub(crate) fn unbind(&mut self, name: BindingName<'_>, owner: Owner) -> Result<(), Error> {
+        let (binding, key) = self.find_binding(name, owner)?;
+        let end = (name.to_queue, Arc::from(name.destination));
+        if let Some(inbound) = self.inbound.get_mut(&end) {
+            inbound.retain(|it| {
+                *it.source != *name.source || it.key != key || it.arguments != binding.arguments
+            });
+            if inbound.is_empty() {
+                self.inbound.remove(&end);
+            }
+        }
+        self.remove_outbound(name.source, &key, &binding);
+        Ok(())
+    }
+
+    /// The binding by its ends, which must exist.
+    fn find_binding(&self, name: BindingName<'_>, owner: Owner) -> Result<(Binding, Arc<str>), Error> {
+        self.check_not_default(name.source)?;
+        let destination = if name.to_queue {
+            Destination::Queue(Arc::clone(self.queue(name.destination, owner)?))
+        } else {
+            self.check_not_default(name.destination)?;
+            Destination::Exchange(Arc::clone(&self.exchange(name.destination)?.name))
+        };
+        self.exchange(name.source)?;
+        Ok((Binding { destination, arguments: name.arguments.encode().into() }, name.key.into()))
+    }
+
+    fn remove_inbound(&mut self, destination: Destination) {
+        let end = (destination.is_queue(), Arc::clone(destination.name()));
+        for inbound in self.inbound.remove(&end).unwrap_or_default() {
+            let binding = Binding { destination: destination.clone(), arguments: inbound.arguments };
+            self.remove_outbound(&inbound.source, &inbound.key, &binding);
+        }
+    }
+
+    fn remove_outbound(&mut self, source: &str, key: &Arc<str>, binding: &Binding) {
+        let Some(exchange) = self.exchanges.get_mut(source) else { return };
+        let removed = exchange.bindings.remove(key, binding);
+        if removed && exchange.options.auto_delete && exchange.bindings.is_empty() {
+            self.remove_exchange(source);
+        }
+    }
+
+    fn check_not_default(&self, name: &str) -> Result<(), Error> {
+        if name.is_empty() {
+            return Err(Error::refused("operation not permitted on the default exchange"));
+        }
+        Ok(())
+    }
+}
+
+fn check_not_reserved(kind: &str, name: &str) -> Result<(), Error> {
+    if name.starts_with("amq.") {
+        return Err(Error::refused(format!("{kind} name '{name}' contains reserved prefix 'amq.*'")));
+    }
+    Ok(())
+}
+
+fn check_supported(arguments: &FieldTable, object: &str) -> Result<(), Error> {
+    let unsupported = arguments.0.iter().find(|(name, _)| UNSUPPORTED_ARGUMENTS.contains(&name.as_str()));
+    match unsupported {
+        None => Ok(()),
+        Some((name, value)) => Err(Error::precondition(format!(
+            "invalid arg '{name}' for {object}: '{}' asks for what Leveret does not have yet",
+            shown(Some(value))
+        ))),
+    }
+}

@@ -1,0 +1,167 @@
+//! The way of a message: from the exchange it is published to, through the bindings that match, to queues and
+//! to exchanges that hold it back.
+
+use std::sync::Arc;
+
+use leveret_amqp::{Properties, Table};
+use rustc_hash::FxHashSet;
+
+use super::Topology;
+use super::bindings::Destination;
+use super::exchange::Exchange;
+use crate::{DelayedExchange, Error, Queue};
+
+/// Where a message goes.
+#[derive(Clone, Default)]
+pub struct Route {
+    /// To these queues at once, each named once.
+    pub queues: Vec<Arc<Queue>>,
+    /// To these exchanges, which hold it back.
+    pub delayed: Vec<Arc<DelayedExchange>>,
+}
+
+impl Route {
+    /// Whether it leads nowhere.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty() && self.delayed.is_empty()
+    }
+}
+
+/// A route, and what is to be known about it.
+pub struct Routing {
+    /// The way itself.
+    pub route: Arc<Route>,
+    /// Whether it is the way of every message with this exchange and routing key, until the topology changes.
+    pub same_for_all: bool,
+    /// Whether some binding matches now: what `mandatory` asks for. A message may be held without one.
+    pub matched: bool,
+}
+
+/// The routing keys of a message: its own and those of its `CC` and `BCC` headers.
+pub(crate) struct Keys<'a> {
+    pub(crate) own: &'a str,
+    pub(crate) copies: Vec<&'a str>,
+}
+
+impl<'a> Keys<'a> {
+    /// # Errors
+    /// `PreconditionFailed` where `CC` or `BCC` is not an array of strings.
+    pub(crate) fn new(own: &'a str, headers: Table<'a>) -> Result<Self, Error> {
+        let mut copies = Vec::new();
+        for name in ["CC", "BCC"] {
+            let Some(value) = headers.find(name) else { continue };
+            let keys: Option<Vec<&str>> = value.items().map(leveret_amqp::ValueRef::as_str).collect();
+            match (value, keys) {
+                (leveret_amqp::ValueRef::Array(_), Some(keys)) => copies.extend(keys),
+                _ => return Err(Error::precondition(format!("header {name} is not an array of strings"))),
+            }
+        }
+        Ok(Self { own, copies })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'a str> {
+        std::iter::once(self.own).chain(self.copies.iter().copied())
+    }
+}
+
+impl Topology {
+    /// The way of a message through the exchange of that name. With `hold` an exchange of type
+    /// `x-delayed-message` keeps it, else it passes.
+    pub(crate) fn route(
+        &self,
+        exchange: &Exchange,
+        keys: &Keys<'_>,
+        properties: &Properties<'_>,
+        hold: bool,
+    ) -> Routing {
+        let headers = properties.headers.unwrap_or_default();
+        let mut walk = Walk {
+            topology: self,
+            keys,
+            headers,
+            hold,
+            route: Route::default(),
+            queues: FxHashSet::default(),
+            exchanges: FxHashSet::default(),
+            same_for_all: keys.copies.is_empty(),
+            matched: false,
+        };
+        walk.exchange(exchange);
+        Routing { route: Arc::new(walk.route), same_for_all: walk.same_for_all, matched: walk.matched }
+    }
+}
+
+struct Walk<'a> {
+    topology: &'a Topology,
+    keys: &'a Keys<'a>,
+    headers: Table<'a>,
+    hold: bool,
+    route: Route,
+    queues: FxHashSet<*const Queue>,
+    exchanges: FxHashSet<&'a str>,
+    same_for_all: bool,
+    matched: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn exchange(&mut self, start: &'a Exchange) {
+        let mut to_visit = vec![start];
+        while let Some(exchange) = to_visit.pop() {
+            if self.exchanges.insert(&exchange.name) {
+                self.visit(exchange, &mut to_visit);
+            }
+        }
+    }
+
+    fn visit(&mut self, exchange: &'a Exchange, to_visit: &mut Vec<&'a Exchange>) {
+        if exchange.name.is_empty() {
+            return self.default_exchange();
+        }
+        self.same_for_all &= !exchange.bindings.look_at_headers() && exchange.delayed.is_none();
+        let destinations = self.destinations(exchange);
+        if destinations.is_empty()
+            && let Some(alternate) = &exchange.alternate
+        {
+            to_visit.extend(self.topology.exchanges.get(alternate));
+            return;
+        }
+        if self.hold
+            && let Some(delayed) = &exchange.delayed
+        {
+            self.matched |= !destinations.is_empty();
+            self.route.delayed.push(Arc::clone(delayed));
+            return;
+        }
+        for destination in destinations {
+            match destination {
+                Destination::Queue(queue) => self.queue(&queue),
+                Destination::Exchange(name) => to_visit.extend(self.topology.exchanges.get(&name)),
+            }
+        }
+    }
+
+    fn destinations(&self, exchange: &Exchange) -> Vec<Destination> {
+        let mut destinations = Vec::new();
+        for key in self.keys.iter() {
+            exchange.bindings.matching(key, self.headers, &mut |found| destinations.push(found.clone()));
+        }
+        destinations
+    }
+
+    /// Every queue is bound to the default exchange by its name.
+    fn default_exchange(&mut self) {
+        for key in self.keys.iter() {
+            if let Some(queue) = self.topology.queues.get(key) {
+                self.queue(queue);
+            }
+        }
+    }
+
+    fn queue(&mut self, queue: &Arc<Queue>) {
+        self.matched = true;
+        if self.queues.insert(Arc::as_ptr(queue)) {
+            self.route.queues.push(Arc::clone(queue));
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A virtual host: the topology behind its lock, and the operations on it that clients ask for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use leveret_amqp::{FieldTable, Properties};
+use parking_lot::RwLock;
+
+use crate::delay::delay_ms;
+use crate::message::{properties_without_bcc, split_route};
+use crate::queue::{Effects, Owner, QueueOptions, QueueUse};
+use crate::topology::{BindingName, DeletedQueue, ExchangeOptions, Keys, Topology};
+use crate::{Error, Held, Message, Queue, Routing, Time};
+
+/// Messages that one tick releases before it lets others at the queues.
+const RELEASES_A_TICK: usize = 1000;
+
+/// A virtual host.
+pub struct Vhost {
+    /// Its name.
+    pub name: Arc<str>,
+    topology: RwLock<Topology>,
+    version: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// A queue as `queue.declare-ok` describes it.
+pub struct Declared {
+    /// The queue.
+    pub queue: Arc<Queue>,
+    /// Whether it was not there before.
+    pub created: bool,
+}
+
+impl Vhost {
+    /// A virtual host with the predeclared exchanges.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let name: Arc<str> = name.into();
+        Self {
+            topology: RwLock::new(Topology::new(Arc::clone(&name))),
+            name,
+            version: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// A number that changes with the topology: routes found under another one are void.
+    #[must_use]
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Delayed messages whose route was gone when they were due.
+    #[must_use]
+    pub fn dropped_count(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn change<T>(&self, operation: impl FnOnce(&mut Topology) -> T) -> T {
+        let mut topology = self.topology.write();
+        let result = operation(&mut topology);
+        self.version.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    /// Declares an exchange.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` where it is there with other properties or an argument is wrong, `AccessRefused` for
+    /// the default exchange and reserved names, `CommandInvalid` for an unknown type.
+    pub fn declare_exchange(&self, name: &str, options: ExchangeOptions) -> Result<(), Error> {
+        if self.topology.read().exchange(name).is_ok() {
+            return self.topology.write().declare_exchange(name, options).map(|_| ());
+        }
+        self.change(|topology| topology.declare_exchange(name, options)).map(|_| ())
+    }
+
+    /// Checks that an exchange is there.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn check_exchange(&self, name: &str) -> Result<(), Error> {
+        self.topology.read().exchange(name).map(|_| ())
+    }
+
+    /// Deletes an exchange, its bindings, and what it holds back. One that is not there is no error.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` where it is in use and `if_unused`, `AccessRefused` for predeclared exchanges.
+    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<(), Error> {
+        self.change(|topology| topology.delete_exchange(name, if_unused))
+    }
+
+    /// Declares a queue of that name.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` where it is there with other properties or an argument is wrong, `ResourceLocked` where
+    /// it is another connection's, `AccessRefused` for reserved names.
+    pub fn declare_queue(&self, name: &str, options: QueueOptions, owner: Owner) -> Result<Declared, Error> {
+        if self.topology.read().queue(name, owner).is_ok() {
+            let (queue, created) = self.topology.write().declare_queue(name, options, owner)?;
+            return Ok(Declared { queue, created });
+        }
+        let (queue, created) = self.change(|topology| topology.declare_queue(name, options, owner))?;
+        Ok(Declared { queue, created })
+    }
+
+    /// Declares a queue whose name, a reserved one, the server chose.
+    #[must_use]
+    pub fn declare_server_named(&self, name: &str, options: QueueOptions) -> Arc<Queue> {
+        self.change(|topology| topology.add_queue(name, options))
+    }
+
+    /// The queue of that name.
+    ///
+    /// # Errors
+    /// `NotFound`, or `ResourceLocked` where it is another connection's.
+    pub fn queue(&self, name: &str, owner: Owner) -> Result<Arc<Queue>, Error> {
+        self.topology.read().queue(name, owner).cloned()
+    }
+
+    /// All queues.
+    #[must_use]
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        self.topology.read().queues().cloned().collect()
+    }
+
+    /// Deletes a queue; returns how many ready messages went with it, 0 where it was not there.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` where it is used or not empty and the condition says so, `ResourceLocked`.
+    pub fn delete_queue(
+        &self,
+        name: &str,
+        owner: Owner,
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Result<usize, Error> {
+        let deleted = self.change(|topology| {
+            if let Err(locked) = topology.queue(name, owner)
+                && locked.kind == crate::ErrorKind::ResourceLocked
+            {
+                return Err(locked);
+            }
+            let object = topology.object("queue", name);
+            topology.delete_queue(name, |in_use| refusal(in_use, if_unused, if_empty, &object))
+        })?;
+        Ok(tell(deleted))
+    }
+
+    /// Deletes an auto-delete queue that has lost its last consumer.
+    pub fn delete_unused(&self, queue: &Queue) {
+        let deleted = self.change(|topology| {
+            topology.delete_queue(&queue.name, |in_use| {
+                let keep = in_use.consumers > 0 || !in_use.had_consumer;
+                keep.then(|| Error::precondition("in use"))
+            })
+        });
+        tell(deleted.unwrap_or_default());
+    }
+
+    /// Deletes the exclusive queues of a connection that is gone.
+    pub fn delete_owned(&self, owner: Owner) {
+        let names = self.topology.read().owned_by(owner);
+        for name in names {
+            tell(self.change(|topology| topology.delete_queue(&name, |_| None)).unwrap_or_default());
+        }
+    }
+
+    /// Binds a queue to an exchange.
+    ///
+    /// # Errors
+    /// `NotFound`, `ResourceLocked`, `AccessRefused` for the default exchange, `PreconditionFailed` for arguments.
+    pub fn bind_queue(
+        &self,
+        (source, queue): (&str, &str),
+        key: &str,
+        arguments: &FieldTable,
+        owner: Owner,
+    ) -> Result<(), Error> {
+        let name = BindingName { source, destination: queue, to_queue: true, key, arguments };
+        self.change(|topology| topology.bind(name, owner))
+    }
+
+    /// Undoes [`Vhost::bind_queue`]; a binding that is not there is no error.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unbind_queue(
+        &self,
+        (source, queue): (&str, &str),
+        key: &str,
+        arguments: &FieldTable,
+        owner: Owner,
+    ) -> Result<(), Error> {
+        let name = BindingName { source, destination: queue, to_queue: true, key, arguments };
+        self.change(|topology| topology.unbind(name, owner))
+    }
+
+    /// Binds an exchange to another.
+    ///
+    /// # Errors
+    /// `NotFound`, `AccessRefused` for the default exchange, `PreconditionFailed` for arguments.
+    pub fn bind_exchange(
+        &self,
+        (source, destination): (&str, &str),
+        key: &str,
+        arguments: &FieldTable,
+    ) -> Result<(), Error> {
+        let name = BindingName { source, destination, to_queue: false, key, arguments };
+        self.change(|topology| topology.bind(name, NOBODY))
+    }
+
+    /// Undoes [`Vhost::bind_exchange`]; a binding that is not there is no error.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unbind_exchange(
+        &self,
+        (source, destination): (&str, &str),
+        key: &str,
+        arguments: &FieldTable,
+    ) -> Result<(), Error> {
+        let name = BindingName { source, destination, to_queue: false, key, arguments };
+        self.change(|topology| topology.unbind(name, NOBODY))
+    }
+
+    /// Where a message goes that a client publishes, and how long it is to be held first, in milliseconds.
+    ///
+    /// # Errors
+    /// `NotFound`, `AccessRefused` for an internal exchange, `PreconditionFailed` for malformed `CC` or `BCC`.
+    pub fn route(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        properties: &Properties<'_>,
+    ) -> Result<(Routing, Option<u64>), Error> {
+        let topology = self.topology.read();
+        let found = topology.exchange(exchange)?;
+        if found.options.internal {
+            let object = topology.object("exchange", exchange);
+            return Err(Error::refused(format!("cannot publish to internal {object}")));
+        }
+        let keys = Keys::new(routing_key, properties.headers.unwrap_or_default())?;
+        let delay = delay_ms(properties);
+        Ok((topology.route(found, &keys, properties, delay.is_some()), delay))
+    }
+
+    /// Releases delayed messages that are due, a bounded number; returns when to come again.
+    pub fn tick(&self, now: Time, effects: &mut Effects) -> Option<Time> {
+        let delayed: Vec<_> =
+            self.topology.read().exchanges().filter_map(|exchange| exchange.delayed().cloned()).collect();
+        let mut next: Option<Time> = None;
+        for exchange in delayed {
+            for _ in 0..RELEASES_A_TICK {
+                let Some(held) = exchange.take_due(now) else { break };
+                self.release(&exchange.name, &held, effects);
+            }
+            next = next.into_iter().chain(exchange.next_due()).min();
+        }
+        next
+    }
+
+    fn release(&self, exchange: &str, held: &Held, effects: &mut Effects) {
+        let mut message = held.message();
+        let (_, routing_key) = split_route(message.route);
+        let properties = Properties::parse(message.properties).unwrap_or_default();
+        let routing = {
+            let topology = self.topology.read();
+            let Ok(found) = topology.exchange(exchange) else { return };
+            let Ok(keys) = Keys::new(routing_key, properties.headers.unwrap_or_default()) else { return };
+            topology.route(found, &keys, &properties, false)
+        };
+        if routing.route.is_empty() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        let without_bcc = properties_without_bcc(&properties);
+        if let Some(properties) = &without_bcc {
+            message = Message { properties, record: None, ..message };
+        }
+        for queue in &routing.route.queues {
+            queue.publish(std::slice::from_ref(&message), effects);
+        }
+    }
+}
+
+/// No connection: owner of nothing.
+const NOBODY: Owner = Owner(0);
+
+fn refusal(in_use: QueueUse, if_unused: bool, if_empty: bool, object: &str) -> Option<Error> {
+    if if_unused && in_use.consumers > 0 {
+        return Some(Error::precondition(format!("{object} in use")));
+    }
+    if if_empty && in_use.ready > 0 {
+        return Some(Error::precondition(format!("{object} not empty")));
+    }
+    None
+}
+
+fn tell(deleted: DeletedQueue) -> usize {
+    for (queue, mailbox) in deleted.mailboxes {
+        mailbox.cancelled(&queue);
+    }
+    deleted.ready
+}
