@@ -1,0 +1,67 @@
+//! The leveret binary as a child process with a free port and a folder of its own, for tests that drive it
+//! from outside. With `INTEROP_AMQP_URL` set the tests drive that broker instead, RabbitMQ for one.
+
+#![allow(dead_code)] // Each test program uses its part of this.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// A running broker, killed when dropped.
+pub struct Broker {
+    child: Option<Child>,
+    /// Where clients connect.
+    pub url: String,
+    _data: tempfile::TempDir,
+}
+
+impl Broker {
+    /// Starts the binary and waits until it has named its port.
+    pub fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        if let Ok(url) = std::env::var("INTEROP_AMQP_URL") {
+            return Self { child: None, url, _data: data };
+        }
+        let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
+            .args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"])
+            .arg(data.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines
+            .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
+            .expect("the broker names its port");
+        // Kept drained, so that the broker never blocks on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child: Some(child), url: format!("amqp://guest:guest@{address}"), _data: data }
+    }
+
+    /// HOST:PORT
+    pub fn address(&self) -> &str {
+        self.url.rsplit('@').next().unwrap_or(&self.url)
+    }
+
+    /// Whether it is our binary, not a broker from outside.
+    pub fn is_ours(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Resident memory of our binary, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let id = self.child.as_ref().expect("our binary").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the process still runs");
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().expect("the broker still runs at the test's end");
+            child.wait().unwrap();
+        }
+    }
+}
