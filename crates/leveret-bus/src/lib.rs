@@ -1,1 +1,153 @@
-//! Placeholder.
+//! Patterns for reliable messaging over AMQP 0-9-1, with any broker that speaks it and a SQL database: confirmed
+//! publishing, retries with growing delays, parking, a transactional outbox, an idempotent inbox.
+//!
+//! The parts build on each other, and each can be used without those after it.
+//!
+//! # Publishing
+//!
+//! A [`Bus`] is a connection that comes back when it is lost. A [`Topology`] says what has to exist. A publish
+//! resolves when the broker has confirmed the message, which for a durable queue means that it is on disk;
+//! until then it is not published.
+//!
+//! ```no_run
+//! use leveret_bus::{Bus, ExchangeKind, Message, PublishError, Topology};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let bus = Bus::connect("amqp://guest:guest@127.0.0.1:5672").await?;
+//! let topology = Topology::new()
+//!     .exchange("UserExchange", ExchangeKind::Direct)
+//!     .queue("UserQueue")
+//!     .bind("UserQueue", "UserExchange", "userreg");
+//! bus.declare(&topology).await?;
+//!
+//! match bus.publish(Message::text("UserExchange", "userreg", "42")).await {
+//!     Ok(()) => println!("on disk at the broker"),
+//!     Err(PublishError::Returned(back)) => println!("no queue wants {}", back.message.routing_key()),
+//!     Err(PublishError::Unknown { .. }) => println!("perhaps there: send it again, with the same message id"),
+//!     Err(other) => println!("{other}"),
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Messages are persistent and mandatory unless made [`transient`](Message::transient) or
+//! [`optional`](Message::optional). Any number of tasks may publish at once; each gets its own answer.
+//!
+//! # Working
+//!
+//! A [`Handler`] has one method. What it returns decides about the message, which is acknowledged only after
+//! that has been carried out, so a crash anywhere means that the message comes again, never that it is lost.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use leveret_bus::{Bus, Delivery, Handler, Outcome, RetryPolicy, Text};
+//!
+//! struct Mailer;
+//!
+//! impl Handler for Mailer {
+//!     type Message = Text;
+//!
+//!     async fn handle(&self, Text(user_id): Text, delivery: &Delivery) -> Outcome {
+//!         let Ok(user_id) = user_id.parse::<i64>() else {
+//!             return Outcome::park("not a user id");
+//!         };
+//!         match send_mail(user_id).await {
+//!             Ok(()) => Outcome::Done,
+//!             Err(error) => Outcome::retry(error),
+//!         }
+//!     }
+//! }
+//! # async fn send_mail(_: i64) -> Result<(), std::io::Error> { Ok(()) }
+//!
+//! # async fn example(bus: Bus) -> Result<(), Box<dyn std::error::Error>> {
+//! let worker = bus
+//!     .worker("UserQueue")
+//!     .retry(RetryPolicy::exponential(Duration::from_secs(3)).with_attempts(5))
+//!     .concurrency(4)
+//!     .start(Mailer)
+//!     .await?;
+//! // ... and at the end, with the mails under way finished:
+//! worker.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Failing
+//!
+//! A message that failed comes back after the pause that the [`RetryPolicy`] says: here 3 s, 6 s, 12 s, 24 s. It does
+//! not block its queue meanwhile. Where the broker has exchanges of the type `x-delayed-message`, it waits there;
+//! elsewhere in a ladder of durable queues that the bus sets up by itself (`leveret.delay.03` to `leveret.delay.31`).
+//! [`DelayMode`] forces one or the other, and [`Bus::delayed`] delays messages of one's own.
+//!
+//! After the last attempt, or on [`Outcome::Park`], or when the body cannot be decoded, the message is put aside in
+//! `<queue>.parked`. [`Bus::parked`] lists, replays and drops what is there. Its headers tell the story: see
+//! [`headers`].
+//!
+//! # Publishing with the database
+//!
+//! A row and a message that announces it should both come to be, or neither. [`Outbox::stage`] makes the message a row
+//! too, in the same transaction; a relay publishes it after the commit.
+//!
+//! ```no_run
+//! use leveret_bus::{Bus, Message, Outbox, database, outbox::RelayOptions};
+//!
+//! # async fn example(bus: Bus) -> Result<(), Box<dyn std::error::Error>> {
+//! let db = database::connect("sqlite://users.db").await?;
+//! let outbox = Outbox::open(db.clone()).await?;
+//! let relay = outbox.relay(bus.publisher(), RelayOptions::default());
+//!
+//! let tx = database::begin(&db).await?;
+//! // ... insert the user with SeaORM, on &tx ...
+//! outbox.stage(&tx, Message::text("UserExchange", "userreg", "42")).await?;
+//! outbox.commit(tx).await?;
+//! # relay.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! SQLite runs in WAL mode with `synchronous=FULL`: what is committed survives a power cut. See
+//! [`database::connect`].
+//!
+//! # Doing things once
+//!
+//! Every message arrives at least once: duplicates come from crashes between the work and its acknowledgement, and
+//! from publishes whose fate was unknown. [`inbox::claim`], called in the transaction that does the work, tells the
+//! first time from the others, as long as the work is in that database. Work elsewhere, like sending a mail,
+//! can at best be made unlikely to happen twice.
+//!
+//! # What it does not do yet
+//!
+//! One URL without fail-over to other hosts, no TLS, SQLite only.
+
+mod bus;
+pub mod clock;
+pub mod database;
+mod delay;
+mod delivery;
+mod error;
+mod handler;
+pub mod headers;
+pub mod inbox;
+mod ladder;
+mod lane;
+mod link;
+mod message;
+pub mod outbox;
+mod parking;
+mod publisher;
+mod retry;
+mod settlement;
+mod topology;
+mod worker;
+
+pub use bus::{Bus, BusBuilder};
+pub use delay::{DelayMode, DelayedQueue, DelayedQueueBuilder};
+pub use delivery::{Bytes, Delivery, Json, Payload, Text};
+pub use error::{Error, PublishError, Returned};
+pub use handler::{Handler, Outcome};
+pub use headers::Headers;
+pub use link::LinkState;
+pub use message::Message;
+pub use outbox::Outbox;
+pub use parking::{Parked, ParkedMessage, parked_queue};
+pub use publisher::{Publisher, PublisherOptions};
+pub use retry::RetryPolicy;
+pub use topology::{Binding, Exchange, ExchangeKind, Queue, Topology};
+pub use worker::{Worker, WorkerBuilder};

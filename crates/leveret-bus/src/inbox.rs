@@ -1,0 +1,86 @@
+//! Doing a thing once though its message may come twice. A claim is a row written in the same transaction
+//! as the thing itself: both are there or neither.
+
+use sea_orm::{
+    ColumnTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter, Schema, TryInsertResult,
+};
+
+use crate::clock;
+use crate::database::{Change, Migrations};
+use crate::error::Error;
+
+/// The inbox's table.
+const MIGRATIONS: Migrations = Migrations::new("leveret_inbox", &[create]);
+
+/// What a claim found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Claim {
+    /// The message is new: do the work in this transaction.
+    First,
+    /// The work was done before: leave it, and answer [`Outcome::Done`](crate::Outcome::Done).
+    Duplicate,
+}
+
+/// Makes the inbox's table `leveret_inbox` where there is none.
+///
+/// # Errors
+/// The database refuses or cannot be reached.
+pub async fn migrate(db: &DatabaseConnection) -> Result<(), Error> {
+    MIGRATIONS.run(db).await
+}
+
+/// Claims a message for a consumer (any name that tells apart those who do different work for the same message).
+/// The claim counts when the transaction commits and is gone when it rolls back.
+///
+/// # Errors
+/// The database refuses or cannot be reached.
+pub async fn claim(tx: &DatabaseTransaction, consumer: &str, message_id: &str) -> Result<Claim, Error> {
+    let row = entity::ActiveModel {
+        consumer: sea_orm::Set(consumer.to_owned()),
+        message_id: sea_orm::Set(message_id.to_owned()),
+        claimed_ms: sea_orm::Set(clock::now_ms()),
+    };
+    let key = [entity::Column::Consumer, entity::Column::MessageId];
+    let insert = entity::Entity::insert(row).on_conflict_do_nothing_on(key);
+    match insert.exec_without_returning(tx).await? {
+        TryInsertResult::Inserted(1..) => Ok(Claim::First),
+        _ => Ok(Claim::Duplicate),
+    }
+}
+
+/// Forgets claims older than `before_ms` (milliseconds since 1970 UTC) and says how many. A message that comes
+/// again after that is taken for a new one, so keep claims longer than a message can possibly be under way.
+///
+/// # Errors
+/// The database refuses or cannot be reached.
+pub async fn forget(db: &DatabaseConnection, before_ms: i64) -> Result<u64, Error> {
+    let old = entity::Column::ClaimedMs.lt(before_ms);
+    Ok(entity::Entity::delete_many().filter(old).exec(db).await?.rows_affected)
+}
+
+fn create(schema: &Schema) -> Vec<Change> {
+    vec![Change::CreateTable(Box::new(schema.create_table_from_entity(entity::Entity)))]
+}
+
+mod entity {
+    //! One row a claim.
+    #![allow(unreachable_pub, reason = "the entity's derived code needs it public")]
+
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "leveret_inbox")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub consumer: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub message_id: String,
+        pub claimed_ms: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

@@ -1,0 +1,147 @@
+//! Publishing as part of a database transaction. What is staged is a row beside the caller's own rows; a relay
+//! publishes it after the commit, with confirms, and again until it is confirmed. So nothing is announced that was
+//! rolled back, and nothing committed goes unannounced; a crash at the wrong moment announces it twice,
+//! under the same message id.
+
+mod entity;
+mod relay;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::sea_query::Index;
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Schema,
+};
+use tokio::sync::Notify;
+
+pub use relay::{Relay, RelayOptions};
+
+use crate::clock;
+use crate::database::{Change, Migrations};
+use crate::error::Error;
+use crate::message::Message;
+use crate::publisher::Publisher;
+
+/// The outbox's table.
+const MIGRATIONS: Migrations = Migrations::new("leveret_outbox", &[create]);
+
+/// The outbox of one database, in the table `leveret_outbox`. Cheap to clone.
+#[derive(Clone)]
+pub struct Outbox {
+    db: DatabaseConnection,
+    staged: Arc<Notify>,
+}
+
+/// How much waits in an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages not yet confirmed by the broker.
+    pub unsent: u64,
+    /// How long the oldest of them has been waiting.
+    pub oldest: Option<Duration>,
+}
+
+impl Outbox {
+    /// Opens the outbox and makes its table where there is none.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn open(db: DatabaseConnection) -> Result<Self, Error> {
+        MIGRATIONS.run(&db).await?;
+        Ok(Self { db, staged: Arc::default() })
+    }
+
+    /// Stages a message in the caller's transaction. It is published after the commit; a rollback takes
+    /// it back.
+    ///
+    /// # Errors
+    /// The database refuses, or a name or property of the message is too long for AMQP.
+    pub async fn stage(&self, tx: &DatabaseTransaction, message: Message) -> Result<(), Error> {
+        self.stage_after(tx, message, Duration::ZERO).await
+    }
+
+    /// Stages a message that is not to be published before `delay` has passed.
+    ///
+    /// # Errors
+    /// As [`stage`](Self::stage).
+    pub async fn stage_after(
+        &self,
+        tx: &DatabaseTransaction,
+        message: Message,
+        delay: Duration,
+    ) -> Result<(), Error> {
+        let row = row(&message, clock::now_ms(), delay)?;
+        entity::Entity::insert(row).exec_without_returning(tx).await?;
+        Ok(())
+    }
+
+    /// Commits the caller's transaction and wakes the relay in this process. With the transaction's own `commit`
+    /// the relay finds the message at its next look, which comes 500 ms later at most unless set otherwise.
+    ///
+    /// # Errors
+    /// The commit failed.
+    pub async fn commit(&self, tx: DatabaseTransaction) -> Result<(), Error> {
+        tx.commit().await?;
+        self.staged.notify_one();
+        Ok(())
+    }
+
+    /// How much waits. A growing age of the oldest is the sign that the relay or the broker is in trouble.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn depth(&self) -> Result<Depth, Error> {
+        let unsent = entity::Entity::find().filter(entity::Column::SentMs.is_null());
+        let oldest_ms: Option<i64> = unsent
+            .clone()
+            .select_only()
+            .column(entity::Column::CreatedMs)
+            .order_by_asc(entity::Column::Id)
+            .into_tuple()
+            .one(&self.db)
+            .await?;
+        let oldest = oldest_ms.map(|since_ms| (clock::now_ms() - since_ms).max(0).unsigned_abs());
+        Ok(Depth { unsent: unsent.count(&self.db).await?, oldest: oldest.map(Duration::from_millis) })
+    }
+
+    /// Starts a relay. Several may run at once, in one process or many.
+    pub fn relay(&self, publisher: Publisher, options: RelayOptions) -> Relay {
+        Relay::start(self.db.clone(), Arc::clone(&self.staged), publisher, options)
+    }
+}
+
+fn row(message: &Message, now_ms: i64, delay: Duration) -> Result<entity::ActiveModel, Error> {
+    let properties = message.properties().to_amqp()?;
+    Ok(entity::ActiveModel {
+        id: NotSet,
+        message_id: Set(message.message_id().to_owned()),
+        exchange: Set(message.exchange().to_owned()),
+        routing_key: Set(message.routing_key().to_owned()),
+        body: Set(message.body().to_vec()),
+        properties: Set(serde_json::to_string(&properties)?),
+        mandatory: Set(message.is_mandatory()),
+        created_ms: Set(now_ms),
+        due_ms: Set(now_ms.saturating_add(clock::ms(delay))),
+        attempts: Set(0),
+        last_error: Set(None),
+        lease: Set(None),
+        lease_until_ms: Set(0),
+        sent_ms: Set(None),
+    })
+}
+
+fn create(schema: &Schema) -> Vec<Change> {
+    let index = Index::create()
+        .name("leveret_outbox_unsent")
+        .table(entity::Entity)
+        .col(entity::Column::SentMs)
+        .col(entity::Column::Id)
+        .to_owned();
+    vec![
+        Change::CreateTable(Box::new(schema.create_table_from_entity(entity::Entity))),
+        Change::CreateIndex(Box::new(index)),
+    ]
+}

@@ -1,0 +1,102 @@
+//! Publishing that ends with the broker's confirm. Messages wait in one queue; a few lanes take what has gathered
+//! and send it, so that many callers share few round trips while each gets its own answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::error::PublishError;
+use crate::lane::Lane;
+use crate::link::Link;
+use crate::message::Message;
+
+/// How a publisher works. All have defaults that suit most.
+#[derive(Clone, Debug)]
+pub struct PublisherOptions {
+    /// Channels used at once. Default 4. Messages of different lanes may overtake each other; those of one
+    /// [`publish_all`](Publisher::publish_all) share a lane and do not.
+    pub lanes: usize,
+    /// Most messages that a lane has unconfirmed at a time. Default 512.
+    pub window: usize,
+    /// How long a publish may take in all, waiting for a connection included. Default 30 s.
+    pub timeout: Duration,
+}
+
+impl Default for PublisherOptions {
+    fn default() -> Self {
+        Self { lanes: 4, window: 512, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// The answer to one publish.
+pub(crate) type Answer = Result<(), PublishError>;
+
+/// A message and where its answer goes.
+pub(crate) struct Item {
+    pub(crate) message: Message,
+    pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) deadline: Instant,
+}
+
+/// Messages that go through one lane, in this order.
+pub(crate) type Job = Vec<Item>;
+
+/// Publishes with confirms. Cheap to clone; all clones share the lanes.
+#[derive(Clone)]
+pub struct Publisher {
+    jobs: mpsc::Sender<Job>,
+    timeout: Duration,
+}
+
+impl Publisher {
+    pub(crate) fn start(link: &Arc<Link>, options: &PublisherOptions) -> Self {
+        let (jobs, queue) = mpsc::channel(options.window.max(1));
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..options.lanes.max(1) {
+            let lane = Lane::new(Arc::clone(link), Arc::clone(&queue), options.window.max(1));
+            tokio::spawn(lane.run());
+        }
+        Self { jobs, timeout: options.timeout }
+    }
+
+    /// Publishes, and resolves once the broker has confirmed: for a persistent message on durable queues,
+    /// once it is on disk. While there is no connection it waits for one, up to the time-out.
+    ///
+    /// Dropping the future does not take the message back.
+    ///
+    /// # Errors
+    /// [`PublishError`] says which of the possible ends it was.
+    pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
+        let message_id = message.message_id().to_owned();
+        let (item, answer) = self.item(message);
+        if self.jobs.send(vec![item]).await.is_err() {
+            return Err(closed(message_id));
+        }
+        answer.await.unwrap_or_else(|_| Err(closed(message_id)))
+    }
+
+    /// Publishes several, in this order on one channel, and resolves with an answer for each once all
+    /// have theirs.
+    pub async fn publish_all(&self, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
+        let ids: Vec<_> = messages.iter().map(|message| message.message_id().to_owned()).collect();
+        let (job, answers): (Job, Vec<_>) = messages.into_iter().map(|message| self.item(message)).unzip();
+        // When the lanes are gone the items are dropped, and with them the answers' senders.
+        let _ = self.jobs.send(job).await;
+        let mut results = Vec::with_capacity(ids.len());
+        for (answer, message_id) in answers.into_iter().zip(ids) {
+            results.push(answer.await.unwrap_or_else(|_| Err(closed(message_id))));
+        }
+        results
+    }
+
+    fn item(&self, message: Message) -> (Item, oneshot::Receiver<Answer>) {
+        let (answer, receiver) = oneshot::channel();
+        (Item { message, answer, deadline: Instant::now() + self.timeout }, receiver)
+    }
+}
+
+fn closed(message_id: String) -> PublishError {
+    PublishError::NotSent { message_id, cause: "the bus is closed".into() }
+}

@@ -1,0 +1,78 @@
+//! A TCP proxy before a broker, to cut its connections at will: what a network does, on any broker.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What the proxy does with connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// Passes everything on.
+    Fine,
+    /// The broker's words no longer reach the client.
+    Mute,
+    /// Cuts connections and refuses new ones.
+    Down,
+}
+
+pub struct Proxy {
+    url: String,
+    weather: watch::Sender<Weather>,
+}
+
+impl Proxy {
+    /// A proxy before the broker of this URL.
+    pub async fn before(url: &str) -> Self {
+        let (head, rest) = url.rsplit_once('@').unwrap();
+        let (target, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("{head}@{}/{path}", listener.local_addr().unwrap());
+        let weather = watch::Sender::new(Weather::Fine);
+        tokio::spawn(serve(listener, target.to_owned(), weather.clone()));
+        Self { url, weather }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn set(&self, weather: Weather) {
+        self.weather.send_replace(weather);
+    }
+}
+
+async fn serve(listener: TcpListener, target: String, weather: watch::Sender<Weather>) {
+    while let Ok((client, _)) = listener.accept().await {
+        if *weather.borrow() == Weather::Down {
+            continue;
+        }
+        let Ok(broker) = TcpStream::connect(&target).await else { continue };
+        let (from_client, to_client) = client.into_split();
+        let (from_broker, to_broker) = broker.into_split();
+        tokio::spawn(pump(from_client, to_broker, weather.subscribe(), false));
+        tokio::spawn(pump(from_broker, to_client, weather.subscribe(), true));
+    }
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut weather: watch::Receiver<Weather>,
+    can_be_muted: bool,
+) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = tokio::select! {
+            _ = weather.wait_for(|weather| *weather == Weather::Down) => return,
+            read = from.read(&mut buffer) => read,
+        };
+        let Ok(length @ 1..) = read else { return };
+        if can_be_muted && *weather.borrow() == Weather::Mute {
+            continue;
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
