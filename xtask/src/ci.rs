@@ -28,8 +28,6 @@ fn succeed(tree: &Tree, arguments: &[&str]) -> Result<Counts> {
 }
 
 fn docs(tree: &Tree) -> Result<Counts> {
-    tree.cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .run()?;
+    tree.cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()?;
     Ok(Counts::default())
 }

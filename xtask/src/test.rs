@@ -23,6 +23,10 @@ pub(crate) fn run(tree: &Tree) -> Result<()> {
 /// The steps of the tests. A step that fails does not keep the next from running, unless it is what the next needs.
 pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
     let installed = steps.run("what the tests need", || install(tree));
+    // Without this the later steps could run a binary left by an earlier build.
+    if !steps.run("build", || build(tree)) {
+        return steps.give_up("tests", "the workspace does not build");
+    }
     steps.run("Rust tests", || rust_tests(tree));
     steps.run("doc tests", || run_counted(&tree.cargo(&["test", "--doc", "--workspace"])));
     if installed {
@@ -42,6 +46,11 @@ fn install(tree: &Tree) -> Result<Counts> {
 
 /// The tests' build also makes the leveret binary that the later steps run; building it apart would compile
 /// its dependencies a second time, with other features.
+fn build(tree: &Tree) -> Result<Counts> {
+    tree.cargo(&["test", "--workspace", "--no-run"]).run()?;
+    Ok(Counts::default())
+}
+
 fn rust_tests(tree: &Tree) -> Result<Counts> {
     if prerequisites::succeeds(&["cargo", "nextest", "--version"]) {
         return run_tests(&tree.cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]));

@@ -41,6 +41,7 @@ impl Tree {
 
     /// A cargo command in the workspace's root.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Expression {
-        cmd(env!("CARGO"), arguments).dir(self.root()).stdin_null()
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        cmd(cargo, arguments).dir(self.root()).stdin_null()
     }
 }
