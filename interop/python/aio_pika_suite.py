@@ -109,7 +109,9 @@ async def _(client):
     channel = await client.channel()
     queue = await channel.declare_queue(fresh("queue"), durable=True)
     try:
-        messages = [Message(str(n).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT) for n in range(1000)]
+        messages = [
+            Message(str(n).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT) for n in range(1000)
+        ]
         await asyncio.gather(*(channel.default_exchange.publish(one, queue.name) for one in messages))
         bodies = [(await queue.get(no_ack=True)).body for _ in messages]
         equal(bodies, [message.body for message in messages], "bodies")
@@ -133,7 +135,11 @@ async def _(client):
     keys = ["key" if number % 3 else "nowhere" for number in range(300)]
     publishes = [exchange.publish(Message(b""), key, mandatory=True) for key in keys]
     outcomes = await asyncio.gather(*publishes, return_exceptions=True)
-    equal([isinstance(outcome, PublishError) for outcome in outcomes], [key == "nowhere" for key in keys], "returned")
+    equal(
+        [isinstance(outcome, PublishError) for outcome in outcomes],
+        [key == "nowhere" for key in keys],
+        "returned",
+    )
     await ready(channel, queue, 200)
 
 
@@ -149,7 +155,9 @@ async def _(client):
     await refused(404, (await client.channel()).get_exchange(fresh("absent")))
     channel = await client.channel()
     exchange, queue = await bound(channel)
-    await refused(406, (await client.channel()).declare_exchange(exchange.name, ExchangeType.TOPIC, auto_delete=True))
+    await refused(
+        406, (await client.channel()).declare_exchange(exchange.name, ExchangeType.TOPIC, auto_delete=True)
+    )
     await refused(406, channel.declare_queue(queue.name, exclusive=True, auto_delete=True))
 
 

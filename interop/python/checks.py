@@ -4,6 +4,7 @@ count, and an exit code. Knows no client library."""
 import argparse
 import asyncio
 import inspect
+import pathlib
 import sys
 import time
 import traceback
@@ -52,7 +53,9 @@ class Checks:
 def arguments(suite):
     parser = argparse.ArgumentParser(description=f"Drives an AMQP broker with {suite}.")
     parser.add_argument("url", help="amqp://USER:PASSWORD@HOST:PORT")
-    parser.add_argument("--no-delayed", action="store_true", help="the broker has no x-delayed-message exchanges")
+    parser.add_argument(
+        "--no-delayed", action="store_true", help="the broker has no x-delayed-message exchanges"
+    )
     parser.add_argument("--dead-letters", action="store_true", help="accepted for the other suites' sake")
     parser.add_argument("--verbose", action="store_true", help="print a traceback for each failure")
     return parser.parse_args()
@@ -76,10 +79,12 @@ async def run_async(function, client):
 
 
 def reason(error):
-    place = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in place if frame.filename.endswith("_suite.py")]
-    line = f"line {own[-1].lineno}: " if own else ""
-    return f"{line}{type(error).__name__}: {error}".replace("\n", " ")
+    here = pathlib.Path(__file__)
+    frames = [
+        (pathlib.Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    place = [f"{file.name}:{line}" for file, line in frames if here.parent in file.parents and file != here]
+    return f"{' > '.join(place)}: {type(error).__name__}: {error}".replace("\n", " ")
 
 
 def equal(actual, expected, what="value"):
