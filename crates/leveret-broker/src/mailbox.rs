@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{ConsumerKey, Queue, Receipt};
+use crate::{ConsumerKey, Effects, Queue, Receipt};
 
 /// A consumer's way out of the broker. A queue calls it with its own lock held, so it must neither block nor
 /// call a queue.
@@ -12,8 +12,8 @@ pub trait Mailbox: Send + Sync {
     /// that nobody else is going to send.
     fn open(&self, key: ConsumerKey, fill: &mut dyn FnMut(&mut dyn Inbox)) -> bool;
 
-    /// Sends what has gathered. Called without any lock.
-    fn flush(&self);
+    /// Sends what has gathered. Called without any lock. What that sets off is added to `effects`.
+    fn flush(&self, effects: &mut Effects);
 
     /// Its queue is gone, and the consumer with it. Called without any lock.
     fn cancelled(&self, queue: &Arc<Queue>);

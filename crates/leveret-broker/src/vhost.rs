@@ -108,8 +108,10 @@ impl Vhost {
     }
 
     /// Declares a queue whose name, a reserved one, the server chose.
-    #[must_use]
-    pub fn declare_server_named(&self, name: &str, options: QueueOptions) -> Arc<Queue> {
+    ///
+    /// # Errors
+    /// `PreconditionFailed` where an argument is wrong.
+    pub fn declare_server_named(&self, name: &str, options: QueueOptions) -> Result<Arc<Queue>, Error> {
         self.change(|topology| topology.add_queue(name, options))
     }
 

@@ -1,1 +1,210 @@
-//! Placeholder.
+//! The Leveret server: a RabbitMQ-compatible AMQP 0-9-1 broker that runs in any Rust program.
+//!
+//! A broker for one's tests takes three lines; clients connect to [`Server::amqp_url`] as to any other broker:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = leveret_server::Server::start(leveret_server::Config::ephemeral()).await?;
+//! println!("connect your client to {}", server.amqp_url());
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Listeners, TLS, connections, channels, heartbeats and flow control live here. What a queue or an exchange
+//! does is decided in `leveret-broker`, how frames look in `leveret-amqp`.
+
+mod clock;
+mod config;
+mod connection;
+mod consumer;
+mod handshake;
+mod listener;
+mod outbox;
+mod reply;
+mod session;
+mod socket;
+mod timer;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use leveret_broker::{Broker, Users};
+use thiserror::Error;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use config::{Config, Tls};
+
+use self::clock::Clock;
+use self::outbox::Outbox;
+
+/// A running server. Dropping it stops it without a word to its clients; [`Server::shutdown`] is the polite way.
+pub struct Server {
+    shared: Arc<Shared>,
+    amqp: Option<SocketAddr>,
+    amqps: Option<SocketAddr>,
+    tasks: Vec<JoinHandle<()>>,
+    /// Closed when the last connection has ended.
+    connections: tokio::sync::mpsc::Receiver<()>,
+}
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    broker: Broker,
+    config: Config,
+    clock: Clock,
+    /// Wakes the timer when something becomes due earlier.
+    timer: Notify,
+    shutdown: watch::Sender<bool>,
+    next_owner: AtomicU64,
+}
+
+/// Why a server does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The address is taken, not of this machine, or no address.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address as it was configured.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A certificate or key cannot be read or used.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// A setting is out of its range.
+    #[error("setting {0}")]
+    Setting(String),
+}
+
+impl Server {
+    /// Starts a server within the current tokio runtime. It listens when this returns.
+    ///
+    /// # Errors
+    /// Where a setting is out of range, a listener cannot be bound, or a certificate cannot be used.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        check(&config)?;
+        let users = Users::new(config.loopback_users.clone());
+        users.add(&config.default_user, &config.default_pass);
+        let broker = Broker::new(users);
+        broker.add_vhost(&config.default_vhost);
+        let shared = Arc::new(Shared {
+            broker,
+            config,
+            clock: Clock::start(),
+            timer: Notify::new(),
+            shutdown: watch::Sender::new(false),
+            next_owner: AtomicU64::new(1),
+        });
+        let (alive, connections) = tokio::sync::mpsc::channel(1);
+        let mut server =
+            Self { shared: Arc::clone(&shared), amqp: None, amqps: None, tasks: Vec::new(), connections };
+        if let Some(listener) = listener::bind(&shared.config.amqp).await? {
+            server.amqp = listener.local_addr().ok();
+            server.tasks.push(tokio::spawn(listener::run(
+                listener,
+                None,
+                Arc::clone(&shared),
+                alive.clone(),
+            )));
+        }
+        if let Some(listener) = listener::bind(&shared.config.amqps).await? {
+            let tls = shared.config.tls.clone().unwrap_or_default();
+            let acceptor = tls::acceptor(&tls)?;
+            server.amqps = listener.local_addr().ok();
+            server.tasks.push(tokio::spawn(listener::run(
+                listener,
+                Some(acceptor),
+                Arc::clone(&shared),
+                alive,
+            )));
+        }
+        server.tasks.push(tokio::spawn(timer::run(shared)));
+        Ok(server)
+    }
+
+    /// Address of the AMQP listener, with the port that was picked.
+    #[must_use]
+    pub fn amqp_addr(&self) -> Option<SocketAddr> {
+        self.amqp
+    }
+
+    /// Address of the AMQP listener with TLS.
+    #[must_use]
+    pub fn amqps_addr(&self) -> Option<SocketAddr> {
+        self.amqps
+    }
+
+    /// URL under which a client reaches the default virtual host as the default user; empty without a listener.
+    #[must_use]
+    pub fn amqp_url(&self) -> String {
+        let config = &self.shared.config;
+        let Some(address) = self.amqp else { return String::new() };
+        format!(
+            "amqp://{}:{}@{address}/{}",
+            percent_encoded(&config.default_user),
+            percent_encoded(&config.default_pass),
+            percent_encoded(&config.default_vhost)
+        )
+    }
+
+    /// Stops listening, closes all connections with reply code 320, and waits for them, but no longer than
+    /// [`Config::shutdown_timeout_ms`] and a little.
+    pub async fn shutdown(mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        // The listeners' handles on the connections go with their tasks.
+        for task in std::mem::take(&mut self.tasks) {
+            let _ = task.await;
+        }
+        self.shared.shutdown.send_replace(true);
+        let limit = Duration::from_millis(self.shared.config.shutdown_timeout_ms + 1500);
+        let _ = timeout(limit, self.connections.recv()).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.shared.shutdown.send_replace(true);
+    }
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    let refuse = |text: &str| Err(StartError::Setting(text.into()));
+    if config.frame_max_bytes < leveret_amqp::FRAME_MIN_SIZE {
+        return refuse("frame_max_bytes: the least is 4096");
+    }
+    if config.channel_max == 0 {
+        return refuse("channel_max: the least is 1");
+    }
+    if config.max_message_bytes > u64::from(u32::MAX) {
+        return refuse("max_message_bytes: the most is 4294967295");
+    }
+    if config.amqps != "off" && config.tls.is_none() {
+        return refuse("amqps: needs tls.cert and tls.key");
+    }
+    Ok(())
+}
+
+/// The text with everything encoded that has a meaning in a URL.
+fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02x}"),
+        })
+        .collect()
+}

@@ -74,6 +74,7 @@ impl Consumers {
         self.slots.iter().flatten()
     }
 
+    /// Adds a consumer that takes nothing until it is resumed.
     pub(super) fn add(&mut self, consume: Consume) -> ConsumerKey {
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
@@ -84,16 +85,16 @@ impl Consumers {
             exclusive: consume.exclusive,
             prefetch: consume.prefetch,
             unsettled: 0,
-            stalled: false,
-            in_rotation: true,
+            stalled: true,
+            in_rotation: false,
         };
         let slot = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         if slot == self.slots.len() {
             self.slots.push(None);
         }
         self.slots[slot] = Some(consumer);
-        self.rotation.push_back(slot as u32);
         self.len += 1;
+        self.stalled += 1;
         ConsumerKey { slot: slot as u32, generation }
     }
 

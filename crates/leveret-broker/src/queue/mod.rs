@@ -64,10 +64,10 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Sends what has gathered in the mailboxes.
+    /// Sends what has gathered in the mailboxes, and what that sets off.
     pub fn flush(&mut self) {
-        for mailbox in self.mailboxes.drain(..) {
-            mailbox.flush();
+        while let Some(mailbox) = self.mailboxes.pop() {
+            mailbox.flush(self);
         }
     }
 }
@@ -139,11 +139,12 @@ impl Queue {
         }
     }
 
-    /// Adds a consumer and delivers to it what it takes.
+    /// Adds a consumer. It gets its first delivery after [`Queue::resume`], so that the client can be answered
+    /// before.
     ///
     /// # Errors
     /// `AccessRefused` where another consumer is exclusive, or this one wants to be and is not alone.
-    pub fn consume(&self, consume: Consume, effects: &mut Effects) -> Result<ConsumerKey, Error> {
+    pub fn consume(&self, consume: Consume) -> Result<ConsumerKey, Error> {
         let mut state = self.lock();
         if state.deleted {
             return Err(Error::not_found(format!("no queue '{}'", self.name)));
@@ -152,9 +153,7 @@ impl Queue {
             return Err(Error::refused(format!("queue '{}' in exclusive use", self.name)));
         }
         state.had_consumer = true;
-        let key = state.consumers.add(consume);
-        state.deliver(effects);
-        Ok(key)
+        Ok(state.consumers.add(consume))
     }
 
     /// Takes a consumer away; what it holds stays out. True where the queue is now to be deleted, being
@@ -227,7 +226,7 @@ impl Queue {
         let mut state = self.lock();
         let congested =
             !state.deleted && state.consumers.any_stalled() && state.backlog.len() > RELAXED_READY;
-        if congested {
+        if congested && !state.paused_publishers.iter().any(|other| other.will_wake(waker)) {
             state.paused_publishers.push(waker.clone());
         }
         congested

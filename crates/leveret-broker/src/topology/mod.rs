@@ -188,16 +188,16 @@ impl Topology {
             return Ok((Arc::clone(queue), false));
         }
         check_not_reserved("queue", name)?;
-        check_supported(&options.arguments, &self.object("queue", name))?;
-        Ok((self.add_queue(name, options), true))
+        Ok((self.add_queue(name, options)?, true))
     }
 
-    /// Adds a queue whose name the broker chose.
-    pub(crate) fn add_queue(&mut self, name: &str, options: QueueOptions) -> Arc<Queue> {
+    /// Adds a queue that is not there yet.
+    pub(crate) fn add_queue(&mut self, name: &str, options: QueueOptions) -> Result<Arc<Queue>, Error> {
+        check_supported(&options.arguments, &self.object("queue", name))?;
         let name: Arc<str> = name.into();
         let queue = Arc::new(Queue::new(Arc::clone(&name), options));
         self.queues.insert(name, Arc::clone(&queue));
-        queue
+        Ok(queue)
     }
 
     fn check_equivalent(&self, queue: &Queue, declared: &QueueOptions) -> Result<(), Error> {

@@ -1,0 +1,273 @@
+//! The task of one connection: opens it, feeds what it reads to its session, keeps the heartbeat, and closes it.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use leveret_amqp::{Method, ReplyCode, connection, parse_frame, write_heartbeat, write_method};
+use leveret_broker::{Effects, Owner, Queue};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
+
+use crate::Shared;
+use crate::handshake::{Handshake, NotOpened};
+use crate::outbox::Outbox;
+use crate::reply::Exception;
+use crate::session::{Batch, Session};
+use crate::socket::{ReadBuffer, Reader};
+
+/// Longest pause of a publisher for the sake of a congested queue. A queue whose consumer is stuck for longer
+/// slows its publishers down; it never stops them.
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+/// How long a client whose log-in failed waits for the end of the connection.
+const PENALTY: Duration = Duration::from_secs(1);
+
+/// A connection that was accepted.
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reader: Reader,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) certificate_name: Option<String>,
+    pub(crate) owner: Owner,
+}
+
+impl Connection {
+    /// Serves the connection to its end.
+    pub(crate) async fn run(mut self) {
+        let mut buffer = ReadBuffer::new();
+        let handshake = Handshake {
+            shared: &self.shared,
+            reader: &mut self.reader,
+            buffer: &mut buffer,
+            outbox: &self.outbox,
+            from_loopback: self.peer.ip().to_canonical().is_loopback(),
+            certificate_name: self.certificate_name.take(),
+        };
+        let limit = Duration::from_millis(self.shared.config.handshake_timeout_ms);
+        match timeout(limit, handshake.run()).await {
+            Ok(Ok(opened)) => {
+                tracing::info!(
+                    peer = %self.peer,
+                    user = opened.user,
+                    vhost = %opened.vhost.name,
+                    name = opened.client.name,
+                    "connection open"
+                );
+                self.outbox.lock().frame_max = opened.frame_max;
+                let heartbeat = Heartbeat::new(opened.heartbeat_s);
+                let frame_max = opened.frame_max;
+                let session =
+                    Session::new(Arc::clone(&self.shared), Arc::clone(&self.outbox), self.owner, opened);
+                self.serve(session, buffer, heartbeat, frame_max).await;
+            }
+            Ok(Err(not_opened)) => self.refuse(not_opened, buffer).await,
+            Err(_) => tracing::info!(peer = %self.peer, "connection did not open in time"),
+        }
+        let _ = timeout(Duration::from_secs(1), self.sent_all()).await;
+        self.outbox.close();
+    }
+
+    async fn sent_all(&self) {
+        self.flush();
+        self.outbox.sent_all().await;
+    }
+
+    fn flush(&self) {
+        let mut effects = Effects::default();
+        self.outbox.flush(&mut effects);
+        effects.flush();
+    }
+
+    async fn refuse(&mut self, not_opened: NotOpened, mut buffer: ReadBuffer) {
+        match not_opened {
+            NotOpened::Gone => {}
+            NotOpened::WrongProtocol => tracing::info!(peer = %self.peer, "peer does not speak AMQP 0-9-1"),
+            NotOpened::RefusedSilently(exception) => {
+                tracing::warn!(peer = %self.peer, text = exception.text, "log-in refused");
+                sleep(PENALTY).await;
+            }
+            NotOpened::Refused(exception) => {
+                tracing::warn!(peer = %self.peer, code = exception.code.0, text = exception.text, "connection refused");
+                let frame_max = self.shared.config.frame_max_bytes;
+                self.close(&exception, (0, 0), &mut buffer, frame_max).await;
+            }
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        mut session: Session,
+        mut buffer: ReadBuffer,
+        mut heartbeat: Heartbeat,
+        frame_max: u32,
+    ) {
+        let mut patience = Patience::default();
+        let mut shutdown = self.shared.shutdown.subscribe();
+        let failed = loop {
+            let (used, batch) = session.handle(buffer.unread());
+            buffer.consume(used);
+            match batch {
+                Batch::Done => {}
+                Batch::Overfull => {
+                    // A client that reads nothing at all is found by its missing heartbeats.
+                    let limit = heartbeat.dead_after();
+                    if timeout(limit, self.outbox.has_drained()).await.is_err() || self.outbox.is_closed() {
+                        break None;
+                    }
+                    continue;
+                }
+                Batch::Closed => break None,
+                Batch::Failed(exception, method) => break Some((exception, method)),
+            }
+            patience.pause(session.take_congested()).await;
+            if self.outbox.has_drained_now() {
+                tokio::task::yield_now().await;
+            } else if timeout(heartbeat.dead_after(), self.outbox.has_drained()).await.is_err() {
+                break None;
+            }
+            tokio::select! {
+                biased;
+                read = buffer.fill(&mut self.reader) => match read {
+                    Ok(1..) => heartbeat.heard(),
+                    Ok(0) | Err(_) => {
+                        tracing::info!(peer = %self.peer, "client is gone without closing the connection");
+                        break None;
+                    }
+                },
+                alive = heartbeat.tick(&self.outbox) => if !alive {
+                    tracing::warn!(peer = %self.peer, "missed heartbeats from client");
+                    break None;
+                },
+                _ = shutdown.wait_for(|shut_down| *shut_down) => {
+                    let text = "broker forced connection closure with reason 'shutdown'";
+                    break Some((Exception::new(ReplyCode::CONNECTION_FORCED, text), (0, 0)));
+                }
+            }
+        };
+        session.release();
+        if let Some((exception, method)) = failed {
+            tracing::warn!(peer = %self.peer, code = exception.code.0, text = exception.text, "connection error");
+            self.close(&exception, method, &mut buffer, frame_max).await;
+        }
+    }
+
+    /// Sends `connection.close` and waits, not for long, for the client to agree.
+    async fn close(
+        &mut self,
+        exception: &Exception,
+        (class_id, method_id): (u16, u16),
+        buffer: &mut ReadBuffer,
+        frame_max: u32,
+    ) {
+        let reply_text = exception.reply_text();
+        let close =
+            connection::Close { reply_code: exception.code.0, reply_text: &reply_text, class_id, method_id };
+        write_method(0, close, &mut self.outbox.lock().frames);
+        self.flush();
+        let limit = Duration::from_millis(self.shared.config.shutdown_timeout_ms);
+        let _ = timeout(limit, self.closed_by_peer(buffer, frame_max)).await;
+    }
+
+    async fn closed_by_peer(&mut self, buffer: &mut ReadBuffer, frame_max: u32) {
+        loop {
+            match parse_frame(buffer.unread(), frame_max) {
+                Ok(Some(frame)) => {
+                    if matches!(
+                        frame.method(),
+                        Ok(Method::Connection(connection::Method::CloseOk(_) | connection::Method::Close(_)))
+                    ) {
+                        return;
+                    }
+                    let len = frame.wire_len();
+                    buffer.consume(len);
+                }
+                // What comes after an error may be anything.
+                Err(_) => {
+                    let len = buffer.unread().len();
+                    buffer.consume(len);
+                }
+                Ok(None) => match buffer.fill(&mut self.reader).await {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return,
+                },
+            }
+        }
+    }
+}
+
+/// Signs of life in both directions.
+struct Heartbeat {
+    ticks: Option<Interval>,
+    period: Duration,
+    /// Half periods without a byte from the client.
+    silent: u32,
+}
+
+impl Heartbeat {
+    /// Half periods after which a silent client counts as dead: two whole ones, and the rest of the one in which
+    /// it was last heard.
+    const DEAD: u32 = 5;
+
+    fn new(heartbeat_s: u16) -> Self {
+        let period = Duration::from_secs(heartbeat_s.into());
+        let ticks = (heartbeat_s > 0).then(|| {
+            let mut ticks = interval(period / 2);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+        Self { ticks, period, silent: 0 }
+    }
+
+    fn heard(&mut self) {
+        self.silent = 0;
+    }
+
+    fn dead_after(&self) -> Duration {
+        if self.ticks.is_none() { Duration::from_secs(120) } else { self.period * 2 }
+    }
+
+    /// Waits half a period, sends a heartbeat if nothing else was sent, and says whether the client is alive.
+    async fn tick(&mut self, outbox: &Outbox) -> bool {
+        let Some(ticks) = &mut self.ticks else { return std::future::pending().await };
+        ticks.tick().await;
+        self.silent += 1;
+        if !outbox.has_sent.swap(false, Ordering::Relaxed) {
+            write_heartbeat(&mut outbox.lock().frames);
+            let mut effects = Effects::default();
+            outbox.flush(&mut effects);
+            effects.flush();
+        }
+        self.silent < Self::DEAD
+    }
+}
+
+/// How willing a publisher is to pause for congested queues: less and less for those that do not move meanwhile.
+#[derive(Default)]
+struct Patience {
+    skip: u32,
+    fruitless: u32,
+}
+
+impl Patience {
+    async fn pause(&mut self, congested: Vec<Arc<Queue>>) {
+        if congested.is_empty() {
+            return;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return;
+        }
+        let before: u64 = congested.iter().map(|queue| queue.delivered_count()).sum();
+        let relaxed = poll_fn(|context| {
+            let still = congested.iter().any(|queue| queue.is_congested(context.waker()));
+            if still { Poll::Pending } else { Poll::Ready(()) }
+        });
+        let _ = timeout(LONGEST_PAUSE, relaxed).await;
+        let after: u64 = congested.iter().map(|queue| queue.delivered_count()).sum();
+        self.fruitless = if after == before { (self.fruitless + 1).min(10) } else { 0 };
+        self.skip = (1 << self.fruitless) - 1;
+    }
+}

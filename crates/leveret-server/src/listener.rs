@@ -1,0 +1,89 @@
+//! Accepting connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use leveret_broker::Owner;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::connection::Connection;
+use crate::outbox::Outbox;
+use crate::socket::{Reader, Writer};
+use crate::{Shared, StartError, tls};
+
+/// Pause after an `accept` that failed: most often there are no file descriptors left, and more haste would only
+/// burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener on the address, none for `off`.
+pub(crate) async fn bind(address: &str) -> Result<Option<TcpListener>, StartError> {
+    if address == "off" {
+        return Ok(None);
+    }
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|source| StartError::Listen { address: address.into(), source })
+}
+
+/// Accepts connections until the task is aborted. Each connection holds on to `alive`.
+pub(crate) async fn run(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    alive: mpsc::Sender<()>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let (shared, tls, alive) = (Arc::clone(&shared), tls.clone(), alive.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = serve(stream, peer, tls, shared).await {
+                        tracing::info!(%peer, %error, "connection not accepted");
+                    }
+                    drop(alive);
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let frame_max = shared.config.frame_max_bytes;
+    let mut certificate_name = None;
+    let (reader, writer, outbox) = match tls {
+        None => {
+            let stream = Arc::new(stream);
+            let outbox = Outbox::new(Some(Arc::clone(&stream)), frame_max);
+            (Reader::Plain(Arc::clone(&stream)), Writer::Plain(stream), outbox)
+        }
+        Some(acceptor) => {
+            let limit = Duration::from_millis(shared.config.handshake_timeout_ms);
+            let stream = timeout(limit, acceptor.accept(stream)).await.map_err(io::Error::from)??;
+            let certificates = stream.get_ref().1.peer_certificates();
+            certificate_name = certificates.and_then(<[_]>::first).and_then(tls::common_name);
+            let (read, write) = tokio::io::split(stream);
+            (Reader::Tls(read), Writer::Tls(write), Outbox::new(None, frame_max))
+        }
+    };
+    let outbox = Arc::new(outbox);
+    let writer = tokio::spawn(writer.run(Arc::clone(&outbox)));
+    let owner = Owner(shared.next_owner.fetch_add(1, Ordering::Relaxed));
+    Connection { shared, reader, outbox, peer, certificate_name, owner }.run().await;
+    let _ = writer.await;
+    Ok(())
+}

@@ -1,0 +1,333 @@
+//! What a connection has to send: frames in one buffer, filled by its own session and by the queues that deliver
+//! to it, written by whoever comes first.
+//!
+//! Beside the buffer stands what has to change together with it: the delivery tags of each channel and what is
+//! out under them. Lock order: a queue, then [`Outbox::lock`]; a flush takes no queue with the buffer locked.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use leveret_broker::{ConsumerKey, Effects, Receipt};
+use parking_lot::{Mutex, MutexGuard};
+use rustc_hash::FxHashMap;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::consumer::Consumer;
+
+/// Bytes waiting to be sent from which on no more is delivered until they are gone. Enough to keep the socket
+/// busy, little enough to stay in the processor's cache.
+const FULL_BYTES: usize = 512 << 10;
+/// Times that a flush looks for more before it leaves the rest to the writer, so that no session is kept from its
+/// own work by another connection's appetite.
+const ROUNDS: usize = 4;
+/// Capacity that an empty buffer keeps, in bytes.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// The outbox of one connection.
+pub(crate) struct Outbox {
+    inner: Mutex<Buffer>,
+    in_flight: Mutex<InFlight>,
+    /// The socket, where any task may write to it; with TLS only the writer may.
+    socket: Option<Arc<TcpStream>>,
+    /// Wakes the writer.
+    pub(crate) wake: Notify,
+    /// Tells that all in flight was written, or that the outbox is closed.
+    drained: Notify,
+    /// Whether something was handed to the socket since the flag was last cleared.
+    pub(crate) has_sent: AtomicBool,
+}
+
+/// Frames that wait, and the channels whose deliveries are among them.
+pub(crate) struct Buffer {
+    pub(crate) frames: Vec<u8>,
+    pub(crate) channels: FxHashMap<u16, Deliveries>,
+    pub(crate) frame_max: u32,
+    /// Consumers that found no room.
+    pub(crate) stalled: Vec<(Arc<Consumer>, ConsumerKey)>,
+    /// Somebody is going to flush.
+    flush_owed: bool,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct InFlight {
+    frames: Vec<u8>,
+    sent: usize,
+}
+
+/// The deliveries of a channel.
+pub(crate) struct Deliveries {
+    next_tag: u64,
+    out: VecDeque<Out>,
+    settled_in_between: usize,
+    /// Most unsettled deliveries on the whole channel, 0 for any number.
+    pub(crate) prefetch: u32,
+    /// False while the client has asked for silence by `channel.flow`.
+    pub(crate) active: bool,
+}
+
+/// A delivery that is to be settled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Out {
+    tag: u64,
+    /// Which of the channel's queues it is of.
+    pub(crate) queue: u32,
+    pub(crate) receipt: Receipt,
+    settled: bool,
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self { next_tag: 1, out: VecDeque::new(), settled_in_between: 0, prefetch: 0, active: true }
+    }
+}
+
+impl Deliveries {
+    fn unsettled(&self) -> usize {
+        self.out.len() - self.settled_in_between
+    }
+
+    fn has_room(&self) -> bool {
+        self.active && (self.prefetch == 0 || self.unsettled() < self.prefetch as usize)
+    }
+
+    /// The next delivery tag, and what is out under it.
+    #[inline]
+    pub(crate) fn number(&mut self, queue: u32, receipt: Option<Receipt>) -> u64 {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        if let Some(receipt) = receipt {
+            self.out.push_back(Out { tag, queue, receipt, settled: false });
+        }
+        tag
+    }
+
+    /// Takes out what is settled by `tag`, with `multiple` all before it too, tag 0 then meaning all. False
+    /// where the tag is unknown.
+    #[must_use]
+    pub(crate) fn take(&mut self, tag: u64, multiple: bool, taken: &mut Vec<Out>) -> bool {
+        if multiple && tag == 0 {
+            taken.extend(self.out.drain(..).filter(|out| !out.settled));
+            self.settled_in_between = 0;
+            return true;
+        }
+        let Ok(at) = self.out.binary_search_by_key(&tag, |out| out.tag) else { return false };
+        if self.out[at].settled {
+            return false;
+        }
+        if multiple {
+            let before = taken.len();
+            taken.extend(self.out.drain(..=at).filter(|out| !out.settled));
+            self.settled_in_between -= at + 1 - (taken.len() - before);
+        } else {
+            taken.push(self.out[at]);
+            self.settle_at(at);
+        }
+        true
+    }
+
+    /// Undoes [`Deliveries::take`].
+    pub(crate) fn put_back(&mut self, outs: Vec<Out>) {
+        let others = std::mem::take(&mut self.out);
+        let mut all: Vec<Out> = others.into_iter().filter(|out| !out.settled).chain(outs).collect();
+        all.sort_by_key(|out| out.tag);
+        self.out = all.into();
+        self.settled_in_between = 0;
+    }
+
+    fn settle_at(&mut self, at: usize) {
+        self.out[at].settled = true;
+        self.settled_in_between += 1;
+        while self.out.front().is_some_and(|out| out.settled) {
+            self.out.pop_front();
+            self.settled_in_between -= 1;
+        }
+        if self.settled_in_between > 1024 && self.settled_in_between > self.out.len() / 2 {
+            self.out.retain(|out| !out.settled);
+            self.settled_in_between = 0;
+        }
+    }
+}
+
+impl Buffer {
+    /// Whether a delivery on that channel may be added.
+    #[inline]
+    pub(crate) fn has_room(frames: &[u8], deliveries: &Deliveries) -> bool {
+        frames.len() < FULL_BYTES && deliveries.has_room()
+    }
+
+    /// Whether so much waits that no more answers should be added.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.frames.len() > 2 * FULL_BYTES
+    }
+
+    /// Notes that somebody has to flush; true where that is the caller.
+    pub(crate) fn owe_flush(&mut self) -> bool {
+        let newly = !self.flush_owed && !self.frames.is_empty();
+        self.flush_owed |= newly;
+        newly
+    }
+}
+
+impl Outbox {
+    /// An empty outbox, written by anybody where `socket` is there, else by the writer alone.
+    pub(crate) fn new(socket: Option<Arc<TcpStream>>, frame_max: u32) -> Self {
+        let inner = Buffer {
+            frames: Vec::new(),
+            channels: FxHashMap::default(),
+            frame_max,
+            stalled: Vec::new(),
+            flush_owed: false,
+            closed: false,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            in_flight: Mutex::default(),
+            socket,
+            wake: Notify::new(),
+            drained: Notify::new(),
+            has_sent: AtomicBool::new(false),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.inner.lock()
+    }
+
+    /// Sends what has gathered as far as the socket takes it now; the writer is woken for the rest.
+    pub(crate) fn flush(&self, effects: &mut Effects) {
+        let Some(socket) = &self.socket else { return self.wake.notify_one() };
+        for _ in 0..ROUNDS {
+            // Whoever holds the lock looks at the buffer again after letting go of it.
+            let Some(mut in_flight) = self.in_flight.try_lock() else { return };
+            match self.write_some(socket, &mut in_flight) {
+                Ok(true) => {}
+                Ok(false) => return self.wake.notify_one(),
+                Err(_) => return self.close(),
+            }
+            drop(in_flight);
+            self.resume_stalled(effects);
+            if self.lock().frames.is_empty() {
+                return;
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// True when all that had gathered is written, false when the socket takes no more.
+    fn write_some(&self, socket: &TcpStream, in_flight: &mut InFlight) -> std::io::Result<bool> {
+        if in_flight.sent == in_flight.frames.len() && !self.take_frames(in_flight) {
+            return Ok(true);
+        }
+        while in_flight.sent < in_flight.frames.len() {
+            match socket.try_write(&in_flight.frames[in_flight.sent..]) {
+                Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Ok(n) => in_flight.sent += n,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            self.has_sent.store(true, Ordering::Relaxed);
+        }
+        self.drained.notify_waiters();
+        Ok(true)
+    }
+
+    /// Moves what has gathered into flight; false where there is nothing.
+    fn take_frames(&self, in_flight: &mut InFlight) -> bool {
+        in_flight.sent = 0;
+        if in_flight.frames.capacity() > KEPT_BYTES
+            && in_flight.frames.len() < in_flight.frames.capacity() / 4
+        {
+            in_flight.frames = Vec::new();
+        }
+        in_flight.frames.clear();
+        let mut buffer = self.lock();
+        std::mem::swap(&mut buffer.frames, &mut in_flight.frames);
+        buffer.flush_owed = false;
+        !in_flight.frames.is_empty()
+    }
+
+    /// For the writer of a connection with TLS: all that was taken is written.
+    pub(crate) fn note_drained(&self) {
+        self.drained.notify_waiters();
+    }
+
+    /// For the writer of a connection with TLS: what has gathered, swapped for an empty buffer.
+    pub(crate) fn take(&self, empty: Vec<u8>) -> Vec<u8> {
+        let mut buffer = self.lock();
+        buffer.flush_owed = false;
+        std::mem::replace(&mut buffer.frames, empty)
+    }
+
+    /// Whether something waits for the socket.
+    pub(crate) fn is_blocked(&self) -> bool {
+        let in_flight = self.in_flight.lock();
+        in_flight.sent < in_flight.frames.len()
+    }
+
+    /// Lets consumers go on that had no room and have it now.
+    pub(crate) fn resume_stalled(&self, effects: &mut Effects) {
+        for (consumer, key) in self.take_resumable() {
+            consumer.resume(key, effects);
+        }
+    }
+
+    /// Whether [`Outbox::has_drained`] would return at once.
+    pub(crate) fn has_drained_now(&self) -> bool {
+        !self.lock().is_overfull()
+    }
+
+    /// Waits until the outbox is not overfull, so that a client which sends requests and does not read the
+    /// answers has to wait for itself.
+    pub(crate) async fn has_drained(&self) {
+        loop {
+            let drained = self.drained.notified();
+            let overfull = self.lock().is_overfull();
+            if !overfull {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    /// Waits until everything is handed to the socket, or the outbox is closed.
+    pub(crate) async fn sent_all(&self) {
+        loop {
+            let drained = self.drained.notified();
+            if self.is_closed() || (self.lock().frames.is_empty() && !self.is_blocked()) {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    fn take_resumable(&self) -> Vec<(Arc<Consumer>, ConsumerKey)> {
+        let mut buffer = self.lock();
+        if buffer.stalled.is_empty() || buffer.frames.len() >= FULL_BYTES / 2 {
+            return Vec::new();
+        }
+        let Buffer { stalled, channels, .. } = &mut *buffer;
+        let has_room =
+            |consumer: &Consumer| channels.get(&consumer.channel).is_none_or(Deliveries::has_room);
+        stalled.extract_if(.., |(consumer, _)| has_room(consumer)).collect()
+    }
+
+    /// Takes no deliveries any more, and drops what was not sent.
+    pub(crate) fn close(&self) {
+        let mut buffer = self.lock();
+        buffer.closed = true;
+        buffer.frames = Vec::new();
+        buffer.stalled.clear();
+        buffer.channels.clear();
+        drop(buffer);
+        self.wake.notify_one();
+        self.drained.notify_waiters();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+}

@@ -1,0 +1,126 @@
+//! The state of one channel.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use leveret_broker::{ConsumerKey, Queue, Route};
+use rustc_hash::FxHashMap;
+
+use super::publish::{Assembly, Staged};
+use crate::consumer::Consumer;
+use crate::outbox::Out;
+
+/// Routes remembered on a channel; beyond, all are forgotten and found again.
+const REMEMBERED_ROUTES: usize = 4096;
+
+/// A channel that is open, or that waits for the client to agree that it is closed.
+pub(super) struct Channel {
+    /// True from our `channel.close` to the client's `close-ok`: whatever it sends in between is ignored.
+    pub(super) closing: bool,
+    /// The content that is being received.
+    pub(super) content: Option<Assembly>,
+    pub(super) mode: Mode,
+    pub(super) routes: Routes,
+    pub(super) consumers: FxHashMap<String, Subscription>,
+    pub(super) queues: QueueTable,
+    /// Prefetch count of the consumers to come.
+    pub(super) prefetch: u16,
+    /// The queue last declared, meant by an empty name.
+    pub(super) last_queue: String,
+    /// The queue behind `amq.rabbitmq.reply-to`.
+    pub(super) reply_queue: Option<Arc<Queue>>,
+}
+
+/// Whether publishes are confirmed, gathered for a commit, or neither.
+pub(super) enum Mode {
+    Plain,
+    Confirm { published: u64, confirmed: u64 },
+    Transaction(Transaction),
+}
+
+/// What waits for `tx.commit`.
+#[derive(Default)]
+pub(super) struct Transaction {
+    pub(super) publishes: Vec<Staged>,
+    pub(super) settlements: Vec<(Vec<Out>, leveret_broker::Settlement)>,
+}
+
+/// A consumer and the place where it consumes.
+pub(super) struct Subscription {
+    pub(super) consumer: Arc<Consumer>,
+    pub(super) key: ConsumerKey,
+    pub(super) queue: Arc<Queue>,
+}
+
+impl Channel {
+    pub(super) fn new() -> Self {
+        Self {
+            closing: false,
+            content: None,
+            mode: Mode::Plain,
+            routes: Routes::default(),
+            consumers: FxHashMap::default(),
+            queues: QueueTable::default(),
+            prefetch: 0,
+            last_queue: String::new(),
+            reply_queue: None,
+        }
+    }
+}
+
+/// Where messages of the last exchanges and routing keys went, void when the topology has changed.
+#[derive(Default)]
+pub(super) struct Routes {
+    version: u64,
+    by_route: FxHashMap<Box<[u8]>, Arc<Route>>,
+    last: Option<(Box<[u8]>, Arc<Route>)>,
+    /// Encoded properties that were found to be well-formed and to change nothing about the route.
+    pub(super) plain_properties: Vec<u8>,
+}
+
+impl Routes {
+    #[inline]
+    pub(super) fn find(&mut self, route: &[u8], version: u64) -> Option<&Arc<Route>> {
+        if self.version != version {
+            return None;
+        }
+        if self.last.as_ref().is_none_or(|(last, _)| **last != *route) {
+            let (key, found) = self.by_route.get_key_value(route)?;
+            self.last = Some((key.clone(), Arc::clone(found)));
+        }
+        self.last.as_ref().map(|(_, found)| found)
+    }
+
+    pub(super) fn remember(&mut self, route: &[u8], version: u64, found: &Arc<Route>) {
+        if self.version != version || self.by_route.len() >= REMEMBERED_ROUTES {
+            self.by_route.clear();
+            self.last = None;
+            self.version = version;
+        }
+        self.by_route.insert(route.into(), Arc::clone(found));
+    }
+}
+
+/// The queues that deliveries of the channel are of, so that what is out names them by a number.
+#[derive(Default)]
+pub(super) struct QueueTable {
+    queues: Vec<Arc<Queue>>,
+    /// By address, which stays taken as long as `queues` holds on to the queue.
+    index: FxHashMap<usize, u32>,
+}
+
+impl QueueTable {
+    pub(super) fn index_of(&mut self, queue: &Arc<Queue>) -> u32 {
+        match self.index.entry(Arc::as_ptr(queue).addr()) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                self.queues.push(Arc::clone(queue));
+                *entry.insert((self.queues.len() - 1) as u32)
+            }
+        }
+    }
+
+    pub(super) fn at(&self, index: u32) -> &Arc<Queue> {
+        &self.queues[index as usize]
+    }
+}

@@ -1,0 +1,228 @@
+//! Consuming: consumers, `basic.get`, prefetch, and the settling of what was delivered. Acknowledgements that
+//! come in one batch are settled together.
+
+use std::sync::Arc;
+
+use leveret_amqp::{ReplyCode, basic, write_method};
+use leveret_broker::{Consume, Effects, Queue, QueueOptions, Receipt, Settlement, split_route};
+
+use super::Session;
+use super::channel::{Channel, Mode, QueueTable, Subscription};
+use super::publish::REPLY_TO;
+use crate::consumer::{Consumer, write_content};
+use crate::outbox::Out;
+use crate::reply::Exception;
+
+/// Settlements of one channel and one kind that have gathered.
+#[derive(Default)]
+pub(super) struct Settling {
+    channel: u16,
+    settlement: Option<Settlement>,
+    outs: Vec<Out>,
+}
+
+/// Settles deliveries at their queues, those of one queue together.
+pub(super) fn settle_all(queues: &QueueTable, outs: &[Out], settlement: Settlement, effects: &mut Effects) {
+    let mut receipts: Vec<Receipt> = Vec::with_capacity(outs.len());
+    for of_one_queue in outs.chunk_by(|a, b| a.queue == b.queue) {
+        receipts.clear();
+        receipts.extend(of_one_queue.iter().map(|out| out.receipt));
+        queues.at(of_one_queue[0].queue).settle(&receipts, settlement, effects);
+    }
+}
+
+impl Session {
+    pub(super) fn qos(&mut self, number: u16, qos: basic::Qos) -> Result<(), Exception> {
+        if qos.prefetch_size != 0 {
+            return Err(Exception::new(
+                ReplyCode::NOT_IMPLEMENTED,
+                format!("prefetch_size!=0 ({})", qos.prefetch_size),
+            ));
+        }
+        if qos.global {
+            self.deliveries(number, |deliveries| deliveries.prefetch = qos.prefetch_count.into());
+            self.outbox.resume_stalled(&mut self.effects);
+        } else {
+            self.open_channel(number)?.prefetch = qos.prefetch_count;
+        }
+        self.send(number, basic::QosOk {});
+        Ok(())
+    }
+
+    pub(super) fn consume(&mut self, number: u16, consume: basic::Consume<'_>) -> Result<(), Exception> {
+        let generated;
+        let tag = match consume.consumer_tag {
+            "" => {
+                generated = server_name("amq.ctag-");
+                generated.as_str()
+            }
+            tag => tag,
+        };
+        let channel = self.open_channel(number)?;
+        if channel.consumers.get(tag).is_some_and(|subscription| !subscription.consumer.is_cancelled()) {
+            let text = format!("attempt to reuse consumer tag '{tag}'");
+            return Err(Exception::new(ReplyCode::NOT_ALLOWED, text));
+        }
+        let queue = if consume.queue == REPLY_TO {
+            self.reply_queue(number, consume.no_ack)?
+        } else {
+            self.queue_named(number, consume.queue)?
+        };
+        self.subscribe(number, tag, &queue, &consume)
+    }
+
+    fn subscribe(
+        &mut self,
+        number: u16,
+        tag: &str,
+        queue: &Arc<Queue>,
+        consume: &basic::Consume<'_>,
+    ) -> Result<(), Exception> {
+        let outbox = Arc::clone(&self.outbox);
+        let notify_cancel = self.consumer_cancel_notify;
+        let channel = self.open_channel(number)?;
+        let index = channel.queues.index_of(queue);
+        let prefetch = u32::from(channel.prefetch);
+        let consumer = Consumer::new((number, tag), (queue, index), &outbox, notify_cancel);
+        let mailbox = Arc::clone(&consumer) as Arc<dyn leveret_broker::Mailbox>;
+        let no_wait = consume.no_wait;
+        let consume = Consume { mailbox, no_ack: consume.no_ack, exclusive: consume.exclusive, prefetch };
+        let key = queue.consume(consume)?;
+        let subscription = Subscription { consumer, key, queue: Arc::clone(queue) };
+        self.open_channel(number)?.consumers.insert(tag.into(), subscription);
+        self.answer(number, no_wait, basic::ConsumeOk { consumer_tag: tag });
+        queue.resume(key, &mut self.effects);
+        Ok(())
+    }
+
+    /// The queue behind `amq.rabbitmq.reply-to`: one a channel, exclusive, gone with it.
+    fn reply_queue(&mut self, number: u16, no_ack: bool) -> Result<Arc<Queue>, Exception> {
+        let refuse = |text| Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
+        if !no_ack {
+            return refuse("reply consumer cannot acknowledge");
+        }
+        if self.open_channel(number)?.reply_queue.is_some() {
+            return refuse("reply consumer already set");
+        }
+        let name = server_name(&format!("{REPLY_TO}."));
+        let queue = self.vhost.declare_server_named(&name, QueueOptions::default())?;
+        self.open_channel(number)?.reply_queue = Some(Arc::clone(&queue));
+        Ok(queue)
+    }
+
+    pub(super) fn cancel(&mut self, number: u16, cancel: basic::Cancel<'_>) -> Result<(), Exception> {
+        if let Some(subscription) = self.open_channel(number)?.consumers.remove(cancel.consumer_tag) {
+            self.cancel_subscription(&subscription);
+        }
+        self.answer(number, cancel.no_wait, basic::CancelOk { consumer_tag: cancel.consumer_tag });
+        Ok(())
+    }
+
+    pub(super) fn cancel_subscription(&self, subscription: &Subscription) {
+        if subscription.queue.cancel(subscription.key) {
+            self.vhost.delete_unused(&subscription.queue);
+        }
+    }
+
+    pub(super) fn get(&mut self, number: u16, get: basic::Get<'_>) -> Result<(), Exception> {
+        let queue = self.queue_named(number, get.queue)?;
+        let Some(fetched) = queue.get(get.no_ack) else {
+            self.send(number, basic::GetEmpty { cluster_id: "" });
+            return Ok(());
+        };
+        let index = self.open_channel(number)?.queues.index_of(&queue);
+        let (exchange, routing_key) = split_route(&fetched.route);
+        let mut buffer = self.outbox.lock();
+        let tag =
+            buffer.channels.get_mut(&number).map(|deliveries| deliveries.number(index, fetched.receipt));
+        let get_ok = basic::GetOk {
+            delivery_tag: tag.unwrap_or_default(),
+            redelivered: fetched.redelivered,
+            exchange,
+            routing_key,
+            message_count: u32::try_from(fetched.remaining).unwrap_or(u32::MAX),
+        };
+        write_method(number, get_ok, &mut buffer.frames);
+        write_content(number, (&fetched.properties, &fetched.body), self.frame_max, &mut buffer.frames);
+        self.overfull = buffer.is_overfull();
+        Ok(())
+    }
+
+    /// Takes note of an acknowledgement of either kind; tag and whether all before it are meant too.
+    pub(super) fn settle_tag(
+        &mut self,
+        number: u16,
+        (tag, multiple): (u64, bool),
+        settlement: Settlement,
+    ) -> Result<(), Exception> {
+        if self.settling.channel != number || self.settling.settlement != Some(settlement) {
+            self.settle();
+            self.settling.channel = number;
+            self.settling.settlement = Some(settlement);
+        }
+        let outs = &mut self.settling.outs;
+        let before = outs.len();
+        let known =
+            self.outbox.lock().channels.get_mut(&number).is_some_and(|it| it.take(tag, multiple, outs));
+        if !known {
+            let text = format!("unknown delivery tag {tag}");
+            return Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
+        }
+        let taken = before..outs.len();
+        if let Some(Channel { mode: Mode::Transaction(transaction), .. }) = self.channels.get_mut(&number) {
+            let outs = self.settling.outs.drain(taken).collect();
+            transaction.settlements.push((outs, settlement));
+        }
+        Ok(())
+    }
+
+    /// Settles what has gathered.
+    pub(super) fn settle(&mut self) {
+        if self.settling.outs.is_empty() {
+            return;
+        }
+        let Some(settlement) = self.settling.settlement else { return };
+        if let Some(channel) = self.channels.get(&self.settling.channel) {
+            settle_all(&channel.queues, &self.settling.outs, settlement, &mut self.effects);
+        }
+        self.settling.outs.clear();
+        self.outbox.resume_stalled(&mut self.effects);
+    }
+
+    pub(super) fn recover(&mut self, number: u16, requeue: bool, answer: bool) -> Result<(), Exception> {
+        if !requeue {
+            return Err(Exception::new(ReplyCode::NOT_IMPLEMENTED, "requeue=false"));
+        }
+        let mut outs = Vec::new();
+        self.deliveries(number, |deliveries| deliveries.take(0, true, &mut outs));
+        let channel = self.channels.get(&number);
+        if let Some(channel) = channel {
+            settle_all(&channel.queues, &outs, Settlement::Requeued, &mut self.effects);
+        }
+        self.outbox.resume_stalled(&mut self.effects);
+        self.answer(number, !answer, basic::RecoverOk {});
+        Ok(())
+    }
+
+    /// The queue of that name, an empty name meaning the one declared last on the channel.
+    pub(super) fn queue_named(&mut self, number: u16, name: &str) -> Result<Arc<Queue>, Exception> {
+        let owner = self.owner;
+        let name = self.queue_name(number, name)?;
+        Ok(self.vhost.queue(&name, owner)?)
+    }
+
+    pub(super) fn queue_name(&mut self, number: u16, name: &str) -> Result<String, Exception> {
+        if !name.is_empty() {
+            return Ok(name.into());
+        }
+        match self.open_channel(number)?.last_queue.as_str() {
+            "" => Err(Exception::new(ReplyCode::NOT_FOUND, "no previously declared queue")),
+            last => Ok(last.into()),
+        }
+    }
+}
+
+/// A name that nobody else has.
+pub(super) fn server_name(prefix: &str) -> String {
+    format!("{prefix}{}", uuid::Uuid::now_v7().simple())
+}

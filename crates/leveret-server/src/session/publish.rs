@@ -1,0 +1,386 @@
+//! Publishing. Messages that lie whole in the read buffer and go the way of the one before are gathered into
+//! runs, each handed to its queues under one lock; everything else is assembled and looked at one by one.
+
+use std::sync::Arc;
+
+use leveret_amqp::{
+    ContentHeader, Frame, FrameKind, Properties, Reader, ReplyCode, basic, flags, parse_frame, write_method,
+};
+use leveret_broker::{Message, Record, Route, properties_without_bcc, split_route};
+
+use super::Session;
+use super::channel::{Channel, Mode};
+use crate::consumer::write_content;
+use crate::reply::Exception;
+
+/// Messages handed to a queue under one lock.
+const RUN: usize = 128;
+/// Bodies up to this many bytes are copied into each of several queues, larger ones shared.
+const COPIED_BYTES: usize = 4 << 10;
+/// Memory set aside for a body before it comes, in bytes; it grows with what really arrives.
+const BODY_AHEAD: usize = 1 << 20;
+/// Properties that ask for more than being passed on.
+const SPECIAL: u16 = flags::HEADERS | flags::EXPIRATION | flags::USER_ID | flags::REPLY_TO;
+/// The queue name that stands for the channel's own reply queue.
+pub(super) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
+const PUBLISH: [u8; 4] = [0, 60, 0, 40];
+
+/// A `basic.publish` whose content is still coming.
+pub(super) struct Assembly {
+    route: Vec<u8>,
+    options: PublishOptions,
+    content: Option<Content>,
+}
+
+struct Content {
+    /// Route, properties and what has come of the body.
+    record: Vec<u8>,
+    properties_len: usize,
+    body_left: u64,
+}
+
+#[derive(Clone, Copy)]
+struct PublishOptions {
+    mandatory: bool,
+}
+
+/// A whole message that is to be routed by itself.
+pub(super) struct Staged {
+    record: Record,
+    route_len: usize,
+    properties_len: usize,
+    options: PublishOptions,
+}
+
+impl Staged {
+    fn message(&self) -> Message<'_> {
+        Message::in_record(&self.record, self.route_len, self.properties_len)
+    }
+}
+
+/// Messages of one channel that go one way, in the read buffer.
+#[derive(Default)]
+pub(super) struct Run<'b> {
+    channel: u16,
+    route: Option<Arc<Route>>,
+    messages: Vec<Message<'b>>,
+}
+
+/// Whether a frame begins a publish.
+#[inline]
+pub(super) fn is_publish(frame: &Frame<'_>) -> bool {
+    frame.kind == FrameKind::Method && frame.payload.starts_with(&PUBLISH)
+}
+
+/// A publish that lies whole in the buffer.
+struct Whole<'b> {
+    message: Message<'b>,
+    mandatory: bool,
+    wire_len: usize,
+}
+
+/// The whole publish at the start of `bytes`, of which `method` is the first frame; `None` where it is not whole, or
+/// anything is unusual about it.
+#[inline]
+fn whole<'b>(method: &Frame<'b>, bytes: &'b [u8], frame_max: u32) -> Option<Whole<'b>> {
+    let fields = method.payload.get(6..)?;
+    let exchange_len = usize::from(*fields.first()?) + 1;
+    let route_len = exchange_len + usize::from(*fields.get(exchange_len)?) + 1;
+    let (route, bits) = fields.split_at_checked(route_len)?;
+    let &[bits @ 0..=1] = bits else { return None };
+    let mut wire_len = method.wire_len();
+    let header = parse_frame(bytes.get(wire_len..)?, frame_max).ok()??;
+    wire_len += header.wire_len();
+    if header.kind != FrameKind::Header || header.channel != method.channel {
+        return None;
+    }
+    let content = ContentHeader::parse(header.payload).ok()?;
+    let mut body: &[u8] = &[];
+    if content.body_size > 0 {
+        let frame = parse_frame(bytes.get(wire_len..)?, frame_max).ok()??;
+        wire_len += frame.wire_len();
+        let all_of_it = frame.payload.len() as u64 == content.body_size;
+        if frame.kind != FrameKind::Body || frame.channel != method.channel || !all_of_it {
+            return None;
+        }
+        body = frame.payload;
+    }
+    let message = Message { route, properties: content.properties, body, record: None };
+    Some(Whole { message, mandatory: bits == 1, wire_len })
+}
+
+impl Session {
+    /// Takes the publish that `method` begins, with its content where all of it is in `bytes`. Returns the
+    /// bytes used.
+    #[inline]
+    pub(super) fn publish<'b>(
+        &mut self,
+        method: &Frame<'b>,
+        bytes: &'b [u8],
+        run: &mut Run<'b>,
+    ) -> Result<usize, Exception> {
+        if let Some(whole) = whole(method, bytes, self.frame_max)
+            && self.join_run(method.channel, &whole, run)
+        {
+            return Ok(whole.wire_len);
+        }
+        self.end_run(run);
+        self.begin_publish(method)?;
+        Ok(method.wire_len())
+    }
+
+    /// Adds the message to the run if it goes its way; else ends that run and begins another, if the way is known.
+    #[inline]
+    fn join_run<'b>(&mut self, number: u16, whole: &Whole<'b>, run: &mut Run<'b>) -> bool {
+        let version = self.vhost.version();
+        let Some(channel) = self.channels.get_mut(&number) else { return false };
+        if channel.closing || channel.content.is_some() || matches!(channel.mode, Mode::Transaction(_)) {
+            return false;
+        }
+        let message = &whole.message;
+        let Some(route) = channel.routes.find(message.route, version) else { return false };
+        let nowhere = whole.mandatory && route.is_empty();
+        let to_be_shared = message.body.len() > COPIED_BYTES && route.queues.len() > 1;
+        if nowhere || to_be_shared {
+            return false;
+        }
+        let same_way =
+            run.channel == number && run.route.as_ref().is_some_and(|other| Arc::ptr_eq(other, route));
+        let next_route = (!same_way).then(|| Arc::clone(route));
+        if *message.properties != *channel.routes.plain_properties
+            && !check_plain(channel, message.properties)
+        {
+            return false;
+        }
+        if next_route.is_some() || run.messages.len() >= RUN {
+            self.end_run(run);
+            run.channel = number;
+            run.route = next_route.or(run.route.take());
+        }
+        run.messages.push(*message);
+        true
+    }
+
+    /// Hands the run to its queues.
+    pub(super) fn end_run(&mut self, run: &mut Run<'_>) {
+        if run.messages.is_empty() {
+            return;
+        }
+        if let Some(route) = &run.route {
+            for queue in &route.queues {
+                queue.publish(&run.messages, &mut self.effects);
+            }
+        }
+        self.note_published(run.channel, run.messages.len() as u64);
+        run.messages.clear();
+    }
+
+    fn begin_publish(&mut self, method: &Frame<'_>) -> Result<(), Exception> {
+        let channel = self.open_channel(method.channel)?;
+        if channel.closing {
+            return Ok(());
+        }
+        if channel.content.is_some() {
+            return Err(Exception::new(ReplyCode::UNEXPECTED_FRAME, "expected content, got basic.publish"));
+        }
+        let fields = &method.payload[PUBLISH.len()..];
+        let mut reader = Reader::new(fields);
+        let _ticket: u16 = reader.read()?;
+        let start = fields.len() - reader.rest().len();
+        let (_exchange, _key): (&str, &str) = (reader.read()?, reader.read()?);
+        let end = fields.len() - reader.rest().len();
+        let (mandatory, immediate): (bool, bool) = (reader.read()?, reader.read()?);
+        if immediate {
+            return Err(Exception::new(ReplyCode::NOT_IMPLEMENTED, "immediate=true"));
+        }
+        reader.finish()?;
+        let options = PublishOptions { mandatory };
+        channel.content = Some(Assembly { route: fields[start..end].to_vec(), options, content: None });
+        Ok(())
+    }
+
+    /// Takes a header or body frame.
+    pub(super) fn content(&mut self, frame: &Frame<'_>) -> Result<(), Exception> {
+        let max = self.shared.config.max_message_bytes;
+        let channel = self.open_channel(frame.channel)?;
+        if channel.closing {
+            return Ok(());
+        }
+        let unexpected = |text| Err(Exception::new(ReplyCode::UNEXPECTED_FRAME, text));
+        let Some(assembly) = &mut channel.content else {
+            return unexpected(format!("expected method frame, got {:?} frame instead", frame.kind));
+        };
+        match (frame.kind, &mut assembly.content) {
+            (FrameKind::Header, content @ None) => {
+                *content = Some(begin_content(&assembly.route, ContentHeader::parse(frame.payload)?, max)?);
+            }
+            (FrameKind::Body, Some(content)) => {
+                let Some(left) = content.body_left.checked_sub(frame.payload.len() as u64) else {
+                    return unexpected("body is longer than its header says".into());
+                };
+                content.body_left = left;
+                content.record.extend_from_slice(frame.payload);
+            }
+            (kind, _) => return unexpected(format!("{kind:?} frame out of order")),
+        }
+        self.finish_content(frame.channel)
+    }
+
+    fn finish_content(&mut self, number: u16) -> Result<(), Exception> {
+        let channel = self.open_channel(number)?;
+        let done = |assembly: &mut Assembly| assembly.content.as_ref().is_some_and(|it| it.body_left == 0);
+        let Some(Assembly { route, options, content: Some(content) }) = channel.content.take_if(done) else {
+            return Ok(());
+        };
+        let staged = Staged {
+            record: Arc::new(content.record),
+            route_len: route.len(),
+            properties_len: content.properties_len,
+            options,
+        };
+        if let Mode::Transaction(transaction) = &mut channel.mode {
+            Properties::parse(staged.message().properties)?;
+            transaction.publishes.push(staged);
+            return Ok(());
+        }
+        self.publish_staged(number, &staged)?;
+        self.note_published(number, 1);
+        Ok(())
+    }
+
+    /// Routes one message with all that its properties ask for.
+    pub(super) fn publish_staged(&mut self, number: u16, staged: &Staged) -> Result<(), Exception> {
+        let mut message = staged.message();
+        let mut properties = Properties::parse(message.properties)?;
+        self.check_properties(&properties)?;
+        let (exchange, routing_key) = split_route(message.route);
+        let version = self.vhost.version();
+        let (routing, delay_ms) = self.vhost.route(exchange, routing_key, &properties)?;
+        if staged.options.mandatory && !routing.matched {
+            self.return_message(number, &message);
+            return Ok(());
+        }
+        let reply_to = self.reply_to(number, &properties)?;
+        properties.reply_to = reply_to.as_deref().or(properties.reply_to);
+        let rewritten = reply_to.is_some().then(|| properties.encode());
+        if let Some(properties) = &rewritten {
+            message = Message { properties, record: None, ..message };
+        }
+        if let Some(delay_ms) = delay_ms {
+            self.hold(&routing.route, &message, delay_ms);
+        }
+        let without_bcc = properties_without_bcc(&properties);
+        if let Some(properties) = &without_bcc {
+            message = Message { properties, record: None, ..message };
+        }
+        if message.record.is_some() && message.body.len() <= COPIED_BYTES {
+            message.record = None;
+        }
+        for queue in &routing.route.queues {
+            queue.publish(std::slice::from_ref(&message), &mut self.effects);
+        }
+        if routing.same_for_all {
+            let channel = self.open_channel(number)?;
+            channel.routes.remember(message.route, version, &routing.route);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, route: &Route, message: &Message<'_>, delay_ms: u64) {
+        let due = self.shared.clock.now().plus_ms(delay_ms);
+        for exchange in &route.delayed {
+            if exchange.hold(message, due) {
+                self.shared.timer.notify_one();
+            }
+        }
+    }
+
+    fn check_properties(&self, properties: &Properties<'_>) -> Result<(), Exception> {
+        let refuse = |text| Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
+        if let Some(user) = properties.user_id
+            && user != self.user
+        {
+            return refuse(format!(
+                "user_id property set to '{user}' but authenticated user was '{}'",
+                self.user
+            ));
+        }
+        if let Some(expiration) = properties.expiration
+            && expiration.parse::<u32>().is_err()
+        {
+            return refuse(format!(
+                "invalid expiration '{expiration}': expected milliseconds, 0 to {}",
+                u32::MAX
+            ));
+        }
+        Ok(())
+    }
+
+    /// The real name of the reply queue, where the message asks for replies to `amq.rabbitmq.reply-to`.
+    fn reply_to(&mut self, number: u16, properties: &Properties<'_>) -> Result<Option<String>, Exception> {
+        if properties.reply_to != Some(REPLY_TO) {
+            return Ok(None);
+        }
+        match &self.open_channel(number)?.reply_queue {
+            Some(queue) => Ok(Some(queue.name.to_string())),
+            None => Err(Exception::new(ReplyCode::PRECONDITION_FAILED, "fast reply consumer does not exist")),
+        }
+    }
+
+    fn return_message(&mut self, number: u16, message: &Message<'_>) {
+        let (exchange, routing_key) = split_route(message.route);
+        let code = ReplyCode::NO_ROUTE;
+        let method = basic::Return { reply_code: code.0, reply_text: code.name(), exchange, routing_key };
+        let mut buffer = self.outbox.lock();
+        write_method(number, method, &mut buffer.frames);
+        write_content(number, (message.properties, message.body), self.frame_max, &mut buffer.frames);
+    }
+
+    /// Counts publishes that are to be confirmed when the batch is done.
+    #[inline]
+    fn note_published(&mut self, number: u16, count: u64) {
+        let Some(channel) = self.channels.get_mut(&number) else { return };
+        if let Mode::Confirm { published, confirmed } = &mut channel.mode {
+            if published == confirmed {
+                self.to_confirm.push(number);
+            }
+            *published += count;
+        }
+    }
+
+    /// Confirms what the batch has published, each channel with one frame.
+    pub(super) fn send_confirms(&mut self) {
+        for number in std::mem::take(&mut self.to_confirm) {
+            let Some(channel) = self.channels.get_mut(&number) else { continue };
+            if let Mode::Confirm { published, confirmed } = &mut channel.mode {
+                let ack = basic::Ack { delivery_tag: *published, multiple: *published - *confirmed > 1 };
+                *confirmed = *published;
+                write_method(number, ack, &mut self.outbox.lock().frames);
+            }
+        }
+    }
+}
+
+/// Whether the properties are well-formed and ask for nothing; if so they are remembered.
+fn check_plain(channel: &mut Channel, encoded: &[u8]) -> bool {
+    let special = encoded.first_chunk::<2>().is_none_or(|set| u16::from_be_bytes(*set) & SPECIAL != 0);
+    if special || Properties::parse(encoded).is_err() {
+        return false;
+    }
+    channel.routes.plain_properties.clear();
+    channel.routes.plain_properties.extend_from_slice(encoded);
+    true
+}
+
+fn begin_content(route: &[u8], header: ContentHeader<'_>, max: u64) -> Result<Content, Exception> {
+    if header.body_size > max {
+        let text = format!("message size {} is larger than configured max size {max}", header.body_size);
+        return Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
+    }
+    let ahead = usize::try_from(header.body_size).unwrap_or(BODY_AHEAD).min(BODY_AHEAD);
+    let mut record = Vec::with_capacity(route.len() + header.properties.len() + ahead);
+    record.extend_from_slice(route);
+    record.extend_from_slice(header.properties);
+    Ok(Content { record, properties_len: header.properties.len(), body_left: header.body_size })
+}

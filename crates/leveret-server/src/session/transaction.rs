@@ -1,0 +1,67 @@
+//! Class `tx`: publishes and acknowledgements that take effect together.
+
+use leveret_amqp::{ReplyCode, tx};
+
+use super::channel::{Mode, Transaction};
+use super::deliver::settle_all;
+use super::{Session, not_for_servers};
+use crate::reply::Exception;
+
+impl Session {
+    pub(super) fn tx_method(&mut self, number: u16, method: tx::Method) -> Result<(), Exception> {
+        match method {
+            tx::Method::Select(_) => {
+                let channel = self.open_channel(number)?;
+                match channel.mode {
+                    Mode::Confirm { .. } => {
+                        let text = "cannot switch from confirm to tx mode";
+                        return Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
+                    }
+                    Mode::Plain => channel.mode = Mode::Transaction(Transaction::default()),
+                    Mode::Transaction(_) => {}
+                }
+                self.send(number, tx::SelectOk {});
+            }
+            tx::Method::Commit(_) => {
+                let transaction = self.take_transaction(number)?;
+                self.commit(number, transaction)?;
+                self.send(number, tx::CommitOk {});
+            }
+            tx::Method::Rollback(_) => {
+                let transaction = self.take_transaction(number)?;
+                self.roll_back(number, transaction);
+                self.send(number, tx::RollbackOk {});
+            }
+            other => return Err(not_for_servers(other.ids())),
+        }
+        Ok(())
+    }
+
+    fn take_transaction(&mut self, number: u16) -> Result<Transaction, Exception> {
+        match &mut self.open_channel(number)?.mode {
+            Mode::Transaction(transaction) => Ok(std::mem::take(transaction)),
+            _ => Err(Exception::new(ReplyCode::PRECONDITION_FAILED, "channel is not transactional")),
+        }
+    }
+
+    fn commit(&mut self, number: u16, transaction: Transaction) -> Result<(), Exception> {
+        for staged in &transaction.publishes {
+            self.publish_staged(number, staged)?;
+        }
+        if let Some(channel) = self.channels.get(&number) {
+            for (outs, settlement) in &transaction.settlements {
+                settle_all(&channel.queues, outs, *settlement, &mut self.effects);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was acknowledged is unacknowledged again, under the same delivery tags.
+    fn roll_back(&mut self, number: u16, transaction: Transaction) {
+        self.deliveries(number, |deliveries| {
+            for (outs, _) in transaction.settlements {
+                deliveries.put_back(outs);
+            }
+        });
+    }
+}
