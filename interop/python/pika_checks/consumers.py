@@ -218,3 +218,116 @@ def _(client):
     answerer.queue_declare(name, passive=True)
     asker.connection.sleep(0.3)
     equal(answers, [b"question answered"], "answers")
+
+
+@check("a consumer tag from the server begins with amq.ctag-")
+def _(client):
+    channel = client.channel()
+    consume = pika.spec.Basic.Consume(queue=queue(channel), consumer_tag="")
+    answer = []
+    channel._impl._rpc(consume, lambda frame: answer.append(frame.method), [pika.spec.Basic.ConsumeOk])
+    wait_until(lambda: channel.connection.process_data_events() or answer)
+    assert answer[0].consumer_tag.startswith("amq.ctag-"), answer[0].consumer_tag
+
+
+@check("cancel of an unknown consumer succeeds")
+def _(client):
+    channel = client.channel()
+    answer = []
+    cancel = pika.spec.Basic.Cancel(consumer_tag="unknown")
+    channel._impl._rpc(cancel, lambda frame: answer.append(frame.method), [pika.spec.Basic.CancelOk])
+    wait_until(lambda: channel.connection.process_data_events() or answer)
+    equal(answer[0].consumer_tag, "unknown", "consumer tag")
+
+
+@check("exclusive consumer is 403 where there is a consumer already")
+def _(client):
+    channel = client.channel()
+    name = queue(channel)
+    channel.basic_consume(name, lambda *_: None)
+    refused(403, channel.connection.channel().basic_consume, name, lambda *_: None, exclusive=True)
+
+
+@check("prefetch does not bound a consumer without acks")
+def _(client):
+    channel = client.channel()
+    name = queue(channel)
+    for _ in range(10):
+        channel.basic_publish("", name, b"")
+    seen = []
+    channel.basic_qos(prefetch_count=1)
+    channel.basic_consume(name, lambda *message: seen.append(message), auto_ack=True)
+    wait_until(lambda: channel.connection.process_data_events() or len(seen) == 10)
+
+
+@check("prefetch of bytes is 540")
+def _(client):
+    refused(540, client.channel().basic_qos, prefetch_size=1000)
+
+
+@check("recover without requeue is 540")
+def _(client):
+    refused(540, client.channel().basic_recover, requeue=False)
+
+
+@check("ack of everything where nothing is unacked")
+def _(client):
+    channel = client.channel()
+    channel.basic_ack(0, multiple=True)
+    channel.queue_declare("", exclusive=True)
+    channel.basic_ack(5, multiple=True)
+    refused(406, channel.queue_declare, "", exclusive=True)
+
+
+@check("several requeued at once keep their order")
+def _(client):
+    channel = client.channel()
+    name = queue(channel)
+    for number in range(6):
+        channel.basic_publish("", name, str(number).encode())
+    tags = [get(channel, name, auto_ack=False)[0].delivery_tag for _ in range(4)]
+    channel.basic_ack(tags[1])
+    channel.basic_nack(tags[3], multiple=True, requeue=True)
+    wait_until(lambda: ready(channel, name) == 5)
+    equal([get(channel, name)[2] for _ in range(5)], [b"0", b"2", b"3", b"4", b"5"], "order")
+
+
+@check("a cancelled consumer's unacked messages stay unacked")
+def _(client):
+    channel = client.channel()
+    name = queue(channel)
+    channel.basic_publish("", name, b"")
+    tags = []
+    consumer = channel.basic_consume(name, lambda _c, method, _p, _b: tags.append(method.delivery_tag))
+    wait_until(lambda: channel.connection.process_data_events() or tags)
+    # pika itself would reject them.
+    cancel = pika.spec.Basic.Cancel(consumer_tag=consumer)
+    channel._impl._rpc(cancel, lambda _frame: tags.append(None), [pika.spec.Basic.CancelOk])
+    wait_until(lambda: channel.connection.process_data_events() or len(tags) == 2)
+    equal(ready(channel, name), 0, "messages")
+    channel.basic_ack(tags[0])
+    channel.queue_declare(name, passive=True)
+
+
+@check("delivery tags count up on each channel by itself")
+def _(client):
+    connection = client.connect()
+    channels = [connection.channel() for _ in range(2)]
+    name = queue(channels[0])
+    for _ in range(4):
+        channels[0].basic_publish("", name, b"")
+    wait_until(lambda: ready(channels[0], name) == 4)
+    tags = [get(channel, name, auto_ack=False)[0].delivery_tag for channel in channels * 2]
+    equal(tags, [1, 1, 2, 2], "delivery tags")
+    refused(406, ack_and_wait, channels[0], 3)
+
+
+def ack_and_wait(channel, tag):
+    channel.basic_ack(tag)
+    channel.queue_declare("", exclusive=True)
+
+
+@check("channel.flow is answered")
+def _(client):
+    channel = client.channel()
+    equal(channel.flow(True), True, "active")

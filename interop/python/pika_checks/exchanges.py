@@ -170,3 +170,92 @@ def _(client):
     channel.queue_bind(queue_name, name, "second")
     channel.queue_unbind(queue_name, name, "key")
     returned(channel, name, "key")
+
+
+@check("the default exchange cannot be declared, bound or deleted")
+def _(client):
+    refused(403, client.channel().exchange_declare, "", "direct", durable=True)
+    channel = client.channel()
+    refused(403, channel.queue_bind, queue(channel), "", "key")
+    refused(403, client.channel().exchange_delete, "")
+
+
+@check("predeclared exchanges may be declared as they are, never deleted")
+def _(client):
+    client.channel().exchange_declare("amq.direct", "direct", durable=True)
+    refused(406, client.channel().exchange_declare, "amq.direct", "fanout", durable=True)
+    refused(403, client.channel().exchange_delete, "amq.direct")
+
+
+@check("bind and unbind of what is missing")
+def _(client):
+    channel = client.channel()
+    name = queue(channel)
+    refused(404, channel.queue_bind, name, fresh("absent"), "key")
+    refused(404, client.channel().queue_bind, fresh("absent"), "amq.direct", "key")
+    refused(404, client.channel().exchange_bind, "amq.direct", fresh("absent"), "key")
+    channel = client.channel()
+    channel.queue_unbind(queue(channel), "amq.direct", "never bound")
+    channel.queue_declare("", exclusive=True)
+
+
+@check("a binding made twice routes once")
+def _(client):
+    channel = client.channel()
+    exchange_name, queue_name = bound(channel)
+    channel.queue_bind(queue_name, exchange_name, "key")
+    channel.basic_publish(exchange_name, "key", b"")
+    equal(ready(channel, queue_name), 1, "messages")
+
+
+@check("headers exchange: values are compared by what they are")
+def _(client):
+    channel = client.channel()
+    name = exchange(channel, "headers")
+    number, anything = queue(channel), queue(channel)
+    channel.queue_bind(number, name, arguments={"x-match": "all", "a": 1})
+    channel.queue_bind(anything, name, arguments={"x-match": "all", "a": None})
+    for headers in ({"a": 1}, {"a": "1"}, {"b": 1}, None):
+        channel.basic_publish(name, "", b"", pika.BasicProperties(headers=headers))
+    equal([ready(channel, number), ready(channel, anything)], [1, 2], "matches")
+
+
+@check("headers exchange: an unknown x-match is 406")
+def _(client):
+    channel = client.channel()
+    name = exchange(channel, "headers")
+    refused(406, channel.queue_bind, queue(channel), name, arguments={"x-match": "some"})
+
+
+@check("exchanges bound in a circle deliver once")
+def _(client):
+    channel = client.channel()
+    first, queue_name = bound(channel, "fanout")
+    second = exchange(channel, "fanout")
+    channel.exchange_bind(second, first)
+    channel.exchange_bind(first, second)
+    channel.basic_publish(first, "", b"round")
+    equal(ready(channel, queue_name), 1, "messages")
+    channel.exchange_delete(second)
+
+
+@check("an alternate exchange of an alternate exchange, and none that is missing")
+def _(client):
+    channel = client.channel()
+    last, queue_name = bound(channel, "fanout")
+    middle = exchange(channel, "direct", arguments={"alternate-exchange": last})
+    first = exchange(channel, "direct", arguments={"alternate-exchange": middle})
+    channel.basic_publish(first, "nowhere", b"", mandatory=True)
+    equal(ready(channel, queue_name), 1, "messages")
+    lost = exchange(channel, "direct", arguments={"alternate-exchange": fresh("absent")})
+    returned(channel, lost, "nowhere")
+
+
+@check("names and keys of 255 bytes")
+def _(client):
+    channel = client.channel()
+    name, key = fresh("long").ljust(255, "n"), "k" * 255
+    channel.queue_declare(name, exclusive=True)
+    channel.queue_bind(name, "amq.direct", key)
+    channel.basic_publish("amq.direct", key, b"")
+    equal(get(channel, name)[0].routing_key, key, "routing key")

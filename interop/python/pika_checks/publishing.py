@@ -150,3 +150,49 @@ def _(client):
 def _(client):
     channel = client.channel()
     refused(406, channel.basic_publish, "", queue(channel), b"", pika.BasicProperties(expiration="soon"))
+
+
+@check("an expiration below zero is 406, and none that is zero or more")
+def _(client):
+    channel = client.channel()
+    refused(406, channel.basic_publish, "", queue(channel), b"", pika.BasicProperties(expiration="-1"))
+    channel = client.channel()
+    channel.basic_publish("", queue(channel), b"", pika.BasicProperties(expiration="60000"))
+
+
+@check("CC that is no list is 406")
+def _(client):
+    channel = client.channel()
+    refused(406, channel.basic_publish, "", queue(channel), b"", pika.BasicProperties(headers={"CC": "x"}))
+
+
+@check("a large message comes back whole when it is unroutable")
+def _(client):
+    channel = client.channel()
+    body = bytes(range(256)) * 4096 * 2
+    try:
+        channel.basic_publish("", fresh("absent"), body, mandatory=True)
+    except pika.exceptions.UnroutableError as error:
+        assert error.messages[0].body == body
+        return
+    raise AssertionError("not returned")
+
+
+@check("a message confirmed is a message ready")
+def _(client):
+    channel, other = client.channel(), client.channel()
+    name = queue(other, exclusive=False, auto_delete=True)
+    for count in range(1, 50):
+        channel.basic_publish("", name, b"")
+        equal(ready(other, name), count, "messages seen by another connection")
+
+
+@check("an error names the method that it is about")
+def _(client):
+    channel = client.channel()
+    frames = []
+    channel._impl.callbacks.add(
+        channel.channel_number, pika.spec.Channel.Close, lambda f: frames.append(f.method)
+    )
+    refused(404, channel.queue_declare, fresh("absent"), passive=True)
+    equal((frames[0].class_id, frames[0].method_id), (50, 10), "class and method")
