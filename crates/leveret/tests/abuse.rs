@@ -442,3 +442,52 @@ fn hundreds_of_connections_at_once_come_and_go() {
         drop(peers);
     });
 }
+
+#[test]
+fn a_session_byte_by_byte_is_a_good_session() {
+    abuse(|broker| {
+        let mut peer = Peer::connect(broker);
+        peer.stream.set_nodelay(true).unwrap();
+        for byte in [handshake().concat(), declare_with(&long_string(b""))].concat() {
+            peer.say(&[byte]);
+        }
+        let answers: Vec<_> = (0..5).map(|_| method_id(&peer.frame().expect("an answer").2)).collect();
+        assert_eq!(answers, [(10, 10), (10, 30), (10, 41), (20, 11), (50, 11)].map(Some));
+    });
+}
+
+#[test]
+fn what_was_on_its_way_when_the_channel_closed_is_ignored() {
+    abuse(|broker| {
+        let passive = method(1, 50, 10, &[&[0, 0][..], &short_string("absent"), &[1, 0, 0, 0, 0]].concat());
+        let on_its_way =
+            [publish(), content_header(4), frame(BODY, 1, b"body"), declare_with(&long_string(b""))];
+        let mut peer = Peer::opened(broker);
+        peer.say(&[passive, on_its_way.concat()].concat());
+        assert_eq!(peer.end(), End::Code(404));
+        let (close_ok, open) = (method(1, 20, 41, b""), method(1, 20, 10, &short_string("")));
+        peer.say(&[close_ok, open].concat());
+        let (_, _, payload) = peer.frame().expect("an answer");
+        assert_eq!(method_id(&payload), Some((20, 11)), "channel.open-ok");
+    });
+}
+
+#[test]
+fn a_client_that_asks_and_never_reads() {
+    abuse(|broker| {
+        let mut peer = Peer::opened(broker);
+        peer.stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        let name = short_string(&"n".repeat(255));
+        const AUTO_DELETE: u8 = 0b1000;
+        let ask = method(1, 50, 10, &[&[0, 0][..], &name, &[AUTO_DELETE, 0, 0, 0, 0]].concat());
+        let many = ask.repeat(4096);
+        // The broker stops reading from who does not read, so that this blocks long before its end.
+        let asked = (0..200).take_while(|_| peer.stream.write_all(&many).is_ok()).count();
+        assert!(asked < 200, "{asked} MiB of questions were read, none of whose answers was");
+        assert_answers(broker);
+        if broker.is_ours() {
+            let bytes = broker.resident_bytes();
+            assert!(bytes < 2 * GROWTH_LIMIT_BYTES, "{bytes} bytes for a client that does not read");
+        }
+    });
+}
