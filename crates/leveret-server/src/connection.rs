@@ -21,6 +21,9 @@ use crate::socket::{ReadBuffer, Reader};
 /// Longest pause of a publisher for the sake of a congested queue. A queue whose consumer is stuck for longer
 /// slows its publishers down; it never stops them.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+/// Deliveries during a pause that show that waiting helps: consumers that take time over each message are not
+/// waited for.
+const MOVING: u64 = 100;
 /// How long a client whose log-in failed waits for the end of the connection.
 const PENALTY: Duration = Duration::from_secs(1);
 
@@ -267,7 +270,7 @@ impl Patience {
         });
         let _ = timeout(LONGEST_PAUSE, relaxed).await;
         let after: u64 = congested.iter().map(|queue| queue.delivered_count()).sum();
-        self.fruitless = if after == before { (self.fruitless + 1).min(10) } else { 0 };
+        self.fruitless = if after - before < MOVING { (self.fruitless + 1).min(10) } else { 0 };
         self.skip = (1 << self.fruitless) - 1;
     }
 }

@@ -42,16 +42,17 @@ impl Reader {
     }
 }
 
-/// Bytes that were read and not yet handled.
+/// Bytes that were read and not yet handled. The buffer grows while reads fill it and shrinks when they do not.
 pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    small_reads: u32,
 }
 
 impl ReadBuffer {
     pub(crate) fn new() -> Self {
-        Self { bytes: vec![0; SMALLEST], start: 0, end: 0 }
+        Self { bytes: vec![0; SMALLEST], start: 0, end: 0, small_reads: 0 }
     }
 
     pub(crate) fn unread(&self) -> &[u8] {
@@ -66,11 +67,17 @@ impl ReadBuffer {
     /// nothing.
     pub(crate) async fn fill(&mut self, reader: &mut Reader) -> io::Result<usize> {
         self.make_room();
+        let room = self.bytes.len() - self.end;
         let read = reader.read(&mut self.bytes[self.end..]).await?;
         self.end += read;
+        if read == room && self.bytes.len() < LARGEST {
+            self.bytes.resize(self.bytes.len() * 2, 0);
+        }
+        self.small_reads = if read < room / 8 { self.small_reads + 1 } else { 0 };
         Ok(read)
     }
 
+    /// Makes room for as many bytes as are there; a frame may be of any size up to the negotiated one.
     fn make_room(&mut self) {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
@@ -78,10 +85,10 @@ impl ReadBuffer {
             self.start = 0;
         }
         if self.end > self.bytes.len() / 2 {
-            let larger = if self.bytes.len() < LARGEST { self.bytes.len() * 2 } else { self.end + LARGEST };
-            self.bytes.resize(larger, 0);
-        } else if self.end == 0 && self.bytes.len() > LARGEST {
-            self.bytes = vec![0; LARGEST];
+            self.bytes.resize(self.bytes.len() * 2, 0);
+        } else if self.end == 0 && self.small_reads > 64 && self.bytes.len() > SMALLEST {
+            self.bytes = vec![0; self.bytes.len() / 2];
+            self.small_reads = 0;
         }
     }
 }

@@ -52,18 +52,12 @@ pub(super) struct Consumers {
     slots: Vec<Option<Consumer>>,
     rotation: VecDeque<u32>,
     len: usize,
-    stalled: usize,
     next_generation: u32,
 }
 
 impl Consumers {
     pub(super) fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether some consumer would take more if its connection were faster.
-    pub(super) fn any_stalled(&self) -> bool {
-        self.stalled > 0
     }
 
     pub(super) fn any_exclusive(&self) -> bool {
@@ -94,7 +88,6 @@ impl Consumers {
         }
         self.slots[slot] = Some(consumer);
         self.len += 1;
-        self.stalled += 1;
         ConsumerKey { slot: slot as u32, generation }
     }
 
@@ -103,7 +96,6 @@ impl Consumers {
         let consumer = self.slots[key.slot as usize].take()?;
         self.rotation.retain(|slot| *slot != key.slot);
         self.len -= 1;
-        self.stalled -= usize::from(consumer.stalled);
         Some(consumer)
     }
 
@@ -131,11 +123,9 @@ impl Consumers {
         if !consumer.no_ack {
             consumer.unsettled += delivered;
         }
-        let newly_stalled = stalled && !consumer.stalled;
         consumer.stalled |= stalled;
         let goes_on = !stalled && consumer.credit() > 0;
         consumer.in_rotation = goes_on;
-        self.stalled += usize::from(newly_stalled);
         self.rotation.pop_front();
         if goes_on {
             self.rotation.push_back(key.slot);
@@ -154,9 +144,7 @@ impl Consumers {
     /// The consumer's mailbox has room again.
     pub(super) fn resume(&mut self, key: ConsumerKey) {
         let Some(consumer) = self.at(key) else { return };
-        if std::mem::take(&mut consumer.stalled) {
-            self.stalled -= 1;
-        }
+        consumer.stalled = false;
         self.rejoin(key);
     }
 

@@ -134,7 +134,7 @@ impl Queue {
             state.backlog.push(message);
         }
         state.deliver(effects);
-        if state.backlog.len() > CONGESTED_READY && state.consumers.any_stalled() {
+        if state.backlog.len() > CONGESTED_READY && state.consumers.len() > 0 {
             effects.congested.push(Arc::clone(self));
         }
     }
@@ -224,8 +224,7 @@ impl Queue {
     #[must_use]
     pub fn is_congested(&self, waker: &Waker) -> bool {
         let mut state = self.lock();
-        let congested =
-            !state.deleted && state.consumers.any_stalled() && state.backlog.len() > RELAXED_READY;
+        let congested = !state.deleted && !state.is_relaxed();
         if congested && !state.paused_publishers.iter().any(|other| other.will_wake(waker)) {
             state.paused_publishers.push(waker.clone());
         }
@@ -361,10 +360,14 @@ impl State {
     }
 
     fn wake_publishers_if_relaxed(&mut self) {
-        let relaxed = self.backlog.len() <= RELAXED_READY || !self.consumers.any_stalled();
-        if relaxed && !self.paused_publishers.is_empty() {
+        if !self.paused_publishers.is_empty() && self.is_relaxed() {
             self.paused_publishers.drain(..).for_each(Waker::wake);
         }
+    }
+
+    /// Whether publishers need not wait for consumers, be it that these keep up or that there are none.
+    fn is_relaxed(&self) -> bool {
+        self.backlog.len() <= RELAXED_READY || self.consumers.len() == 0
     }
 }
 
