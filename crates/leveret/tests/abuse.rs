@@ -42,8 +42,8 @@ struct Peer {
 impl Peer {
     fn connect(broker: &Broker) -> Self {
         let stream = TcpStream::connect(broker.address()).expect("the broker still listens");
-        stream.set_read_timeout(Some(ANSWER_LIMIT)).unwrap();
-        stream.set_write_timeout(Some(ANSWER_LIMIT)).unwrap();
+        stream.set_read_timeout(Some(ANSWER_LIMIT)).expect("a limit above zero");
+        stream.set_write_timeout(Some(ANSWER_LIMIT)).expect("a limit above zero");
         Self { stream }
     }
 
@@ -83,12 +83,9 @@ impl Peer {
     fn end(&mut self) -> End {
         loop {
             match self.frame() {
-                Ok((METHOD, _, payload)) => match method_id(&payload) {
-                    Some(CONNECTION_CLOSE | CHANNEL_CLOSE) => {
-                        return End::Code(u16::from_be_bytes([payload[4], payload[5]]));
-                    }
-                    _ => {}
-                },
+                Ok((METHOD, _, payload)) if is_close(&payload) => {
+                    return End::Code(u16::from_be_bytes([payload[4], payload[5]]));
+                }
                 Ok(_) => {}
                 Err(ErrorKind::WouldBlock | ErrorKind::TimedOut) => return End::Silence,
                 Err(_) => return End::Closed,
@@ -102,6 +99,10 @@ impl Peer {
         let _ = self.stream.read_to_end(&mut rest);
         rest
     }
+}
+
+fn is_close(payload: &[u8]) -> bool {
+    matches!(method_id(payload), Some(CONNECTION_CLOSE | CHANNEL_CLOSE))
 }
 
 fn method_id(payload: &[u8]) -> Option<(u16, u16)> {

@@ -7,17 +7,17 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 /// A running broker, killed when dropped.
-pub struct Broker {
+pub(crate) struct Broker {
     child: Option<Child>,
     /// Where clients connect.
-    pub url: String,
+    pub(crate) url: String,
     _data: tempfile::TempDir,
 }
 
 impl Broker {
     /// Starts the binary and waits until it has named its port.
-    pub fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
+    pub(crate) fn start() -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
         if let Ok(url) = std::env::var("INTEROP_AMQP_URL") {
             return Self { child: None, url, _data: data };
         }
@@ -27,8 +27,8 @@ impl Broker {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let address = lines
             .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
             .expect("the broker names its port");
@@ -38,22 +38,22 @@ impl Broker {
     }
 
     /// HOST:PORT
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.url.rsplit('@').next().unwrap_or(&self.url)
     }
 
     /// Whether it is our binary, not a broker from outside.
-    pub fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.child.is_some()
     }
 
     /// Resident memory of our binary, in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    pub(crate) fn resident_bytes(&self) -> u64 {
         let id = self.child.as_ref().expect("our binary").id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux's /proc");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the process still runs");
-        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        kib * 1024
+        let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+        kib.expect("a number of KiB") * 1024
     }
 }
 
@@ -61,7 +61,7 @@ impl Drop for Broker {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             child.kill().expect("the broker still runs at the test's end");
-            child.wait().unwrap();
+            child.wait().expect("a child that was killed ends");
         }
     }
 }
