@@ -82,7 +82,8 @@ impl Session {
             self.queue_named(number, declare.queue)?
         } else {
             let options = QueueOptions {
-                durable: declare.durable,
+                // As in RabbitMQ: what goes with its connection cannot be durable.
+                durable: declare.durable && !declare.exclusive,
                 exclusive: declare.exclusive.then_some(self.owner),
                 auto_delete: declare.auto_delete,
                 arguments: declare.arguments.to_owned(),
