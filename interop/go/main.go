@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/streadway/amqp"
 )
+
+const timeLimit = 2 * time.Minute
 
 type step struct {
 	name  string
@@ -18,6 +21,10 @@ type step struct {
 
 func main() {
 	address, noDelayed, deadLetters := arguments()
+	time.AfterFunc(timeLimit, func() {
+		fmt.Printf("go: FAILED: not done within %v\n", timeLimit)
+		os.Exit(1)
+	})
 	conn, err := dial(address)
 	if err != nil {
 		fmt.Printf("go: Dial: FAILED: %v\ngo: 0 passed, 1 failed\n", err)

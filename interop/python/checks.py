@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import inspect
 import pathlib
+import signal
 import sys
 import time
 import traceback
@@ -65,10 +66,21 @@ def run(function, client):
     if inspect.iscoroutinefunction(function):
         asyncio.run(run_async(function, client))
         return
+    signal.signal(signal.SIGALRM, overdue)
+    signal.alarm(CHECK_LIMIT_S)
     try:
-        function(client)
+        try:
+            function(client)
+        finally:
+            client.close()
     finally:
-        client.close()
+        signal.alarm(0)
+
+
+def overdue(*_):
+    # Closing what hangs may hang as well.
+    signal.alarm(CHECK_LIMIT_S)
+    raise TimeoutError(f"not done within {CHECK_LIMIT_S} s")
 
 
 async def run_async(function, client):

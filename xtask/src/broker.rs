@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,6 +14,7 @@ use crate::tree::Tree;
 
 const USER: &str = "shenyi";
 const PASSWORD: &str = "123";
+const START_LIMIT: Duration = Duration::from_secs(30);
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running broker. Dropped without `stop`, it is killed.
@@ -35,6 +37,8 @@ impl Broker {
         let mut child = Command::new(&binary)
             .args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"])
             .arg(&data)
+            // Settings of the developer's own broker must not reach this one.
+            .env_clear()
             .env("RABBITMQ_DEFAULT_USER", USER)
             .env("RABBITMQ_DEFAULT_PASS", PASSWORD)
             .stdin(Stdio::null())
@@ -77,15 +81,18 @@ impl Drop for Broker {
     }
 }
 
-/// Reads up to the line that names the port, then keeps draining, so that the broker never blocks on a
-/// full pipe.
+/// Waits for the line that names the port. The output is drained to its end, so that the broker never blocks
+/// on a full pipe.
 fn announced_address(stdout: ChildStdout) -> Result<String> {
-    let mut lines = BufReader::new(stdout).lines();
-    let address = lines
-        .by_ref()
-        .map_while(Result::ok)
-        .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
-        .context("the broker ended without a line `listening on ADDRESS`; its log is interop/leveret.log in the target folder")?;
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    Ok(address)
+    let (address, announced) = mpsc::channel();
+    std::thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        for found in lines.filter_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned())) {
+            // Only the first is waited for.
+            let _ = address.send(found);
+        }
+    });
+    announced.recv_timeout(START_LIMIT).context(
+        "the broker has not said `listening on ADDRESS`; its log is interop/leveret.log in the target folder",
+    )
 }

@@ -15,7 +15,8 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, DecimalValue, FieldTable, ShortString};
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error, ErrorKind, ExchangeKind,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error, ErrorKind, Event,
+    ExchangeKind,
 };
 
 type Outcome = Result<(), Error>;
@@ -436,4 +437,21 @@ async fn a_wrong_password_is_403() {
     let broker = Broker::start();
     let url = broker.url.replace(":guest@", ":wrong@");
     refused(403, Connection::connect(&url, ConnectionProperties::default()).await.map(|_| ()));
+}
+
+#[tokio::test]
+async fn sigterm_closes_clients_with_320_and_ends_in_time() -> Outcome {
+    let Bench { broker, connection, .. } = Bench::new().await?;
+    let mut events = std::pin::pin!(connection.events_listener());
+    if !broker.is_ours() {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let status = tokio::task::spawn_blocking(move || broker.terminate()).await.expect("no panic");
+    assert!(status.success(), "{status}");
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    let told = events.next().await;
+    let Some(Event::Error(error)) = told else { panic!("expected 320, got {told:?}") };
+    refused::<()>(320, Err(error));
+    Ok(())
 }

@@ -4,7 +4,7 @@
 #![allow(dead_code)] // Each test program uses its part of this.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// A running broker, killed when dropped.
 pub(crate) struct Broker {
@@ -24,6 +24,8 @@ impl Broker {
         let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
             .args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"])
             .arg(data.path())
+            // Settings of the developer's own broker must not reach this one.
+            .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -54,6 +56,14 @@ impl Broker {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the process still runs");
         let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
         kib.expect("a number of KiB") * 1024
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("our binary");
+        let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(kill.expect("kill starts").success());
+        child.wait().expect("our child ends")
     }
 }
 
