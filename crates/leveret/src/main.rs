@@ -1,12 +1,32 @@
-//! The leveret binary.
+//! The leveret binary: what the command line asks for is done here, by one module a subcommand. Messaging
+//! itself lives in the libraries.
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
-    let amqp = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5672".into());
-    let server = leveret_server::Server::start(leveret_server::Config { amqp, ..Default::default() }).await?;
-    println!("listening on {}", server.amqp_addr().ok_or("no listener")?);
-    tokio::signal::ctrl_c().await?;
-    server.shutdown().await;
-    Ok(())
+mod cli;
+mod config;
+mod data_dir;
+mod failure;
+mod log;
+mod serve;
+mod settings;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    match Cli::try_parse().map_err(Failure::from).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Serve(flags) => serve::run(&flags),
+        Command::Config { flags, show_secrets } => config::run(&flags, show_secrets),
+    }
 }

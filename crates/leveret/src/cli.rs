@@ -1,0 +1,58 @@
+//! The command line: subcommands and their help texts. What a setting is called and means stands in
+//! [`crate::settings`].
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::Flags;
+
+/// A RabbitMQ-compatible message broker (AMQP 0-9-1) with delayed delivery, in one small binary.
+#[derive(Debug, Parser)]
+#[command(name = "leveret", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the broker until SIGTERM or Ctrl-C.
+    #[command(long_about = SERVE_ABOUT, after_help = SERVE_EXAMPLES)]
+    Serve(Flags),
+    /// Show the effective settings and where each came from.
+    #[command(long_about = CONFIG_ABOUT, after_help = CONFIG_EXAMPLES)]
+    Config {
+        #[command(flatten)]
+        flags: Flags,
+        /// Show passwords as they are.
+        #[arg(long)]
+        show_secrets: bool,
+    },
+}
+
+const SERVE_ABOUT: &str = "\
+Run the broker until SIGTERM or Ctrl-C.
+
+Clients of RabbitMQ connect unchanged. The first line on stdout is `listening on HOST:PORT`; the log goes to \
+stderr. Every setting can also stand in a TOML file (--config FILE, names with underscores: `heartbeat_s = 30`) \
+or in the environment (LEVERET_HEARTBEAT_S=30); RABBITMQ_DEFAULT_USER, RABBITMQ_DEFAULT_PASS and \
+RABBITMQ_DEFAULT_VHOST work too. Flags win over the environment, that over the file, that over the defaults.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  leveret serve
+  leveret serve --amqp 127.0.0.1:0                      a free port, named on stdout
+  leveret serve --amqp 0.0.0.0:5672 --config leveret.toml
+  leveret serve --amqps 0.0.0.0:5671 --tls-cert cert.pem --tls-key key.pem
+  RABBITMQ_DEFAULT_USER=app RABBITMQ_DEFAULT_PASS=secret leveret serve";
+
+const CONFIG_ABOUT: &str = "\
+Show the effective settings and where each came from.
+
+Takes the flags, the file and the environment that `leveret serve` takes. What it prints is itself a settings \
+file, but for passwords, which it hides.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  leveret config
+  leveret config --config leveret.toml --heartbeat-s 30
+  leveret config --show-secrets > leveret.toml";
