@@ -1,0 +1,125 @@
+//! What the store's calls and its threads share: the core behind its lock, the journal's files behind theirs, and the
+//! wake-ups between them. Lock order: house, a queue's `writing`, files, core.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::{
+    CommitEvent, Lsn, Options, StoreError, core::Core, journal::files::JournalFiles, manifest::ManifestFiles,
+    options::Drive, storage::Storage,
+};
+
+pub(crate) type Listener = Box<dyn Fn(CommitEvent) + Send + Sync>;
+
+pub(crate) struct Engine {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) options: Options,
+    pub(crate) core: Mutex<Core>,
+    /// Held while a group is written: one at a time.
+    pub(crate) files: Mutex<JournalFiles>,
+    /// Held while house is kept: one at a time.
+    pub(crate) house: Mutex<ManifestFiles>,
+    pub(crate) listener: Listener,
+    /// Wakes the committing thread.
+    pub(crate) gathered: Condvar,
+    /// Wakes those who wait for a position.
+    pub(crate) progress: Condvar,
+    pub(crate) chores: Mutex<Chores>,
+    /// Wakes the housekeeping thread.
+    pub(crate) chore: Condvar,
+    pub(crate) congested: AtomicBool,
+    pub(crate) buffers: Mutex<Vec<Vec<u8>>>,
+    pub(crate) counts: crate::stats::Counts,
+}
+
+/// What the housekeeping thread is told.
+#[derive(Debug, Default)]
+pub(crate) struct Chores {
+    pub(crate) due: bool,
+    pub(crate) stop: bool,
+}
+
+/// What the committing thread sleeps for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitterSleep {
+    Awake,
+    ForAnything,
+    ForSomethingUrgent,
+}
+
+impl Engine {
+    /// Unlocks the core and wakes the committing thread if it sleeps and has something to do.
+    pub(crate) fn wake_committer(&self, mut core: MutexGuard<'_, Core>) {
+        let due = match core.committer {
+            CommitterSleep::Awake => false,
+            CommitterSleep::ForAnything => !core.pending.is_untouched(),
+            CommitterSleep::ForSomethingUrgent => core.pending.is_urgent(),
+        };
+        if due {
+            core.committer = CommitterSleep::Awake;
+        }
+        let burial = core.transient_died || core.dead_bytes >= self.options.dead_bytes;
+        core.transient_died = false;
+        drop(core);
+        if burial {
+            self.ask_for_housekeeping();
+        }
+        if due {
+            self.gathered.notify_one();
+        }
+    }
+
+    pub(crate) fn ask_for_housekeeping(&self) {
+        self.chores.lock().due = true;
+        self.chore.notify_one();
+    }
+
+    pub(crate) fn wait(&self, position: Lsn) -> Result<(), StoreError> {
+        if self.options.drive == Drive::Manual {
+            self.commit()?;
+        }
+        let mut core = self.core.lock();
+        while core.committed < position.0 {
+            core.check()?;
+            core.waiters += 1;
+            self.progress.wait(&mut core);
+            core.waiters -= 1;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_congested(&self) -> bool {
+        self.congested.load(Ordering::Relaxed)
+    }
+
+    /// Closes the store for good because of an error, and tells the listener.
+    pub(crate) fn fail(&self, error: &StoreError) {
+        let first = self.core.lock().fail(error);
+        self.progress.notify_all();
+        if first {
+            (self.listener)(CommitEvent::Failed(error.clone()));
+        }
+    }
+
+    /// Passes a result on; an error closes the store.
+    pub(crate) fn or_fail<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        result.inspect_err(|error| self.fail(error))
+    }
+
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.lock().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_buffer(&self, buffer: Vec<u8>) {
+        const KEPT: usize = 4;
+        const KEPT_BYTES: usize = 4 << 20;
+        let mut buffers = self.buffers.lock();
+        if buffers.len() < KEPT && buffer.capacity() <= KEPT_BYTES {
+            buffers.push(buffer);
+        }
+    }
+}

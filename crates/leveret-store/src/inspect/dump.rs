@@ -1,0 +1,241 @@
+//! The dump: journal operations and segment records one after another, as they stand on the disk.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    QueueId, StoreError,
+    inspect::lock_shared,
+    journal::{
+        op::{Op, Ops},
+        scan::FileScan,
+    },
+    recovery::survey,
+    segment::{
+        block::BlockRecords,
+        cursor::{BlockCursor, Found},
+        parse_name,
+    },
+    storage::{DirectoryStorage, Storage},
+};
+
+const READ_BYTES: usize = 1 << 20;
+
+/// One thing on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DumpEntry {
+    /// A record appended in the journal.
+    Append {
+        /// Name of the file.
+        file: String,
+        /// Offset of its group.
+        offset: u64,
+        /// The caller's bits.
+        flags: u16,
+        /// Queues and numbers.
+        targets: Vec<(QueueId, u64)>,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// Records settled in the journal.
+    Settle {
+        /// Name of the file.
+        file: String,
+        /// Offset of its group.
+        offset: u64,
+        /// The queue.
+        queue: QueueId,
+        /// First numbers and how many.
+        ranges: Vec<(u64, u64)>,
+    },
+    /// A purge in the journal.
+    Purge {
+        /// Name of the file.
+        file: String,
+        /// Offset of its group.
+        offset: u64,
+        /// The queue.
+        queue: QueueId,
+        /// The last number purged.
+        up_to: u64,
+        /// Numbers kept.
+        keep: Vec<u64>,
+    },
+    /// A queue deleted in the journal.
+    Delete {
+        /// Name of the file.
+        file: String,
+        /// Offset of its group.
+        offset: u64,
+        /// The queue.
+        queue: QueueId,
+    },
+    /// A record in a segment, settled or not.
+    Record {
+        /// Name of the file.
+        file: String,
+        /// Offset of its block.
+        offset: u64,
+        /// The queue.
+        queue: QueueId,
+        /// Its number.
+        seq: u64,
+        /// The caller's bits.
+        flags: u16,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// Something unreadable.
+    Unreadable {
+        /// Name of the file.
+        file: String,
+        /// Where.
+        offset: u64,
+        /// Why.
+        what: String,
+    },
+}
+
+/// Everything in a data directory, the journal first. A group or a block is in memory at a time.
+///
+/// # Errors
+/// [`StoreError::InUse`] while a store is open on it, or what the disk says.
+pub fn dump(
+    directory: &Path,
+) -> Result<impl Iterator<Item = Result<DumpEntry, StoreError>> + use<>, StoreError> {
+    dump_on(Arc::new(DirectoryStorage::new(directory)))
+}
+
+/// [`dump`] on another storage than a directory.
+///
+/// # Errors
+/// As [`dump`].
+pub fn dump_on(
+    storage: Arc<dyn Storage>,
+) -> Result<impl Iterator<Item = Result<DumpEntry, StoreError>> + use<>, StoreError> {
+    lock_shared(&*storage)?;
+    let names = storage.list().map_err(|error| StoreError::io("list", &storage.location(), error))?;
+    let (journal, _) = survey(&*storage, &names, 0)?;
+    let journal = journal.into_iter().map(|file| (file.name, None));
+    let segments =
+        names.into_iter().filter_map(|name| parse_name(&name).map(|(queue, ..)| (name, Some(queue))));
+    let files: Vec<_> = journal.chain(segments).collect();
+    Ok(files.into_iter().flat_map(move |(name, queue)| {
+        let pieces = match queue {
+            Some(queue) => SegmentDump::open(&*storage, name, queue).map(Pieces::Segment),
+            None => FileScan::open(&*storage, &name).map(Pieces::Journal),
+        };
+        pieces.map_or_else(|error| FileDump::failed(error), FileDump::new)
+    }))
+}
+
+enum Pieces {
+    Journal(FileScan),
+    Segment(SegmentDump),
+}
+
+/// The entries of one file, a piece of it at a time.
+struct FileDump {
+    pieces: Option<Pieces>,
+    ready: std::vec::IntoIter<Result<DumpEntry, StoreError>>,
+}
+
+impl FileDump {
+    fn new(pieces: Pieces) -> Self {
+        Self { pieces: Some(pieces), ready: Vec::new().into_iter() }
+    }
+
+    fn failed(error: StoreError) -> Self {
+        Self { pieces: None, ready: vec![Err(error)].into_iter() }
+    }
+
+    fn load(&mut self) -> Option<Vec<Result<DumpEntry, StoreError>>> {
+        let loaded = match self.pieces.as_mut()? {
+            Pieces::Journal(scan) => journal_piece(scan),
+            Pieces::Segment(segment) => segment.piece(),
+        };
+        match loaded {
+            Ok(entries) => entries.map(|entries| entries.into_iter().map(Ok).collect()),
+            Err(error) => {
+                self.pieces = None;
+                Some(vec![Err(error)])
+            }
+        }
+    }
+}
+
+impl Iterator for FileDump {
+    type Item = Result<DumpEntry, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.ready.next() {
+                return Some(entry);
+            }
+            self.ready = self.load()?.into_iter();
+        }
+    }
+}
+
+fn journal_piece(scan: &mut FileScan) -> Result<Option<Vec<DumpEntry>>, StoreError> {
+    let (file, offset) = (scan.name.clone(), scan.offset);
+    let Some((_, body)) = scan.group()? else { return Ok(None) };
+    let entries = Ops::new(body).map(|op| match op {
+        Ok(op) => journal_entry(op, file.clone(), offset),
+        Err(error) => DumpEntry::Unreadable { file: file.clone(), offset, what: format!("{error:?}") },
+    });
+    Ok(Some(entries.collect()))
+}
+
+fn journal_entry(op: Op<'_>, file: String, offset: u64) -> DumpEntry {
+    match op {
+        Op::Append(append) => DumpEntry::Append {
+            file,
+            offset,
+            flags: append.flags,
+            targets: append.targets().collect(),
+            body: append.body.to_vec(),
+        },
+        Op::Settle { queue, ranges } => DumpEntry::Settle { file, offset, queue, ranges: ranges.collect() },
+        Op::Purge { queue, up_to, keep } => {
+            DumpEntry::Purge { file, offset, queue, up_to, keep: keep.collect() }
+        }
+        Op::Delete { queue } => DumpEntry::Delete { file, offset, queue },
+    }
+}
+
+struct SegmentDump {
+    name: String,
+    queue: QueueId,
+    cursor: BlockCursor,
+}
+
+impl SegmentDump {
+    fn open(storage: &dyn Storage, name: String, queue: QueueId) -> Result<Self, StoreError> {
+        let file = storage.open(&name, false).map_err(|error| StoreError::io("open", &name, error))?;
+        let size = file.size_bytes().map_err(|error| StoreError::io("measure", &name, error))?;
+        let cursor = BlockCursor::new(name.clone(), file, 0, size, READ_BYTES, Vec::new());
+        Ok(Self { name, queue, cursor })
+    }
+
+    fn piece(&mut self) -> Result<Option<Vec<DumpEntry>>, StoreError> {
+        let file = self.name.clone();
+        let (header, offset) = match self.cursor.next()? {
+            None => return Ok(None),
+            Some(Found::Bad { offset, what }) => {
+                return Ok(Some(vec![DumpEntry::Unreadable { file, offset, what: what.into() }]));
+            }
+            Some(Found::Block { header, offset }) => (header, offset),
+        };
+        let block = &self.cursor.block(offset)[..header.block_bytes()];
+        let entries = BlockRecords::new(block).map(|record| DumpEntry::Record {
+            file: file.clone(),
+            offset,
+            queue: self.queue,
+            seq: record.seq,
+            flags: record.flags,
+            body: record.body.to_vec(),
+        });
+        Ok(Some(entries.collect()))
+    }
+}

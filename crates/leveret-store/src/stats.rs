@@ -1,0 +1,70 @@
+//! Figures about a store, for metrics and for flow control.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::engine::Engine;
+
+/// Counters that only rise.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) groups: AtomicU64,
+    pub(crate) journal_bytes: AtomicU64,
+    pub(crate) spilled_records: AtomicU64,
+    pub(crate) manifests: AtomicU64,
+    pub(crate) lost_records: AtomicU64,
+}
+
+/// Figures about a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Groups committed since opening.
+    pub groups: u64,
+    /// Bytes written to the journal since opening.
+    pub journal_written_bytes: u64,
+    /// Records written to segments since opening.
+    pub spilled_records: u64,
+    /// Manifests written since opening.
+    pub manifests: u64,
+    /// Records that were found damaged or missing since opening.
+    pub lost_records: u64,
+    /// Damaged places found since opening.
+    pub damaged_places: u64,
+    /// Bytes that gather for the next group.
+    pub pending_bytes: u64,
+    /// Size of the journal now, spare files left out.
+    pub journal_bytes: u64,
+    /// Segment files, those about to be deleted included.
+    pub segments: u64,
+    /// Their size in bytes.
+    pub segment_bytes: u64,
+    /// Records that live in segments.
+    pub segment_records: u64,
+    /// Queues known.
+    pub queues: u64,
+}
+
+impl Engine {
+    pub(crate) fn stats(&self) -> Stats {
+        let journal_bytes = self.files.lock().size_bytes();
+        let core = self.core.lock();
+        let mut stats = Stats {
+            groups: self.counts.groups.load(Ordering::Relaxed),
+            journal_written_bytes: self.counts.journal_bytes.load(Ordering::Relaxed),
+            spilled_records: self.counts.spilled_records.load(Ordering::Relaxed),
+            manifests: self.counts.manifests.load(Ordering::Relaxed),
+            lost_records: self.counts.lost_records.load(Ordering::Relaxed),
+            damaged_places: core.damage.len() as u64,
+            pending_bytes: core.pending.size_bytes() as u64,
+            journal_bytes,
+            queues: core.slots.len() as u64,
+            ..Stats::default()
+        };
+        let living = core.queues().flat_map(|(_, state)| state.segments.iter());
+        for segment in living.chain(&core.dead) {
+            stats.segments += 1;
+            stats.segment_bytes += segment.extent.size_bytes;
+            stats.segment_records += segment.live.len();
+        }
+        stats
+    }
+}

@@ -1,0 +1,297 @@
+//! The public face: a store, its queues' handles, and what goes in and out.
+
+use std::{ops::RangeInclusive, path::Path, sync::Arc};
+
+use crate::{
+    Options, ReadEnd, Recovery, Spill, Stats, StoreError,
+    engine::Engine,
+    recovery,
+    storage::{DirectoryStorage, Storage},
+    worker::Workers,
+};
+
+/// Number of a queue. The caller chooses it, and never uses one again after [`Store::delete_queue`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId(pub u64);
+
+/// A position in the journal; everything up to it is on the disk once it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Lsn(pub u64);
+
+/// A handle to a queue, from [`Store::queue`]. After the queue was deleted it means no queue, and calls with it do
+/// nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct QueueRef {
+    pub(crate) id: QueueId,
+    pub(crate) slot: u32,
+}
+
+impl QueueRef {
+    /// The queue's number.
+    pub fn id(self) -> QueueId {
+        self.id
+    }
+}
+
+/// A record to append.
+#[derive(Debug, Clone, Copy)]
+pub struct Append<'a> {
+    /// The caller's bits, given back with the record.
+    pub flags: u16,
+    /// The body in pieces.
+    pub body: &'a [&'a [u8]],
+    /// The queues it goes to, each with its sequence number there, from 1 up.
+    pub targets: &'a [(QueueRef, u64)],
+}
+
+/// A record read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredRecord<'a> {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The caller's bits.
+    pub flags: u16,
+    /// It will not survive a restart.
+    pub transient: bool,
+    /// It was found at the last start and may have been delivered before.
+    pub redelivered: bool,
+    /// It is in a segment: memory may forget it and read it again. Otherwise it was read for the only time, and has to be
+    /// spilled before it may be forgotten.
+    pub on_disk: bool,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// News for the listener given to [`Store::open`].
+#[derive(Debug, Clone)]
+pub enum CommitEvent {
+    /// Everything up to this position is committed.
+    Committed(Lsn),
+    /// The store has closed itself; nothing will be committed any more. Comes at most once.
+    Failed(StoreError),
+}
+
+/// Durable storage of records for numbered queues. Dropped without [`Store::close`] it stops as if the process had ended.
+pub struct Store {
+    pub(crate) engine: Arc<Engine>,
+    workers: Option<Workers>,
+}
+
+impl Store {
+    /// Opens a data directory, creating it if need be, and recovers what is in it.
+    ///
+    /// `listener` is called by the store's threads, one event after another; it must not wait for the store.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::ReadOnly`], [`StoreError::NewerFormat`], or what the disk says.
+    pub fn open(
+        directory: &Path,
+        options: Options,
+        listener: impl Fn(CommitEvent) + Send + Sync + 'static,
+    ) -> Result<(Self, Recovery), StoreError> {
+        Self::open_on(Arc::new(DirectoryStorage::new(directory)), options, listener)
+    }
+
+    /// [`Store::open`] on another storage than a directory.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        listener: impl Fn(CommitEvent) + Send + Sync + 'static,
+    ) -> Result<(Self, Recovery), StoreError> {
+        let drive = options.drive;
+        let (engine, recovery) = recovery::open(storage, options, Box::new(listener))?;
+        let engine = Arc::new(engine);
+        let workers = Workers::start(&engine, drive)?;
+        Ok((Self { engine, workers }, recovery))
+    }
+
+    /// The handle of a queue, which begins to exist with its first record.
+    pub fn queue(&self, id: QueueId) -> QueueRef {
+        self.engine.core.lock().open_queue(id)
+    }
+
+    /// Appends a record once for all of its targets. No I/O: it goes out with the group that gathers. A target whose
+    /// queue is deleted, or which was settled or purged already, is left out.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`], or what closed the store.
+    pub fn append(&self, append: &Append<'_>) -> Result<Lsn, StoreError> {
+        self.batch(|batch| batch.append(append))?
+    }
+
+    /// Does several operations under one lock and in one group: after a crash all of them count, or none. The closure
+    /// must be short and must not call the store.
+    ///
+    /// # Errors
+    /// What closed the store, before the closure is called.
+    pub fn batch<R>(&self, operations: impl FnOnce(&mut Batch<'_>) -> R) -> Result<R, StoreError> {
+        let mut core = self.engine.core.lock();
+        core.check()?;
+        let result = operations(&mut Batch { core: &mut core });
+        self.engine.wake_committer(core);
+        Ok(result)
+    }
+
+    /// Settles records: they are done with and will not come back. Not waited for; a crash may bring back what was
+    /// settled last. Records that are neither appended nor spilled must not be settled, except persistent ones
+    /// that are still to be appended.
+    ///
+    /// # Errors
+    /// What closed the store.
+    pub fn settle(&self, queue: QueueRef, seqs: &[u64]) -> Result<Lsn, StoreError> {
+        self.batch(|batch| batch.settle(queue, seqs))
+    }
+
+    /// Settles everything in a queue up to a number (included) except `keep`.
+    ///
+    /// # Errors
+    /// What closed the store.
+    pub fn purge(&self, queue: QueueRef, up_to: u64, keep: &[u64]) -> Result<Lsn, StoreError> {
+        self.batch(|batch| batch.purge(queue, up_to, keep))
+    }
+
+    /// Deletes a queue with all its records.
+    ///
+    /// # Errors
+    /// What closed the store.
+    pub fn delete_queue(&self, queue: QueueRef) -> Result<Lsn, StoreError> {
+        self.batch(|batch| batch.delete_queue(queue))
+    }
+
+    /// Writes records of one queue to its segments, so that the caller may drop them from memory and
+    /// [`Store::read`] them later. `records` must be sorted by number; those already in a segment are skipped. Does
+    /// file I/O without sync. Returns the numbers not taken: persistent records not appended yet.
+    ///
+    /// # Errors
+    /// What closed the store, before or now.
+    pub fn spill(&self, queue: QueueRef, records: &[Spill<'_>]) -> Result<Vec<u64>, StoreError> {
+        self.engine.spill(queue, records)
+    }
+
+    /// Reads the unsettled records of a queue that are in segments, or were found at the last start and not read yet, in
+    /// the order of their numbers. Stops after about `max_bytes` of bodies, at the end of a block. Works on a
+    /// failed store too.
+    ///
+    /// # Errors
+    /// A failed read, which does not close the store.
+    pub fn read(
+        &self,
+        queue: QueueRef,
+        seqs: RangeInclusive<u64>,
+        max_bytes: usize,
+        visit: impl FnMut(StoredRecord<'_>),
+    ) -> Result<ReadEnd, StoreError> {
+        self.engine.read(queue, seqs, max_bytes, visit)
+    }
+
+    /// Everything up to this position is committed.
+    pub fn committed(&self) -> Lsn {
+        Lsn(self.engine.core.lock().committed)
+    }
+
+    /// Blocks until a position is committed. With [`Drive::Manual`](crate::Drive::Manual) it commits itself.
+    ///
+    /// # Errors
+    /// What closed the store.
+    pub fn wait(&self, position: Lsn) -> Result<(), StoreError> {
+        self.engine.wait(position)
+    }
+
+    /// Commits what has gathered, on this thread.
+    ///
+    /// # Errors
+    /// What closed the store.
+    pub fn commit(&self) -> Result<(), StoreError> {
+        self.engine.commit()
+    }
+
+    /// Keeps house on this thread, as far as there is need: shortens the journal, deletes and compacts segments.
+    ///
+    /// # Errors
+    /// What closed the store.
+    pub fn maintain(&self) -> Result<(), StoreError> {
+        self.engine.maintain()
+    }
+
+    /// Whether more comes in than can be written or moved out of the journal: hold publishers back while it is true. Cheap.
+    pub fn is_congested(&self) -> bool {
+        self.engine.is_congested()
+    }
+
+    /// The error that closed the store.
+    pub fn error(&self) -> Option<StoreError> {
+        self.engine.core.lock().failed.clone()
+    }
+
+    /// Figures about what there is.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// What was found damaged since the store was opened, that found on opening included.
+    pub fn damage(&self) -> Vec<crate::Damage> {
+        self.engine.core.lock().damage.clone()
+    }
+
+    /// Says that records up to a number were delivered at least once. Only needed before [`Store::close`]: after a
+    /// clean end, later records are not marked redelivered. After any other end all are.
+    pub fn note_delivered(&self, queue: QueueRef, up_to: u64) {
+        if let Some(state) = self.engine.core.lock().queue(queue) {
+            state.redelivered_up_to = state.redelivered_up_to.max(up_to);
+        }
+    }
+
+    /// Commits, notes the clean end, and stops.
+    ///
+    /// # Errors
+    /// What closed the store before, or now.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.stop_workers();
+        self.engine.close()
+    }
+
+    fn stop_workers(&mut self) {
+        if let Some(workers) = self.workers.take() {
+            workers.stop(&self.engine);
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop_workers();
+    }
+}
+
+/// Operations that stand in one group; see [`Store::batch`].
+pub struct Batch<'a> {
+    core: &'a mut crate::core::Core,
+}
+
+impl Batch<'_> {
+    /// As [`Store::append`].
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`].
+    pub fn append(&mut self, append: &Append<'_>) -> Result<Lsn, StoreError> {
+        self.core.append(append)
+    }
+
+    /// As [`Store::settle`].
+    pub fn settle(&mut self, queue: QueueRef, seqs: &[u64]) -> Lsn {
+        self.core.settle(queue, seqs)
+    }
+
+    /// As [`Store::purge`].
+    pub fn purge(&mut self, queue: QueueRef, up_to: u64, keep: &[u64]) -> Lsn {
+        self.core.purge(queue, up_to, keep)
+    }
+
+    /// As [`Store::delete_queue`].
+    pub fn delete_queue(&mut self, queue: QueueRef) -> Lsn {
+        self.core.delete_queue(queue)
+    }
+}
