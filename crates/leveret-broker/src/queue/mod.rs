@@ -179,7 +179,7 @@ impl Queue {
         self.lock().fetch(no_ack)
     }
 
-    /// Settles deliveries, all in one way. Receipts that were settled before count for nothing.
+    /// Settles deliveries, all in one way. A receipt is good for one settlement.
     pub fn settle(&self, receipts: &[Receipt], settlement: Settlement, effects: &mut Effects) {
         let mut state = self.lock();
         for receipt in receipts {
