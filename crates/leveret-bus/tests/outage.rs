@@ -29,7 +29,8 @@ async fn a_worker_and_a_publisher_come_back() {
     proxy.set(Weather::Fine);
 
     match soon("answer", during).await.unwrap() {
-        Ok(()) => assert_eq!(soon("arrival", arrived.recv()).await.unwrap().0, "during"),
+        // "before" may come again: its acknowledgement may have been lost with the connection.
+        Ok(()) => while soon("arrival", arrived.recv()).await.unwrap().0 != "during" {},
         Err(PublishError::Unknown { .. }) => {}
         Err(other) => panic!("{other}"),
     }

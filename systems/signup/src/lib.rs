@@ -1,1 +1,40 @@
-//! Placeholder.
+//! Sign-up: who signs up gets a welcome mail, and a mail that fails is tried again with growing delays.
+//!
+//! `POST /users` writes the user and the message about it in one transaction; a relay publishes the message to
+//! `UserExchange`; a worker on `UserQueue` sends the mail. A failure is counted in `user_notify`, and the message comes
+//! back after 3 s, 6 s, 12 s, 24 s. After the fifth failure it is parked in `UserQueue.parked`, from where it can be
+//! replayed.
+//!
+//! [`run`] starts all of it in this process:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), leveret_signup::Error> {
+//! let settings = leveret_signup::Settings { listen: ([127, 0, 0, 1], 0).into(), ..Default::default() };
+//! let running = leveret_signup::run(settings).await?;
+//! println!("open {}", running.url());
+//! running.shutdown().await;
+//! # Ok(()) }
+//! ```
+
+mod board;
+mod error;
+mod http;
+mod mail;
+mod names;
+mod page;
+mod registration;
+mod running;
+mod settings;
+mod signup;
+mod store;
+mod view;
+mod welcome;
+
+pub use error::Error;
+pub use mail::{MailError, MailFile, MailFolder, MailSender, ScriptedMailServer, SmtpSender};
+pub use names::Names;
+pub use registration::{Invalid, Registration};
+pub use running::{Running, connect, run};
+pub use settings::Settings;
+pub use signup::{Registered, Signup};
+pub use view::{Attempt, State, User};

@@ -1,0 +1,40 @@
+//! What can keep the system from starting or from doing what was asked.
+
+/// An error of the sign-up system.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Broker, or the bus's tables.
+    #[error(transparent)]
+    Bus(#[from] leveret_bus::Error),
+    /// Database.
+    #[error("database: {0}")]
+    Database(#[from] sea_orm::DbErr),
+    /// A setting makes no sense.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// Name of the setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The address cannot be listened on, or the mail folder not be made.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    pub(crate) fn setting(setting: &'static str, problem: impl ToString) -> Self {
+        Self::Setting { setting, problem: problem.to_string() }
+    }
+}

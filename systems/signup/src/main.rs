@@ -1,0 +1,167 @@
+//! The sign-up system as a program: `signup serve` and `signup parked`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use leveret_signup::{Error, Settings, Signup};
+use tracing_subscriber::EnvFilter;
+
+/// Sign-up with a welcome mail that is tried again with growing delays.
+#[derive(Parser)]
+#[command(name = "signup", version)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs API, page and worker (the default).
+    Serve,
+    /// Mails that were given up.
+    #[command(subcommand)]
+    Parked(Parked),
+}
+
+#[derive(Subcommand)]
+enum Parked {
+    /// Lists them, oldest first.
+    List,
+    /// Tries one again, or all.
+    Replay(Which),
+    /// Throws one away, or all.
+    Drop(Which),
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Id of the message.
+    message_id: Option<String>,
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Args)]
+struct Flags {
+    /// The broker.
+    #[arg(long, global = true, env = "SIGNUP_AMQP_URL", default_value = "amqp://guest:guest@127.0.0.1:5672")]
+    amqp_url: String,
+    /// The database.
+    #[arg(long, global = true, env = "SIGNUP_DATABASE_URL", default_value = "sqlite://signup.db")]
+    database_url: String,
+    /// Address of API and page; port 0 picks a free one.
+    #[arg(long, global = true, env = "SIGNUP_LISTEN", default_value = "127.0.0.1:8081")]
+    listen: SocketAddr,
+    /// Mail server, such as smtp://host:25; without one, mails become files.
+    #[arg(long, global = true, env = "SIGNUP_SMTP_URL")]
+    smtp_url: Option<String>,
+    /// Folder of .eml files.
+    #[arg(long, global = true, env = "SIGNUP_MAIL_FOLDER", default_value = "mails")]
+    mail_folder: PathBuf,
+    /// Sender of the mails.
+    #[arg(long, global = true, env = "SIGNUP_MAIL_FROM", default_value = "Sign-up <welcome@localhost>")]
+    mail_from: String,
+    /// Pauses before each further attempt, in milliseconds; the mail is given up when they are used up.
+    #[arg(
+        long,
+        global = true,
+        env = "SIGNUP_DELAYS_MS",
+        value_delimiter = ',',
+        default_value = "3000,6000,12000,24000"
+    )]
+    delays_ms: Vec<u64>,
+}
+
+impl Flags {
+    fn into_settings(self) -> Settings {
+        Settings {
+            amqp_url: self.amqp_url,
+            database_url: self.database_url,
+            listen: self.listen,
+            smtp_url: self.smtp_url,
+            mail_folder: self.mail_folder,
+            mail_from: self.mail_from,
+            delays: self.delays_ms.into_iter().map(Duration::from_millis).collect(),
+            ..Settings::default()
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,lapin=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let cli = Cli::parse();
+    let settings = cli.flags.into_settings();
+    let done = match cli.command {
+        None | Some(Command::Serve) => serve(settings).await,
+        Some(Command::Parked(command)) => parked(&settings, command).await,
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("signup: {error}");
+        let is_setting = matches!(error, Error::Setting { .. });
+        ExitCode::from(if is_setting { 2 } else { 1 })
+    })
+}
+
+async fn serve(settings: Settings) -> Result<ExitCode, Error> {
+    let running = leveret_signup::run(settings).await?;
+    println!("sign-up: {}", running.url());
+    asked_to_end().await;
+    running.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn parked(settings: &Settings, command: Parked) -> Result<ExitCode, Error> {
+    let signup = leveret_signup::connect(settings).await?;
+    let found = match command {
+        Parked::List => list(&signup).await?,
+        Parked::Replay(Which { message_id: Some(id), .. }) => signup.replay(&id).await?,
+        Parked::Replay(_) => told("replayed", signup.replay_all().await?),
+        Parked::Drop(Which { message_id: Some(id), .. }) => signup.drop_parked(&id).await?,
+        Parked::Drop(_) => told("dropped", signup.drop_all_parked().await?),
+    };
+    signup.close().await;
+    if found {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("signup: there is no such parked message");
+    Ok(ExitCode::FAILURE)
+}
+
+async fn list(signup: &Signup) -> Result<bool, Error> {
+    for message in signup.parked(usize::MAX).await? {
+        let user_id = String::from_utf8_lossy(&message.body);
+        println!("{}\tuser {user_id}\t{} failures\t{}", message.message_id, message.attempts, message.reason);
+    }
+    Ok(true)
+}
+
+fn told(what: &str, count: u32) -> bool {
+    println!("{what}: {count}");
+    true
+}
+
+/// Ctrl-C or SIGTERM.
+async fn asked_to_end() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupted.await;
+}

@@ -1,0 +1,144 @@
+//! The worker on the queue: one message is one user to be welcomed by mail.
+//!
+//! A mail is not sent twice for one message id, except in one window: when the process dies, or the connection to the
+//! mail server breaks or times out, after the mail server took the mail and before that is written down here. Nobody
+//! can then know, and a mail too many is better than none. The `Message-ID` is the same in both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use leveret_bus::{Delivery, Handler, Outcome, Text, clock, database};
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::mail::{self, MailError, MailSender};
+use crate::store::claim::{Claim, Lease};
+use crate::store::{attempt, claim, notify, user};
+
+/// Sends the mails.
+pub(crate) struct Welcome {
+    pub(crate) db: DatabaseConnection,
+    pub(crate) sender: Arc<dyn MailSender>,
+    pub(crate) from: Mailbox,
+    pub(crate) delays: Vec<Duration>,
+    pub(crate) mail_timeout: Duration,
+    pub(crate) changed: Arc<Notify>,
+}
+
+impl Handler for Welcome {
+    type Message = Text;
+
+    async fn handle(&self, Text(body): Text, delivery: &Delivery) -> Outcome {
+        let Ok(user_id) = body.trim().parse() else {
+            return Outcome::park("the body is not a user id");
+        };
+        let outcome = self.welcome(user_id, delivery).await;
+        self.changed.notify_one();
+        outcome.unwrap_or_else(Outcome::retry)
+    }
+}
+
+impl Welcome {
+    /// An error is the database's, and the message comes again; the mail server's are outcomes.
+    async fn welcome(&self, user_id: i64, delivery: &Delivery) -> Result<Outcome, DbErr> {
+        let Some(user) = user::find(&self.db, user_id).await? else {
+            return Ok(Outcome::park(format!("there is no user {user_id}")));
+        };
+        if self.gave_up(user_id, delivery).await? {
+            return Ok(Outcome::park("gave up before"));
+        }
+        let Some(lease) = self.lease(user_id, delivery.message_id()).await? else {
+            return Ok(Outcome::Done);
+        };
+        match self.send(&user, delivery.message_id()).await {
+            Ok(()) => self.succeeded(&user, delivery, &lease).await,
+            Err(error) => self.failed(&user, delivery, &lease, error).await,
+        }
+    }
+
+    /// True for a message that was given up and comes again only because its parking was cut short. One that comes
+    /// from the parked queue is tried afresh.
+    async fn gave_up(&self, user_id: i64, delivery: &Delivery) -> Result<bool, DbErr> {
+        let replay = i32::try_from(delivery.replays()).unwrap_or(i32::MAX);
+        if replay > 0 {
+            notify::grant_replay(&self.db, user_id, replay).await?;
+        }
+        Ok(notify::find(&self.db, user_id).await?.is_some_and(|count| count.gave_up()))
+    }
+
+    /// The right to send the mail, or `None` where it has been sent. Waits while another holds it.
+    async fn lease(&self, user_id: i64, message_id: &str) -> Result<Option<Lease>, DbErr> {
+        // Longer than a mail can take: when it runs out, its holder is not sending any more.
+        let length = self.mail_timeout.saturating_mul(2);
+        loop {
+            match claim::claim(&self.db, message_id, user_id, length).await? {
+                Claim::Mine(lease) => return Ok(Some(lease)),
+                Claim::Sent => return Ok(None),
+                Claim::Busy { until_ms } => {
+                    let left_ms = (until_ms - clock::now_ms()).clamp(10, 1000);
+                    sleep(Duration::from_millis(left_ms.unsigned_abs())).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, user: &user::Model, message_id: &str) -> Result<(), MailError> {
+        let mail = mail::welcome(&self.from, user, message_id)?;
+        let name = format!("welcome-{}-{message_id}", user.user_id);
+        let sending = self.sender.send(&name, &mail);
+        timeout(self.mail_timeout, sending)
+            .await
+            .unwrap_or_else(|_| Err(MailError(format!("no answer within {:?}", self.mail_timeout))))
+    }
+
+    async fn succeeded(
+        &self,
+        user: &user::Model,
+        delivery: &Delivery,
+        lease: &Lease,
+    ) -> Result<Outcome, DbErr> {
+        tracing::info!(user_id = user.user_id, attempt = delivery.attempt(), "mail sent");
+        let tx = database::begin(&self.db).await?;
+        claim::sent(&tx, lease).await?;
+        attempt::add(&tx, user.user_id, delivery.message_id(), None, None).await?;
+        tx.commit().await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn failed(
+        &self,
+        user: &user::Model,
+        delivery: &Delivery,
+        lease: &Lease,
+        error: MailError,
+    ) -> Result<Outcome, DbErr> {
+        let tx = database::begin(&self.db).await?;
+        let count = notify::count_failure(&tx, user.user_id, self.limit()).await?;
+        let delay = self.delay_after(&count);
+        let next_due_ms = delay.map(|delay| clock::now_ms().saturating_add(clock::ms(delay)));
+        attempt::add(&tx, user.user_id, delivery.message_id(), Some(error.to_string()), next_due_ms).await?;
+        claim::release(&tx, lease).await?;
+        tx.commit().await?;
+        tracing::warn!(user_id = user.user_id, failures = count.notifynum, ?delay, %error, "mail not sent");
+        Ok(match delay {
+            Some(delay) => Outcome::retry_after(delay, error),
+            None => Outcome::park(format!("gave up after {} failures: {error}", count.notifynum)),
+        })
+    }
+
+    /// The number of failures that ends it.
+    fn limit(&self) -> i32 {
+        i32::try_from(self.delays.len()).unwrap_or(i32::MAX).saturating_add(1)
+    }
+
+    /// The pause before the next attempt; `None` when there is none.
+    fn delay_after(&self, count: &notify::Model) -> Option<Duration> {
+        if count.gave_up() {
+            return None;
+        }
+        let step = usize::try_from(count.notifynum).unwrap_or(1).saturating_sub(1);
+        self.delays.get(step).or(self.delays.last()).copied()
+    }
+}

@@ -1,0 +1,110 @@
+//! The HTTP API's answers, good and bad.
+
+mod support;
+
+use support::{Rig, is_sent};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+#[tokio::test]
+async fn bad_input_is_told_precisely() {
+    let rig = Rig::start(0, &[50]).await;
+    let cases = [
+        (r#"{"email":"a@b.c"}"#, 422, Some("name")),
+        (r#"{"name":"","email":"a@b.c"}"#, 422, Some("name")),
+        (r#"{"name":7,"email":"a@b.c"}"#, 422, Some("name")),
+        (r#"{"name":"n"}"#, 422, Some("email")),
+        (r#"{"name":"n","email":"nonsense"}"#, 422, Some("email")),
+        (r#"{"name":"n","email":null}"#, 422, Some("email")),
+        (r#"["n","a@b.c"]"#, 400, None),
+        (r#"{"name":"n""#, 400, None),
+        ("", 400, None),
+    ];
+    for (body, status, field) in cases {
+        let answer = rig.post("/users", body).await;
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+        assert!(answer.head.contains("content-type: application/problem+json"), "{body}: {answer:?}");
+        let problem = answer.json();
+        assert_eq!(problem["status"], status, "{body}");
+        assert_eq!(problem["field"].as_str(), field, "{body}");
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_signs_up_once() {
+    let rig = Rig::start(0, &[50]).await;
+    rig.sign_up("Ada", "ada@example.org").await;
+    let again = rig.post("/users", r#"{"name":"Ada","email":"ADA@Example.org"}"#).await;
+    assert_eq!(again.status, 409, "{again:?}");
+    assert_eq!(rig.get("/users").await.json().as_array().unwrap().len(), 1);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn large_bodies_other_types_and_odd_addresses_are_refused() {
+    let rig = Rig::start(0, &[50]).await;
+    let large = format!(r#"{{"name":"{}","email":"a@b.c"}}"#, "n".repeat(70_000));
+    assert_eq!(rig.post("/users", &large).await.status, 413);
+    let form = "POST /users HTTP/1.1\r\ncontent-type: text/plain\r\n";
+    assert_eq!(rig.ask(form, b"{}").await.status, 415);
+    assert_eq!(rig.get("/nothing").await.status, 404);
+    assert_eq!(rig.get("/users/77").await.status, 404);
+    assert_eq!(rig.get("/users/abc").await.status, 404);
+    assert_eq!(rig.get("/mails/..%2Fsignup.db").await.status, 404);
+    assert_eq!(rig.ask("PUT /users HTTP/1.1\r\n", b"").await.status, 405);
+    let foreign = "POST /parked/replay HTTP/1.1\r\nsec-fetch-site: cross-site\r\n";
+    assert_eq!(rig.ask(foreign, b"").await.status, 403);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_can_be_followed() {
+    let rig = Rig::start(1, &[100]).await;
+    let user_id = rig.sign_up("Ada", "ada@example.org").await;
+    rig.until(user_id, is_sent).await;
+    let user = rig.get(&format!("/users/{user_id}")).await.json();
+    assert_eq!(user["state"], "sent");
+    assert_eq!(user["attempts"].as_array().unwrap().len(), 2);
+    assert!(user["attempts"][0]["next_due_ms"].is_i64(), "{user}");
+    let mails = rig.get("/mails").await.json();
+    let name = mails[0]["name"].as_str().unwrap();
+    let mail = rig.get(&format!("/mails/{name}")).await;
+    assert!(mail.body.contains("ada@example.org"), "{mail:?}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_shows_it_in_both_languages() {
+    let rig = Rig::start(0, &[50]).await;
+    let user_id = rig.sign_up("<Ada>", "ada@example.org").await;
+    rig.until(user_id, is_sent).await;
+    let english = rig.get("/").await;
+    assert!(english.body.contains("&lt;Ada&gt;") && english.body.contains("Sign up"), "{english:?}");
+    assert!(english.head.contains("content-security-policy: default-src 'self'"), "{english:?}");
+    assert!(rig.get("/?lang=zh").await.body.contains("用户注册"));
+    for asset in ["/style.css", "/live.js"] {
+        assert_eq!(rig.get(asset).await.status, 200, "{asset}");
+    }
+    let health = rig.get("/healthz").await;
+    assert_eq!((health.status, &health.json()["outbox_unsent"]), (200, &0.into()));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_live_part_is_pushed_and_ends_with_the_server() {
+    let rig = Rig::start(0, &[50]).await;
+    let mut stream = tokio::net::TcpStream::connect(rig.running.addr()).await.unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    rig.sign_up("Ada", "ada@example.org").await;
+    let seeing = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with("data:") && line.contains("Ada") && line.contains("badge sent") {
+                return;
+            }
+        }
+        panic!("the stream ended early");
+    };
+    support::soon("the mail on the page", seeing).await;
+    support::soon("shutdown with a page open", rig.stop()).await;
+}

@@ -1,0 +1,170 @@
+//! The whole system, on its own database and folder, with a real mail server and the broker named by
+//! `LEVERET_TEST_AMQP_URL`, else Leveret in this process.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "these are tests, though not marked so")]
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use std::future::Future;
+use std::time::Duration;
+
+use leveret_signup::{MailFolder, Names, Running, ScriptedMailServer, Settings, State, User};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Longer than any test should take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Rig {
+    pub running: Running,
+    pub mail_server: ScriptedMailServer,
+    pub settings: Settings,
+    pub mails: MailFolder,
+    broker: Option<leveret_server::Server>,
+    _folder: TempDir,
+}
+
+impl Rig {
+    /// The system with a mail server that refuses the first `failures` mails, and these delays.
+    pub async fn start(failures: u32, delays_ms: &[u64]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (broker, amqp_url) = broker().await;
+        let mails = MailFolder::open(folder.path().join("mails")).await.unwrap();
+        let mail_server = ScriptedMailServer::start(mails.clone(), failures).await.unwrap();
+        let settings = Settings {
+            amqp_url,
+            database_url: format!("sqlite://{}/signup.db", folder.path().display()),
+            listen: ([127, 0, 0, 1], 0).into(),
+            mail_folder: folder.path().join("mails"),
+            smtp_url: Some(mail_server.url()),
+            delays: delays_ms.iter().copied().map(Duration::from_millis).collect(),
+            names: names(),
+            ..Settings::default()
+        };
+        let running = leveret_signup::run(settings.clone()).await.unwrap();
+        Self { running, mail_server, settings, mails, broker, _folder: folder }
+    }
+
+    pub async fn stop(self) {
+        self.running.shutdown().await;
+        if let Some(broker) = self.broker {
+            broker.shutdown().await;
+        }
+    }
+
+    /// Stops the system and starts it again on the same database and broker.
+    pub async fn restart(mut self) -> Self {
+        self.running.shutdown().await;
+        self.running = leveret_signup::run(self.settings.clone()).await.unwrap();
+        self
+    }
+
+    pub async fn sign_up(&self, name: &str, email: &str) -> i64 {
+        let body = serde_json::json!({ "name": name, "email": email }).to_string();
+        let answer = self.post("/users", &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["user_id"].as_i64().unwrap()
+    }
+
+    pub async fn user(&self, user_id: i64) -> User {
+        self.running.signup().user(user_id).await.unwrap().unwrap()
+    }
+
+    /// The user once the state is as wished.
+    pub async fn until(&self, user_id: i64, wished: impl Fn(&State) -> bool) -> User {
+        let reaching = async {
+            loop {
+                let user = self.user(user_id).await;
+                if wished(&user.state) {
+                    return user;
+                }
+            }
+        };
+        soon("state", reaching).await
+    }
+
+    pub async fn until_parked(&self, wanted: usize) -> Vec<leveret_bus::ParkedMessage> {
+        let reaching = async {
+            loop {
+                let parked = self.running.signup().parked(100).await.unwrap();
+                if parked.len() == wanted {
+                    return parked;
+                }
+            }
+        };
+        soon("parked messages", reaching).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\n"), b"").await
+    }
+
+    pub async fn post(&self, path: &str, json: &str) -> Answer {
+        let head = format!("POST {path} HTTP/1.1\r\ncontent-type: application/json\r\n");
+        self.ask(&head, json.as_bytes()).await
+    }
+
+    /// One request, written by hand so that it can be as odd as a test wants it.
+    pub async fn ask(&self, head: &str, body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.running.addr()).await.unwrap();
+        let common =
+            format!("host: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{common}").as_bytes()).await.unwrap();
+        // The server may answer and close before it has read a body that is too large.
+        let _ = stream.write_all(body).await;
+        let mut answer = Vec::new();
+        let _ = soon("answer", stream.read_to_end(&mut answer)).await;
+        Answer::parse(&String::from_utf8_lossy(&answer))
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let (head, body) = (head.to_ascii_lowercase(), body.to_owned());
+        Self { status: status.unwrap_or_else(|| panic!("no answer: {text:?}")), head, body }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// The outcome of a future that must come soon.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: waited {PATIENCE:?} in vain"))
+}
+
+pub fn is_sent(state: &State) -> bool {
+    matches!(state, State::Sent { .. })
+}
+
+/// Names that no other test uses on the same broker.
+fn names() -> Names {
+    let id = uuid::Uuid::now_v7();
+    let default = Names::default();
+    Names {
+        exchange: format!("{}-{id}", default.exchange),
+        delay_exchange: format!("{}-{id}", default.delay_exchange),
+        queue: format!("{}-{id}", default.queue),
+        routing_key: default.routing_key,
+    }
+}
+
+async fn broker() -> (Option<leveret_server::Server>, String) {
+    if let Ok(url) = std::env::var("LEVERET_TEST_AMQP_URL") {
+        return (None, url);
+    }
+    let server = leveret_server::Server::start(leveret_server::Config::ephemeral()).await.unwrap();
+    let url = server.amqp_url();
+    (Some(server), url)
+}
