@@ -137,7 +137,11 @@ fn start_ok(properties: &[u8]) -> Vec<u8> {
 
 /// What a well-behaved client says up to its first open channel, one element for each answer.
 fn handshake() -> Vec<Vec<u8>> {
-    let tune_ok = [&2047_u16.to_be_bytes()[..], &FRAME_MAX.to_be_bytes(), &0_u16.to_be_bytes()].concat();
+    handshake_with_heartbeat(0)
+}
+
+fn handshake_with_heartbeat(seconds: u16) -> Vec<Vec<u8>> {
+    let tune_ok = [&2047_u16.to_be_bytes()[..], &FRAME_MAX.to_be_bytes(), &seconds.to_be_bytes()].concat();
     let open = [short_string("/"), short_string(""), vec![0]].concat();
     vec![
         PROTOCOL.to_vec(),
@@ -432,6 +436,18 @@ fn handshakes_that_stop_half_way_are_dropped() {
             assert_ne!(peer.end(), End::Silence, "a handshake cut at {cut} bytes");
         }
         assert!(start.elapsed() < Duration::from_secs(20));
+    });
+}
+
+#[test]
+fn a_silent_peer_is_dropped_after_two_heartbeats() {
+    abuse(|broker| {
+        let mut peer = Peer::connect(broker);
+        peer.say(&handshake_with_heartbeat(1).concat());
+        let start = Instant::now();
+        assert_ne!(peer.end(), End::Silence);
+        let took = start.elapsed();
+        assert!((Duration::from_millis(1500)..Duration::from_secs(5)).contains(&took), "took {took:?}");
     });
 }
 
