@@ -42,6 +42,7 @@ struct State {
     calls: u64,
     trouble: Option<(u64, Trouble)>,
     locked: bool,
+    lock_refusal: Option<io::ErrorKind>,
 }
 
 #[derive(Default, Clone)]
@@ -106,6 +107,20 @@ impl SimulatedDisk {
         let file = state.files.get_mut(&id).unwrap();
         put(&mut file.now, offset, bytes);
         put(&mut file.synced, offset, bytes);
+    }
+
+    /// Shortens a file behind the store's back.
+    pub(crate) fn cut(&self, name: &str, length: usize) {
+        let mut state = self.state();
+        let id = state.names[name];
+        let file = state.files.get_mut(&id).unwrap();
+        file.now.truncate(length);
+        file.synced.truncate(length);
+    }
+
+    /// Makes taking the lock fail.
+    pub(crate) fn refuse_lock(&self, kind: io::ErrorKind) {
+        self.state().lock_refusal = Some(kind);
     }
 
     pub(crate) fn delete(&self, name: &str) {
@@ -194,6 +209,9 @@ impl Storage for SimulatedDisk {
 
     fn lock(&self, _exclusive: bool) -> io::Result<()> {
         let mut state = self.state();
+        if let Some(kind) = state.lock_refusal {
+            return Err(kind.into());
+        }
         if state.locked {
             return Err(io::ErrorKind::WouldBlock.into());
         }
