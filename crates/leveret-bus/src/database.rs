@@ -27,6 +27,9 @@ const SQLITE_CONNECTIONS: u32 = 8;
 /// # Errors
 /// The URL names no database that is compiled in, or it cannot be opened.
 pub async fn connect(url: &str) -> Result<DatabaseConnection, Error> {
+    if !url.starts_with("sqlite:") {
+        return Err(Error::Url(format!("{url:?} is not a sqlite: URL, the only database as yet")));
+    }
     let mut options = ConnectOptions::new(url);
     let in_memory = url.contains(":memory:") || url.contains("mode=memory");
     options.max_connections(if in_memory { 1 } else { SQLITE_CONNECTIONS }).sqlx_logging(false);

@@ -19,8 +19,8 @@ pub enum Error {
     /// The bus was closed.
     #[error("the bus is closed")]
     Closed,
-    /// The AMQP URL cannot be read.
-    #[error("AMQP URL: {0}")]
+    /// The URL of a broker or a database cannot be read.
+    #[error("URL: {0}")]
     Url(String),
     /// A publish that was part of the operation failed.
     #[error(transparent)]

@@ -1,12 +1,13 @@
 //! The sign-up system as a program: `signup serve` and `signup parked`.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use leveret_signup::{Error, Settings, Signup};
+use leveret_signup::{Error, Names, Settings, Signup};
 use tracing_subscriber::EnvFilter;
 
 /// Sign-up with a welcome mail that is tried again with growing delays.
@@ -77,6 +78,38 @@ struct Flags {
         default_value = "3000,6000,12000,24000"
     )]
     delays_ms: Vec<u64>,
+    /// How long one mail may take, in milliseconds.
+    #[arg(long, global = true, env = "SIGNUP_MAIL_TIMEOUT_MS", default_value_t = 20_000)]
+    mail_timeout_ms: u64,
+    #[command(flatten)]
+    names: NameFlags,
+}
+
+#[derive(Args)]
+struct NameFlags {
+    /// Exchange that sign-ups are announced to.
+    #[arg(long, global = true, env = "SIGNUP_EXCHANGE", default_value = "UserExchange")]
+    exchange: String,
+    /// Exchange that delays retries, on brokers that can.
+    #[arg(long, global = true, env = "SIGNUP_DELAY_EXCHANGE", default_value = "UserDelayExchange")]
+    delay_exchange: String,
+    /// Routing key.
+    #[arg(long, global = true, env = "SIGNUP_ROUTING_KEY", default_value = "userreg")]
+    routing_key: String,
+    /// Queue of mails to be sent.
+    #[arg(long, global = true, env = "SIGNUP_QUEUE", default_value = "UserQueue")]
+    queue: String,
+}
+
+impl NameFlags {
+    fn into_names(self) -> Names {
+        Names {
+            exchange: self.exchange,
+            delay_exchange: self.delay_exchange,
+            routing_key: self.routing_key,
+            queue: self.queue,
+        }
+    }
 }
 
 impl Flags {
@@ -89,6 +122,8 @@ impl Flags {
             mail_folder: self.mail_folder,
             mail_from: self.mail_from,
             delays: self.delays_ms.into_iter().map(Duration::from_millis).collect(),
+            mail_timeout: Duration::from_millis(self.mail_timeout_ms),
+            names: self.names.into_names(),
             ..Settings::default()
         }
     }
@@ -96,8 +131,14 @@ impl Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,lapin=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // lapin reports as errors what the bus deals with, such as a broker without delayed exchanges.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,lapin=off"));
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_terminal)
+        .with_writer(std::io::stderr)
+        .init();
     let cli = Cli::parse();
     let settings = cli.flags.into_settings();
     let done = match cli.command {

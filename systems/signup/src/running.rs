@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use leveret_bus::outbox::{Relay, RelayOptions};
-use leveret_bus::{Bus, DelayMode, Outbox, RetryPolicy, Worker, database};
+use leveret_bus::{Bus, DelayMode, Outbox, PublisherOptions, RetryPolicy, Worker, database};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -26,6 +26,10 @@ use crate::welcome::Welcome;
 
 /// How long open requests may take to finish at the end.
 const HTTP_DRAIN: Duration = Duration::from_secs(3);
+/// Shorter than the bus's own, so that the lease below can be: what a killed process had taken to publish waits until
+/// that runs out.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+const RELAY_LEASE: Duration = Duration::from_secs(10);
 /// When a message comes back that failed for other reasons than its mail, such as an unreachable database. The mail's
 /// own failures are counted in the database and bring their own delays.
 const OTHER_FAILURES: (Duration, Duration, u32) = (Duration::from_secs(1), Duration::from_secs(60), 1000);
@@ -45,8 +49,10 @@ pub struct Running {
 /// # Errors
 /// A setting makes no sense, or the broker or the database cannot be reached.
 pub async fn connect(settings: &Settings) -> Result<Signup, Error> {
-    let bus = Bus::builder(&settings.amqp_url).name("sign-up").connect().await?;
-    let db = database::connect(&settings.database_url).await?;
+    let db = database::connect(&settings.database_url).await.map_err(|error| blame(error, "database_url"))?;
+    let publishing = PublisherOptions { timeout: PUBLISH_TIMEOUT, ..Default::default() };
+    let bus = Bus::builder(&settings.amqp_url).name("sign-up").publisher(publishing).connect().await;
+    let bus = bus.map_err(|error| blame(error, "amqp_url"))?;
     store::MIGRATIONS.run(&db).await?;
     let mails = MailFolder::open(&settings.mail_folder);
     let mails = mails.await.map_err(Error::io(settings.mail_folder.display().to_string()))?;
@@ -81,7 +87,9 @@ pub async fn run(settings: Settings) -> Result<Running, Error> {
         changed: Arc::clone(&signup.changed),
     };
     let worker = start_worker(&settings, &signup.bus, welcome).await?;
-    let relay = signup.outbox.relay(signup.bus.publisher(), RelayOptions::default());
+    let relay = signup
+        .outbox
+        .relay(signup.bus.publisher(), RelayOptions { lease: RELAY_LEASE, ..Default::default() });
     let stop = CancellationToken::new();
     let http = serve(listener, &signup, stop.clone());
     Ok(Running { addr, signup, worker, relay, http, stop })
@@ -129,6 +137,14 @@ impl Signup {
         if let Err(error) = db.close().await {
             tracing::warn!(%error, "closing the database");
         }
+    }
+}
+
+/// An error over a URL that cannot be read is the setting's fault.
+fn blame(error: leveret_bus::Error, setting: &'static str) -> Error {
+    match error {
+        leveret_bus::Error::Url(problem) => Error::setting(setting, problem),
+        other => other.into(),
     }
 }
 

@@ -160,7 +160,8 @@ fn names() -> Names {
     }
 }
 
-async fn broker() -> (Option<leveret_server::Server>, String) {
+/// The broker to test with, and its URL.
+pub async fn broker() -> (Option<leveret_server::Server>, String) {
     if let Ok(url) = std::env::var("LEVERET_TEST_AMQP_URL") {
         return (None, url);
     }
