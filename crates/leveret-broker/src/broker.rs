@@ -2,30 +2,96 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use leveret_store::StoreError;
+use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
-use crate::{Effects, Time, Users, Vhost};
+use crate::{Backing, Change, Effects, Error, Time, Users, Vhost};
 
 /// A broker. Everything in it can be used from many threads at once.
 pub struct Broker {
     /// Who may log in.
     pub users: Users,
     vhosts: RwLock<FxHashMap<Arc<str>, Arc<Vhost>>>,
+    backing: Mutex<Option<Arc<Backing>>>,
 }
 
 impl Broker {
-    /// A broker without virtual hosts.
+    /// A broker without virtual hosts, which keeps nothing over its end.
     #[must_use]
     pub fn new(users: Users) -> Self {
-        Self { users, vhosts: RwLock::default() }
+        Self { users, vhosts: RwLock::default(), backing: Mutex::new(None) }
+    }
+
+    /// A broker on what an earlier one has kept; `kept` are the rows of its catalog.
+    #[must_use]
+    pub fn restored(users: Users, backing: Backing, kept: &[Change]) -> Self {
+        let backing = Arc::new(backing);
+        let broker =
+            Self { users, vhosts: RwLock::default(), backing: Mutex::new(Some(Arc::clone(&backing))) };
+        // Bindings need their ends.
+        let order: [fn(&Change) -> bool; 4] = [
+            |change| matches!(change, Change::PutVhost { .. }),
+            |change| matches!(change, Change::PutExchange { .. }),
+            |change| matches!(change, Change::PutQueue { .. }),
+            |change| matches!(change, Change::PutBinding { .. }),
+        ];
+        for of_kind in order {
+            kept.iter().filter(|change| of_kind(change)).for_each(|change| broker.restore(change));
+        }
+        backing.drop_unclaimed();
+        broker
+    }
+
+    fn restore(&self, change: &Change) {
+        match change {
+            Change::PutVhost { name } => {
+                self.insert_vhost(name);
+            }
+            Change::PutExchange { vhost, .. }
+            | Change::PutQueue { vhost, .. }
+            | Change::PutBinding { vhost, .. } => {
+                self.insert_vhost(vhost).restore(change);
+            }
+            _ => {}
+        }
     }
 
     /// Adds a virtual host; one that is there already stays as it is.
-    pub fn add_vhost(&self, name: &str) -> Arc<Vhost> {
+    ///
+    /// # Errors
+    /// `Internal` where the catalog cannot keep it.
+    pub fn add_vhost(&self, name: &str) -> Result<Arc<Vhost>, Error> {
+        if let Some(vhost) = self.vhost(name) {
+            return Ok(vhost);
+        }
+        if let Some(backing) = &*self.backing.lock() {
+            backing.keep(&[Change::PutVhost { name: name.into() }]).map_err(Error::internal)?;
+        }
+        Ok(self.insert_vhost(name))
+    }
+
+    fn insert_vhost(&self, name: &str) -> Arc<Vhost> {
+        let backing = self.backing.lock().clone();
         let mut vhosts = self.vhosts.write();
-        let vhost = vhosts.entry(name.into()).or_insert_with(|| Arc::new(Vhost::new(name)));
+        let vhost = vhosts.entry(name.into()).or_insert_with(|| Arc::new(Vhost::new(name, backing)));
         Arc::clone(vhost)
+    }
+
+    /// Ends the broker in order: its store notes that nothing is half done. Connections must have ended before.
+    ///
+    /// # Errors
+    /// What the store could not write.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let vhosts = std::mem::take(&mut *self.vhosts.write());
+        for queue in vhosts.values().flat_map(|vhost| vhost.queues()) {
+            queue.note_delivered();
+        }
+        drop(vhosts);
+        match self.backing.lock().take().and_then(Arc::into_inner) {
+            Some(backing) => backing.close(),
+            None => Ok(()),
+        }
     }
 
     /// The virtual host of that name.

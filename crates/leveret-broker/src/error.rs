@@ -30,6 +30,8 @@ pub enum ErrorKind {
     NotAllowed,
     /// The protocol has it, Leveret has not.
     NotImplemented,
+    /// The broker cannot: its disk has failed it.
+    Internal,
 }
 
 macro_rules! constructors {
@@ -48,6 +50,7 @@ constructors! {
     refused AccessRefused;
     locked ResourceLocked;
     invalid CommandInvalid;
+    internal Internal;
 }
 
 impl Error {

@@ -4,7 +4,9 @@
 //! No socket, file, clock, thread or async lives here, and nothing here knows how a frame looks. Locks are
 //! taken in one order only: topology, then queue, then mailbox.
 
+mod backing;
 mod broker;
+mod catalog;
 mod delay;
 mod error;
 mod mailbox;
@@ -15,7 +17,9 @@ mod topology;
 mod users;
 mod vhost;
 
+pub use backing::Backing;
 pub use broker::Broker;
+pub use catalog::{Catalog, Change, KeptBinding};
 pub use delay::{DelayedExchange, Held};
 pub use error::{Error, ErrorKind};
 pub use mailbox::{Delivery, Inbox, Mailbox};
@@ -27,3 +31,6 @@ pub use time::Time;
 pub use topology::{Destination, Exchange, ExchangeKind, ExchangeOptions, Route, Routing};
 pub use users::{Login, Users};
 pub use vhost::{Declared, Vhost};
+
+/// What the store says of itself and of what it could not do.
+pub use leveret_store::{CommitEvent, Durability, Lsn, Options as StoreOptions, StoreError};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_amqp::{Properties, Table};
+use leveret_amqp::{DeliveryMode, Properties, Table};
 
 /// Route, properties and body in one piece, shared by all queues that hold the message.
 pub type Record = Arc<Vec<u8>>;
@@ -16,6 +16,8 @@ pub struct Message<'a> {
     pub properties: &'a [u8],
     /// The body.
     pub body: &'a [u8],
+    /// Whether it is to outlive the broker's process, in queues that do.
+    pub persistent: bool,
     /// The piece of memory that holds the three slices one after another, where they are to be shared rather
     /// than copied.
     pub record: Option<&'a Record>,
@@ -27,7 +29,9 @@ impl<'a> Message<'a> {
     pub fn in_record(record: &'a Record, route_len: usize, properties_len: usize) -> Self {
         let (route, rest) = record.split_at(route_len);
         let (properties, body) = rest.split_at(properties_len);
-        Self { route, properties, body, record: Some(record) }
+        let persistent = Properties::parse(properties)
+            .is_ok_and(|properties| properties.mode() == DeliveryMode::Persistent);
+        Self { route, properties, body, persistent, record: Some(record) }
     }
 
     /// A copy of the message in a piece of memory of its own.

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use leveret_amqp::{FieldTable, Properties};
 use parking_lot::RwLock;
 
+use crate::backing::Backing;
 use crate::delay::delay_ms;
 use crate::message::{properties_without_bcc, split_route};
 use crate::queue::{Effects, Owner, QueueOptions, QueueUse};
 use crate::topology::{BindingName, DeletedQueue, ExchangeOptions, Keys, Topology};
-use crate::{Error, Held, Message, Queue, Routing, Time};
+use crate::{Change, Error, Held, Message, Queue, Routing, Time};
 
 /// Messages that one tick releases before it lets others at the queues.
 const RELEASES_A_TICK: usize = 1000;
@@ -20,6 +21,7 @@ pub struct Vhost {
     /// Its name.
     pub name: Arc<str>,
     topology: RwLock<Topology>,
+    backing: Option<Arc<Backing>>,
     version: AtomicU64,
     dropped: AtomicU64,
 }
@@ -34,11 +36,11 @@ pub struct Declared {
 
 impl Vhost {
     /// A virtual host with the predeclared exchanges.
-    #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str, backing: Option<Arc<Backing>>) -> Self {
         let name: Arc<str> = name.into();
         Self {
-            topology: RwLock::new(Topology::new(Arc::clone(&name))),
+            topology: RwLock::new(Topology::new(Arc::clone(&name), backing.clone())),
+            backing,
             name,
             version: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -58,11 +60,42 @@ impl Vhost {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn change<T>(&self, operation: impl FnOnce(&mut Topology) -> T) -> T {
+    /// Changes the topology, and the catalog with it.
+    fn change<T>(&self, operation: impl FnOnce(&mut Topology) -> Result<T, Error>) -> Result<T, Error> {
         let mut topology = self.topology.write();
         let result = operation(&mut topology);
         self.version.fetch_add(1, Ordering::Release);
-        result
+        let changes = topology.take_changes();
+        match &self.backing {
+            Some(backing) if !changes.is_empty() => {
+                backing.keep(&changes).map_err(Error::internal)?;
+                result
+            }
+            _ => result,
+        }
+    }
+
+    /// Puts back what was declared before the restart. What does not fit any more is left out.
+    pub(crate) fn restore(&self, change: &Change) {
+        let mut topology = self.topology.write();
+        match change.clone() {
+            Change::PutExchange { name, options, .. } => {
+                let _unknown_kind = topology.add_exchange(name, options);
+            }
+            Change::PutQueue { name, id, options, .. } => topology.restore_queue(name, id, options),
+            Change::PutBinding { binding, .. } => {
+                let name = BindingName {
+                    source: &binding.source,
+                    destination: &binding.destination,
+                    to_queue: binding.to_queue,
+                    key: &binding.key,
+                    arguments: &binding.arguments,
+                };
+                let _end_is_gone = topology.bind(name, NOBODY);
+            }
+            _ => {}
+        }
+        topology.take_changes();
     }
 
     /// Declares an exchange.
@@ -282,9 +315,7 @@ impl Vhost {
         if let Some(properties) = &without_bcc {
             message = Message { properties, record: None, ..message };
         }
-        for queue in &routing.route.queues {
-            queue.publish(std::slice::from_ref(&message), effects);
-        }
+        routing.route.publish(std::slice::from_ref(&message), effects);
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use leveret_broker::{
-    Consume, ConsumerKey, Effects, Message, Queue, QueueOptions, Receipt, Settlement, route_of,
+    Consume, ConsumerKey, Effects, Message, Queue, QueueOptions, Receipt, Route, Settlement, route_of,
 };
 use proptest::prelude::*;
 
@@ -96,11 +96,12 @@ impl Run {
             .collect();
         let messages: Vec<Message<'_>> = bodies
             .iter()
-            .map(|body| Message { route: &route, properties: &[0, 0], body, record: None })
+            .map(|body| Message { route: &route, properties: &[0, 0], body, persistent: false, record: None })
             .collect();
         self.ready.extend((self.next..self.next + count as u64).map(|n| (n, false)));
         self.next += count as u64;
-        self.queue.publish(&messages, &mut self.effects);
+        let route = Route { queues: vec![Arc::clone(&self.queue)], delayed: vec![] };
+        route.publish(&messages, &mut self.effects);
     }
 
     fn consume(&mut self, no_ack: bool, prefetch: u32, room: usize) {

@@ -79,6 +79,9 @@ pub enum StartError {
     /// A certificate or key cannot be read or used.
     #[error("TLS: {0}")]
     Tls(String),
+    /// What is on the disk cannot be used.
+    #[error("data: {0}")]
+    Data(String),
     /// A setting is out of its range.
     #[error("setting {0}")]
     Setting(String),
@@ -94,7 +97,7 @@ impl Server {
         let users = Users::new(config.loopback_users.clone());
         users.add(&config.default_user, &config.default_pass);
         let broker = Broker::new(users);
-        broker.add_vhost(&config.default_vhost);
+        broker.add_vhost(&config.default_vhost).map_err(|error| StartError::Data(error.to_string()))?;
         let shared = Arc::new(Shared {
             broker,
             config,

@@ -310,8 +310,7 @@ impl Outbox {
             return Vec::new();
         }
         let Buffer { stalled, channels, .. } = &mut *buffer;
-        let has_room =
-            |consumer: &Consumer| channels.get(&consumer.channel).is_none_or(Deliveries::has_room);
+        let has_room = |consumer: &Consumer| channels.get(&consumer.channel).is_none_or(Deliveries::has_room);
         stalled.extract_if(.., |(consumer, _)| has_room(consumer)).collect()
     }
 

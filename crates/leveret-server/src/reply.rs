@@ -31,6 +31,7 @@ impl From<Error> for Exception {
             ErrorKind::CommandInvalid => ReplyCode::COMMAND_INVALID,
             ErrorKind::NotAllowed => ReplyCode::NOT_ALLOWED,
             ErrorKind::NotImplemented => ReplyCode::NOT_IMPLEMENTED,
+            ErrorKind::Internal => ReplyCode::INTERNAL_ERROR,
         };
         Self::new(code, error.text)
     }

@@ -1,29 +1,44 @@
-//! Messages that wait, in their order. What was delivered and came back stands before everything that was
-//! never delivered, so two parts suffice: a sorted map of the returned, and a deque of the rest.
+//! Messages that wait, in their order: those that came back, the first of the others, what is paged out, and
+//! the last ones. What was delivered and came back stands before everything that was never delivered, so that a
+//! sorted map and three parts in a row suffice. Only ends of the row are in memory, however long it is.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
+use leveret_store::StoredRecord;
+
 use super::chunk::{Chunks, Place};
+use super::storage::{PREFIX_BYTES, PageRead, Paged, QueueStorage, stored_lens, stored_prefix};
 use crate::{Message, Record};
 
 /// Messages larger than this are shared between queues instead of copied into each, in bytes.
 const SHARED_FROM: usize = 8 << 10;
+/// Bytes of waiting messages that stay in memory before those that are paged out.
+const KEPT_BYTES: usize = 256 << 10;
+/// Memory that a message takes beside its bytes.
+const ENTRY_BYTES: usize = size_of::<Entry>();
 
 /// A message in a queue.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its place in the queue's order, never given twice.
+    /// Its place in the queue's order, from 1 up, never given twice.
     pub(super) seq: u64,
     location: Location,
     route_len: u16,
     pub(super) redelivered: bool,
+    /// The store has it, or is about to.
+    pub(super) persistent: bool,
+    /// It is in a segment: memory may forget it.
+    pub(super) on_disk: bool,
     properties_len: u32,
     body_len: u32,
 }
 
 #[derive(Debug)]
 enum Location {
+    /// Prefix, route, properties and body, as they are stored.
     Chunk(Place),
+    /// Route, properties and body.
     Shared(Record),
 }
 
@@ -35,22 +50,65 @@ pub(super) struct Parts<'a> {
     pub(super) body: &'a [u8],
 }
 
+impl Entry {
+    fn len(&self) -> usize {
+        usize::from(self.route_len) + (self.properties_len + self.body_len) as usize
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.len() + ENTRY_BYTES
+    }
+}
+
 /// The waiting messages, and the memory of all of the queue's messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backlog {
-    fresh: VecDeque<Entry>,
     returned: BTreeMap<u64, Entry>,
+    first: VecDeque<Entry>,
+    /// Between `first` and `last`; where it is `None`, `last` is empty.
+    paged: Option<Paged>,
+    last: VecDeque<Entry>,
     chunks: Chunks,
     next_seq: u64,
+    /// Memory of `first` and `last`.
+    waiting_bytes: usize,
+    /// No message up to here is being published for the first time.
+    taken_up_to: u64,
+    storage: Option<QueueStorage>,
+    /// Stored messages that are done with, to be told to the store.
+    settled: Vec<u64>,
 }
 
 impl Backlog {
-    pub(super) fn len(&self) -> usize {
-        self.fresh.len() + self.returned.len()
+    pub(super) fn new(storage: Option<QueueStorage>) -> Self {
+        let recovered = storage.as_ref().and_then(QueueStorage::recovered);
+        Self {
+            returned: BTreeMap::new(),
+            first: VecDeque::new(),
+            next_seq: recovered.map_or(1, |(_, max_seq)| max_seq + 1),
+            paged: recovered.and_then(|(paged, _)| paged),
+            last: VecDeque::new(),
+            chunks: Chunks::default(),
+            waiting_bytes: 0,
+            taken_up_to: 0,
+            storage,
+            settled: Vec::new(),
+        }
     }
 
+    pub(super) fn len(&self) -> usize {
+        let paged = self.paged.as_ref().map_or(0, |paged| paged.count);
+        self.first.len() + self.returned.len() + paged + self.last.len()
+    }
+
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.returned.is_empty()
+        self.first.is_empty() && self.returned.is_empty() && self.paged.is_none()
+    }
+
+    /// The number that the next message gets.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
     /// Appends a message.
@@ -61,16 +119,25 @@ impl Backlog {
         let location = match message.record {
             Some(record) => Location::Shared(Record::clone(record)),
             None if message.size_bytes() >= SHARED_FROM => Location::Shared(message.to_record()),
-            None => Location::Chunk(self.chunks.store([message.route, message.properties, message.body])),
+            None => Location::Chunk(self.chunks.store([
+                &stored_prefix(message.properties.len()),
+                message.route,
+                message.properties,
+                message.body,
+            ])),
         };
-        self.fresh.push_back(Entry {
+        let entry = Entry {
             seq,
             location,
             route_len: message.route.len() as u16,
             redelivered: false,
+            persistent: message.persistent && self.storage.as_ref().is_some_and(|storage| storage.durable),
+            on_disk: false,
             properties_len: message.properties.len() as u32,
             body_len: message.body.len() as u32,
-        });
+        };
+        self.waiting_bytes += entry.memory_bytes();
+        if self.paged.is_some() { self.last.push_back(entry) } else { self.first.push_back(entry) }
     }
 
     /// Takes the first message out. Its memory stays until [`Backlog::release`].
@@ -79,11 +146,16 @@ impl Backlog {
         if !self.returned.is_empty() {
             return self.returned.pop_first().map(|(_, entry)| entry);
         }
-        let entry = self.fresh.pop_front();
-        if self.fresh.is_empty() && self.fresh.capacity() > 4096 {
-            self.fresh.shrink_to(1024);
+        if self.first.is_empty() {
+            self.page_in();
         }
-        entry
+        let entry = self.first.pop_front()?;
+        self.waiting_bytes -= entry.memory_bytes();
+        self.taken_up_to = entry.seq;
+        if self.first.is_empty() && self.first.capacity() > 4096 {
+            self.first.shrink_to(1024);
+        }
+        Some(entry)
     }
 
     /// Puts a message back where it stood.
@@ -92,12 +164,25 @@ impl Backlog {
         self.returned.insert(entry.seq, entry);
     }
 
+    /// Ends the queue's part of the store.
+    pub(super) fn delete_stored(&self) {
+        if let Some(storage) = &self.storage {
+            storage.handle().delete();
+        }
+    }
+
+    /// Notes what was delivered, so that after a clean end nothing else counts as redelivered.
+    pub(super) fn note_delivered(&self) {
+        if let Some(storage) = &self.storage {
+            storage.handle().note_delivered(self.taken_up_to);
+        }
+    }
+
     /// What the message consists of.
     #[inline]
     pub(super) fn parts<'a>(&'a self, entry: &'a Entry) -> Parts<'a> {
-        let len = usize::from(entry.route_len) + (entry.properties_len + entry.body_len) as usize;
         let bytes = match &entry.location {
-            Location::Chunk(place) => self.chunks.bytes(*place, len),
+            Location::Chunk(place) => &self.chunks.bytes(*place, PREFIX_BYTES + entry.len())[PREFIX_BYTES..],
             Location::Shared(record) => record.as_slice(),
         };
         let (route, rest) = bytes.split_at(usize::from(entry.route_len));
@@ -105,20 +190,134 @@ impl Backlog {
         Parts { route, properties, body }
     }
 
-    /// Lets go of a message's memory.
+    /// Lets go of a message that is done with.
     #[inline]
     pub(super) fn release(&mut self, entry: Entry) {
+        if entry.persistent || entry.on_disk {
+            self.settled.push(entry.seq);
+        }
+        self.forget(&entry);
+    }
+
+    #[inline]
+    fn forget(&mut self, entry: &Entry) {
         if let Location::Chunk(place) = entry.location {
             self.chunks.release(place);
         }
     }
 
-    /// Drops all that waits; returns how many.
-    pub(super) fn clear(&mut self) -> usize {
+    /// Tells the store what is done with. Owed after every operation that releases messages.
+    #[inline]
+    pub(super) fn settle_stored(&mut self) {
+        if self.settled.is_empty() {
+            return;
+        }
+        if let Some(storage) = &self.storage {
+            storage.handle().settle(&self.settled);
+        }
+        self.settled.clear();
+    }
+
+    /// Drops all that waits, but not the messages `out` with those numbers; returns how many.
+    pub(super) fn clear(&mut self, out: &[u64]) -> usize {
         let count = self.len();
-        while let Some(entry) = self.pop() {
-            self.release(entry);
+        let waiting: Vec<Entry> = std::mem::take(&mut self.returned)
+            .into_values()
+            .chain(self.first.drain(..))
+            .chain(self.last.drain(..))
+            .collect();
+        waiting.iter().for_each(|entry| self.forget(entry));
+        self.paged = None;
+        self.waiting_bytes = 0;
+        if let Some(storage) = &self.storage {
+            storage.handle().purge(self.next_seq - 1, out);
         }
         count
     }
+
+    /// Moves messages from memory to the disk where the queue holds more than its share.
+    #[inline]
+    pub(super) fn page_out_if_large(&mut self) {
+        if let Some(storage) = &mut self.storage
+            && storage.is_over_share(self.waiting_bytes)
+        {
+            self.page_out();
+        }
+    }
+
+    /// Of a row without a gap its first part stays in memory; else the last part goes to join what is out already.
+    fn page_out(&mut self) {
+        let Some(store) = self.storage.as_ref().map(QueueStorage::handle) else { return };
+        if self.paged.is_none() {
+            let stays = self.first.len() * KEPT_BYTES / self.waiting_bytes.max(KEPT_BYTES);
+            self.last = self.first.split_off(stays);
+        }
+        let mut out = std::mem::take(&mut self.last);
+        let taken = store.spill(&mut out, |entry| self.stored(entry));
+        let stays = out.split_off(taken);
+        for entry in &out {
+            self.waiting_bytes -= entry.memory_bytes();
+            self.forget(entry);
+        }
+        self.note_paged(&out);
+        if self.paged.is_some() { self.last = stays } else { self.first.extend(stays) }
+    }
+
+    /// The message as the store keeps it.
+    fn stored(&self, entry: &Entry) -> Cow<'_, [u8]> {
+        match &entry.location {
+            Location::Chunk(place) => Cow::Borrowed(self.chunks.bytes(*place, PREFIX_BYTES + entry.len())),
+            Location::Shared(record) => {
+                Cow::Owned([&stored_prefix(entry.properties_len as usize), record.as_slice()].concat())
+            }
+        }
+    }
+
+    fn note_paged(&mut self, entries: &VecDeque<Entry>) {
+        let (Some(front), Some(back)) = (entries.front(), entries.back()) else { return };
+        match &mut self.paged {
+            Some(paged) => {
+                paged.last = back.seq;
+                paged.count += entries.len();
+            }
+            None => self.paged = Some(Paged { next: front.seq, last: back.seq, count: entries.len() }),
+        }
+    }
+
+    /// Brings the next messages back from the disk. What cannot be read now may be later, and what is behind it must
+    /// not overtake it.
+    fn page_in(&mut self) {
+        let Some(store) = self.storage.as_ref().map(QueueStorage::handle) else { return };
+        while self.first.is_empty() {
+            let Some(mut paged) = self.paged.take() else { return };
+            let Self { first, chunks, waiting_bytes, .. } = self;
+            let read = store.read(&mut paged, |record| {
+                let Some(entry) = read_entry(&record, chunks) else { return };
+                *waiting_bytes += entry.memory_bytes();
+                first.push_back(entry);
+            });
+            match read {
+                PageRead::More => self.paged = Some(paged),
+                PageRead::End => self.first.append(&mut self.last),
+                PageRead::Failed => {
+                    self.paged = Some(paged);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn read_entry(record: &StoredRecord<'_>, chunks: &mut Chunks) -> Option<Entry> {
+    let lens = stored_lens(record.body)?;
+    Some(Entry {
+        seq: record.seq,
+        location: Location::Chunk(chunks.store([record.body, b"", b"", b""])),
+        route_len: lens.route,
+        redelivered: record.redelivered,
+        persistent: !record.transient,
+        on_disk: record.on_disk,
+        properties_len: lens.properties,
+        body_len: lens.body,
+    })
 }

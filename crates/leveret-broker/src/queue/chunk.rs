@@ -32,8 +32,8 @@ pub(super) struct Place {
 impl Chunks {
     /// Copies the parts one after another.
     #[inline]
-    pub(super) fn store(&mut self, parts: [&[u8]; 3]) -> Place {
-        let len = parts[0].len() + parts[1].len() + parts[2].len();
+    pub(super) fn store(&mut self, parts: [&[u8]; 4]) -> Place {
+        let len = parts.iter().map(|part| part.len()).sum();
         let fits = self.chunks.back().is_some_and(|last| last.bytes.capacity() - last.bytes.len() >= len);
         if !fits {
             self.begin_chunk(len);
@@ -97,7 +97,7 @@ mod tests {
     fn messages_come_back_and_chunks_are_freed() {
         let mut chunks = Chunks::default();
         let places: Vec<_> =
-            (0..50_000u32).map(|n| chunks.store([b"route", &n.to_be_bytes(), &[7; 40]])).collect();
+            (0..50_000u32).map(|n| chunks.store([b"route", &n.to_be_bytes(), &[7; 40], b""])).collect();
         for (n, place) in places.iter().enumerate() {
             assert_eq!(&chunks.bytes(*place, 49)[5..9], &(n as u32).to_be_bytes());
         }
@@ -108,9 +108,9 @@ mod tests {
     #[test]
     fn an_old_message_pins_its_own_chunk_only() {
         let mut chunks = Chunks::default();
-        let old = chunks.store([b"old", b"", b""]);
+        let old = chunks.store([b"old", b"", b"", b""]);
         for _ in 0..100_000 {
-            let place = chunks.store([&[1; 100], b"", b""]);
+            let place = chunks.store([&[1; 100], b"", b"", b""]);
             chunks.release(place);
         }
         let held: usize = chunks.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn an_empty_queue_that_was_quiet_holds_no_chunk() {
         let mut chunks = Chunks::default();
-        let place = chunks.store([b"one", b"", b""]);
+        let place = chunks.store([b"one", b"", b"", b""]);
         chunks.release(place);
         assert!(chunks.chunks.is_empty());
     }

@@ -4,16 +4,19 @@
 mod backlog;
 mod chunk;
 mod consumers;
+mod storage;
 mod unacked;
 
 use std::sync::Arc;
 use std::task::Waker;
 
 use leveret_amqp::FieldTable;
+use leveret_store::{Lsn, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
 use self::backlog::Backlog;
 use self::consumers::Consumers;
+pub(crate) use self::storage::{MessageMemory, Persistence, QueueStorage, StoreHandle, stored_prefix};
 use self::unacked::Unacked;
 use crate::{Delivery, Error, Inbox, Mailbox, Message};
 
@@ -50,6 +53,8 @@ pub struct Queue {
     pub name: Arc<str>,
     /// What it was declared with.
     pub options: QueueOptions,
+    /// Where its persistent messages are kept over a restart, where they are.
+    durable: Option<StoreHandle>,
     state: Mutex<State>,
 }
 
@@ -61,6 +66,17 @@ pub struct Effects {
     pub mailboxes: Vec<Arc<dyn Mailbox>>,
     /// Queues that ask their publishers to pause.
     pub congested: Vec<Arc<Queue>>,
+    /// What the store has to commit before what was published counts as kept; `None` where nothing was stored.
+    pub position: Option<Lsn>,
+    /// Why something that was to be stored was not.
+    pub failure: Option<StoreError>,
+}
+
+/// The messages of a run that a queue has kept: those from `from` on, numbered from `first_seq`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub(crate) from: usize,
+    pub(crate) first_seq: u64,
 }
 
 impl Effects {
@@ -100,7 +116,6 @@ pub struct Fetched {
     pub remaining: usize,
 }
 
-#[derive(Default)]
 struct State {
     backlog: Backlog,
     unacked: Unacked,
@@ -113,30 +128,47 @@ struct State {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// An empty queue whose messages live in memory.
     #[must_use]
     pub fn new(name: Arc<str>, options: QueueOptions) -> Self {
-        Self { name, options, state: Mutex::default() }
+        Self::with_storage(name, options, None)
+    }
+
+    /// A queue with what the store has of it.
+    pub(crate) fn with_storage(name: Arc<str>, options: QueueOptions, storage: Option<QueueStorage>) -> Self {
+        let durable = storage.as_ref().filter(|storage| storage.durable).map(QueueStorage::handle);
+        Self { name, options, durable, state: Mutex::new(State::new(Backlog::new(storage))) }
+    }
+
+    /// Where its persistent messages are kept over a restart.
+    pub(crate) fn durable(&self) -> Option<&StoreHandle> {
+        self.durable.as_ref()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    /// Takes the messages in their order, and hands on what consumers take now.
-    pub fn publish(self: &Arc<Self>, run: &[Message<'_>], effects: &mut Effects) {
+    /// Takes the messages in their order, and hands on what consumers take now. What is to be kept over a restart is
+    /// not stored by this, see [`Route::publish`](crate::Route::publish).
+    pub(crate) fn publish(self: &Arc<Self>, run: &[Message<'_>], effects: &mut Effects) -> Kept {
         let state = &mut *self.lock();
         if state.deleted {
-            return;
+            return Kept { from: run.len(), first_seq: 0 };
         }
-        let handed_on = state.hand_on(run, effects);
-        for message in &run[handed_on..] {
+        let from = state.hand_on(run, effects);
+        let first_seq = state.backlog.next_seq();
+        for message in &run[from..] {
             state.backlog.push(message);
         }
         state.deliver(effects);
-        if state.backlog.len() > CONGESTED_READY && state.consumers.len() > 0 {
-            effects.congested.push(Arc::clone(self));
+        if state.backlog.len() > CONGESTED_READY {
+            state.backlog.page_out_if_large();
+            if state.consumers.len() > 0 {
+                effects.congested.push(Arc::clone(self));
+            }
         }
+        Kept { from, first_seq }
     }
 
     /// Adds a consumer. It gets its first delivery after [`Queue::resume`], so that the client can be answered
@@ -191,7 +223,8 @@ impl Queue {
     /// Drops all ready messages; returns how many.
     pub fn purge(&self) -> usize {
         let mut state = self.lock();
-        let count = state.backlog.clear();
+        let out: Vec<u64> = state.unacked.iter().map(|entry| entry.seq).collect();
+        let count = state.backlog.clear(&out);
         state.wake_publishers_if_relaxed();
         count
     }
@@ -218,6 +251,11 @@ impl Queue {
     #[must_use]
     pub fn delivered_count(&self) -> u64 {
         self.lock().delivered
+    }
+
+    /// Notes what was delivered, before the store is closed in order.
+    pub(crate) fn note_delivered(&self) {
+        self.lock().backlog.note_delivered();
     }
 
     /// Whether publishers should still pause; if so, `waker` is woken when they need not any more.
@@ -249,7 +287,8 @@ impl Queue {
         let ready = state.backlog.len();
         let mailboxes = state.consumers.drain().into_iter().map(|consumer| consumer.mailbox).collect();
         let paused = std::mem::take(&mut state.paused_publishers);
-        *state = State { deleted: true, ..State::default() };
+        state.backlog.delete_stored();
+        *state = State { deleted: true, ..State::new(Backlog::new(None)) };
         paused.into_iter().for_each(Waker::wake);
         Ok((ready, mailboxes))
     }
@@ -264,6 +303,18 @@ pub(crate) struct QueueUse {
 }
 
 impl State {
+    fn new(backlog: Backlog) -> Self {
+        Self {
+            backlog,
+            unacked: Unacked::default(),
+            consumers: Consumers::default(),
+            paused_publishers: Vec::new(),
+            delivered: 0,
+            had_consumer: false,
+            deleted: false,
+        }
+    }
+
     /// Hands messages straight to a consumer that neither acknowledges nor has anything waiting before them;
     /// returns how many. They are never stored.
     #[inline]
@@ -323,7 +374,12 @@ impl State {
             }
             self.delivered += u64::from(taken);
             self.consumers.turn_over(key, taken, stalled);
+            if taken == 0 && !stalled {
+                // What is paged out cannot be read now.
+                break;
+            }
         }
+        self.backlog.settle_stored();
         self.wake_publishers_if_relaxed();
     }
 
@@ -341,6 +397,7 @@ impl State {
         };
         if no_ack {
             self.backlog.release(entry);
+            self.backlog.settle_stored();
         } else {
             fetched.receipt = Some(self.unacked.insert(entry, None));
         }

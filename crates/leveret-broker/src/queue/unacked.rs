@@ -37,6 +37,14 @@ impl Unacked {
         self.len
     }
 
+    /// The messages that are out.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Taken(held) => Some(&held.entry),
+            Slot::Free { .. } => None,
+        })
+    }
+
     #[inline]
     pub(super) fn insert(&mut self, entry: Entry, consumer: Option<ConsumerKey>) -> Receipt {
         let seq = entry.seq;

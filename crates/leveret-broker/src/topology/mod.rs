@@ -13,8 +13,9 @@ use leveret_amqp::{FieldTable, Table};
 use rustc_hash::FxHashMap;
 
 use self::bindings::Binding;
-use crate::queue::{Owner, QueueOptions};
-use crate::{Error, Mailbox, Queue};
+use crate::backing::Backing;
+use crate::queue::{Owner, QueueOptions, QueueStorage};
+use crate::{Change, Error, KeptBinding, Mailbox, Queue};
 
 pub use self::bindings::Destination;
 pub(crate) use self::exchange::shown;
@@ -45,6 +46,9 @@ pub(crate) struct Topology {
     queues: FxHashMap<Arc<str>, Arc<Queue>>,
     /// The bindings that lead to each destination, by whether it is a queue and its name: what has to go with it.
     inbound: FxHashMap<(bool, Arc<str>), Vec<Inbound>>,
+    backing: Option<Arc<Backing>>,
+    /// Changes of what is durable that the catalog does not know yet.
+    changes: Vec<Change>,
 }
 
 /// Where a destination's binding stands.
@@ -74,12 +78,14 @@ pub(crate) struct DeletedQueue {
 
 impl Topology {
     /// A topology with the exchanges that every virtual host has.
-    pub(crate) fn new(vhost: Arc<str>) -> Self {
+    pub(crate) fn new(vhost: Arc<str>, backing: Option<Arc<Backing>>) -> Self {
         let mut topology = Self {
             vhost,
             exchanges: FxHashMap::default(),
             queues: FxHashMap::default(),
             inbound: FxHashMap::default(),
+            backing,
+            changes: Vec::new(),
         };
         let predeclared = [
             ("", "direct", false),
@@ -146,9 +152,24 @@ impl Topology {
             return Ok(false);
         }
         check_not_reserved("exchange", name)?;
-        let name: Arc<str> = name.into();
-        self.exchanges.insert(Arc::clone(&name), Exchange::new(name, options)?);
+        self.add_exchange(name.into(), options)?;
         Ok(true)
+    }
+
+    /// Adds an exchange that is not there yet.
+    pub(crate) fn add_exchange(&mut self, name: Arc<str>, options: ExchangeOptions) -> Result<(), Error> {
+        let exchange = Exchange::new(Arc::clone(&name), options)?;
+        if exchange.options.durable {
+            let (vhost, options) = (Arc::clone(&self.vhost), exchange.options.clone());
+            self.changes.push(Change::PutExchange { vhost, name: Arc::clone(&name), options });
+        }
+        self.exchanges.insert(name, exchange);
+        Ok(())
+    }
+
+    /// What the catalog does not know yet.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
     /// Deletes an exchange with its bindings. One that is not there is no error.
@@ -167,6 +188,10 @@ impl Topology {
         let Some(exchange) = self.exchanges.remove(name) else { return };
         if let Some(delayed) = exchange.delayed() {
             delayed.clear();
+        }
+        if exchange.options.durable {
+            let (vhost, name) = (Arc::clone(&self.vhost), Arc::clone(&exchange.name));
+            self.changes.push(Change::DropExchange { vhost, name });
         }
         for inbound in self.inbound.values_mut() {
             inbound.retain(|binding| *binding.source != *name);
@@ -195,9 +220,35 @@ impl Topology {
     pub(crate) fn add_queue(&mut self, name: &str, options: QueueOptions) -> Result<Arc<Queue>, Error> {
         check_supported(&options.arguments, &self.object("queue", name))?;
         let name: Arc<str> = name.into();
-        let queue = Arc::new(Queue::new(Arc::clone(&name), options));
+        let storage = self.backing.clone().map(|backing| {
+            let id = backing.new_id(options.durable);
+            if options.durable {
+                let (vhost, name, options) = (Arc::clone(&self.vhost), Arc::clone(&name), options.clone());
+                self.changes.push(Change::PutQueue { vhost, name, id, options });
+            }
+            backing.queue(id, options.durable)
+        });
+        Ok(self.insert_queue(name, options, storage))
+    }
+
+    /// Adds a queue as it was before the restart.
+    pub(crate) fn restore_queue(&mut self, name: Arc<str>, id: u64, options: QueueOptions) {
+        let storage = self.backing.as_ref().map(|backing| {
+            backing.note_id(id);
+            backing.queue(id, true)
+        });
+        self.insert_queue(name, options, storage);
+    }
+
+    fn insert_queue(
+        &mut self,
+        name: Arc<str>,
+        options: QueueOptions,
+        storage: Option<QueueStorage>,
+    ) -> Arc<Queue> {
+        let queue = Arc::new(Queue::with_storage(Arc::clone(&name), options, storage));
         self.queues.insert(name, Arc::clone(&queue));
-        Ok(queue)
+        queue
     }
 
     fn check_equivalent(&self, queue: &Queue, declared: &QueueOptions) -> Result<(), Error> {
@@ -225,6 +276,10 @@ impl Topology {
         let Some(queue) = self.queues.get(name).cloned() else { return Ok(DeletedQueue::default()) };
         let (ready, mailboxes) = queue.delete(keep)?;
         self.queues.remove(name);
+        if queue.options.durable {
+            let (vhost, name) = (Arc::clone(&self.vhost), Arc::clone(&queue.name));
+            self.changes.push(Change::DropQueue { vhost, name });
+        }
         self.remove_inbound(Destination::Queue(Arc::clone(&queue)));
         let mailboxes = mailboxes.into_iter().map(|mailbox| (Arc::clone(&queue), mailbox)).collect();
         Ok(DeletedQueue { ready, mailboxes })
@@ -243,10 +298,18 @@ impl Topology {
         if source.bindings.look_at_headers() {
             headers::check_arguments(Table::parse(&binding.arguments).unwrap_or_default())?;
         }
-        let arguments = Arc::clone(&binding.arguments);
+        let added = binding.clone();
         if source.bindings.insert(&key, binding) {
-            let inbound = Inbound { source: Arc::clone(&source.name), key, arguments };
+            let source = Arc::clone(&source.name);
+            let inbound = Inbound {
+                source: Arc::clone(&source),
+                key: Arc::clone(&key),
+                arguments: Arc::clone(&added.arguments),
+            };
             self.inbound.entry((name.to_queue, name.destination.into())).or_default().push(inbound);
+            if let Some(binding) = self.kept_binding(&source, &key, &added) {
+                self.changes.push(Change::PutBinding { vhost: Arc::clone(&self.vhost), binding });
+            }
         }
         Ok(())
     }
@@ -289,11 +352,32 @@ impl Topology {
     }
 
     fn remove_outbound(&mut self, source: &str, key: &Arc<str>, binding: &Binding) {
+        let kept = self.kept_binding(source, key, binding);
         let Some(exchange) = self.exchanges.get_mut(source) else { return };
         let removed = exchange.bindings.remove(key, binding);
+        if let Some(binding) = kept.filter(|_| removed) {
+            self.changes.push(Change::DropBinding { vhost: Arc::clone(&self.vhost), binding });
+        }
         if removed && exchange.options.auto_delete && exchange.bindings.is_empty() {
             self.remove_exchange(source);
         }
+    }
+
+    /// The binding for the catalog, where both of its ends are durable.
+    fn kept_binding(&self, source: &str, key: &Arc<str>, binding: &Binding) -> Option<KeptBinding> {
+        let source = &self.exchanges.get(source)?;
+        let to_durable = match &binding.destination {
+            Destination::Queue(queue) => queue.options.durable,
+            // A destination that is being deleted is looked at for the last time: its row goes, if there is one.
+            Destination::Exchange(name) => self.exchanges.get(name).is_none_or(|it| it.options.durable),
+        };
+        (source.options.durable && to_durable).then(|| KeptBinding {
+            source: Arc::clone(&source.name),
+            destination: Arc::clone(binding.destination.name()),
+            to_queue: binding.destination.is_queue(),
+            key: Arc::clone(key),
+            arguments: Table::parse(&binding.arguments).unwrap_or_default().to_owned(),
+        })
     }
 
     fn check_not_default(&self, name: &str) -> Result<(), Error> {

@@ -76,6 +76,8 @@ pub(super) struct Routes {
     last: Option<(Box<[u8]>, Arc<Route>)>,
     /// Encoded properties that were found to be well-formed and to change nothing about the route.
     pub(super) plain_properties: Vec<u8>,
+    /// Whether they say that the message is persistent.
+    pub(super) plain_persistent: bool,
 }
 
 impl Routes {

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use leveret_amqp::{
-    ContentHeader, Frame, FrameKind, Properties, Reader, ReplyCode, basic, flags, parse_frame, write_method,
+    ContentHeader, DeliveryMode, Frame, FrameKind, Properties, Reader, ReplyCode, basic, flags, parse_frame,
+    write_method,
 };
 use leveret_broker::{Message, Record, Route, properties_without_bcc, split_route};
 
@@ -106,7 +107,8 @@ fn whole<'b>(method: &Frame<'b>, bytes: &'b [u8], frame_max: u32) -> Option<Whol
         }
         body = frame.payload;
     }
-    let message = Message { route, properties: content.properties, body, record: None };
+    // Whether it is persistent is known once its properties are looked at.
+    let message = Message { route, properties: content.properties, body, persistent: false, record: None };
     Some(Whole { message, mandatory: bits == 1, wire_len })
 }
 
@@ -153,12 +155,13 @@ impl Session {
         {
             return false;
         }
+        let persistent = channel.routes.plain_persistent;
         if next_route.is_some() || run.messages.len() >= RUN {
             self.end_run(run);
             run.channel = number;
             run.route = next_route.or(run.route.take());
         }
-        run.messages.push(*message);
+        run.messages.push(Message { persistent, ..*message });
         true
     }
 
@@ -168,9 +171,7 @@ impl Session {
             return;
         }
         if let Some(route) = &run.route {
-            for queue in &route.queues {
-                queue.publish(&run.messages, &mut self.effects);
-            }
+            route.publish(&run.messages, &mut self.effects);
         }
         self.note_published(run.channel, run.messages.len() as u64);
         run.messages.clear();
@@ -277,9 +278,7 @@ impl Session {
         if message.record.is_some() && message.body.len() <= COPIED_BYTES {
             message.record = None;
         }
-        for queue in &routing.route.queues {
-            queue.publish(std::slice::from_ref(&message), &mut self.effects);
-        }
+        routing.route.publish(std::slice::from_ref(&message), &mut self.effects);
         if routing.same_for_all {
             let channel = self.open_channel(number)?;
             channel.routes.remember(message.route, version, &routing.route);
@@ -365,9 +364,9 @@ impl Session {
 /// Whether the properties are well-formed and ask for nothing; if so they are remembered.
 fn check_plain(channel: &mut Channel, encoded: &[u8]) -> bool {
     let special = encoded.first_chunk::<2>().is_none_or(|set| u16::from_be_bytes(*set) & SPECIAL != 0);
-    if special || Properties::parse(encoded).is_err() {
-        return false;
-    }
+    let properties = Properties::parse(encoded);
+    let Some(properties) = properties.ok().filter(|_| !special) else { return false };
+    channel.routes.plain_persistent = properties.mode() == DeliveryMode::Persistent;
     channel.routes.plain_properties.clear();
     channel.routes.plain_properties.extend_from_slice(encoded);
     true

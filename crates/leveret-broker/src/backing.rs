@@ -1,0 +1,89 @@
+//! What stands behind a broker that keeps things: the store of its messages, and the catalog of what is declared.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use leveret_store::{CommitEvent, Options, QueueId, RecoveredQueue, Store, StoreError};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+use crate::queue::{MessageMemory, Persistence, QueueStorage};
+use crate::{Catalog, Change};
+
+/// Ids of queues that do not outlive the process, so that they never meet the others'.
+const TRANSIENT: u64 = 1 << 63;
+
+/// Messages on disk, and the declarations that go with them.
+pub struct Backing {
+    persistence: Arc<Persistence>,
+    catalog: Box<dyn Catalog>,
+    next_id: AtomicU64,
+    next_transient_id: AtomicU64,
+    /// What the store has found, by queue, until that queue is restored.
+    recovered: Mutex<FxHashMap<u64, RecoveredQueue>>,
+}
+
+impl Backing {
+    /// Opens the store in `directory`. Waiting messages take about `memory_bytes` of memory; what is more is paged
+    /// out. `listener` hears of commits.
+    ///
+    /// # Errors
+    /// Where the directory is in use, cannot be written, or is from a newer version.
+    pub fn open(
+        directory: &Path,
+        options: Options,
+        memory_bytes: usize,
+        catalog: Box<dyn Catalog>,
+        listener: impl Fn(CommitEvent) + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        let (store, recovery) = Store::open(directory, options, listener)?;
+        let ids = recovery.queues.iter().map(|queue| queue.queue.id().0).filter(|id| *id < TRANSIENT);
+        Ok(Self {
+            next_id: AtomicU64::new(ids.max().unwrap_or(0) + 1),
+            next_transient_id: AtomicU64::new(TRANSIENT),
+            recovered: Mutex::new(
+                recovery.queues.into_iter().map(|queue| (queue.queue.id().0, queue)).collect(),
+            ),
+            persistence: Arc::new(Persistence { store, memory: MessageMemory::new(memory_bytes) }),
+            catalog,
+        })
+    }
+
+    pub(crate) fn keep(&self, changes: &[Change]) -> Result<(), String> {
+        self.catalog.keep(changes)
+    }
+
+    /// A number for a new queue.
+    pub(crate) fn new_id(&self, durable: bool) -> u64 {
+        let next = if durable { &self.next_id } else { &self.next_transient_id };
+        next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number was given in an earlier run.
+    pub(crate) fn note_id(&self, id: u64) {
+        self.next_id.fetch_max(id + 1, Ordering::Relaxed);
+    }
+
+    /// The part of the store of the queue with that number.
+    pub(crate) fn queue(&self, id: u64, durable: bool) -> QueueStorage {
+        let recovered = self.recovered.lock().remove(&id);
+        QueueStorage::new(&self.persistence, self.persistence.store.queue(QueueId(id)), durable, recovered)
+    }
+
+    /// Ends what the store has of queues that nobody has declared: their deletion was cut short.
+    pub(crate) fn drop_unclaimed(&self) {
+        for queue in std::mem::take(&mut *self.recovered.lock()).into_values() {
+            let _failed = self.persistence.store.delete_queue(queue.queue);
+        }
+    }
+
+    /// Closes the store in order, if no queue is in use any more; else the next start finds it as after a crash, which
+    /// it is made for.
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        match Arc::into_inner(self.persistence) {
+            Some(persistence) => persistence.store.close(),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What is declared durably, as changes that somebody else writes down and gives back after a restart.
+
+use std::sync::Arc;
+
+use leveret_amqp::FieldTable;
+
+use crate::{ExchangeOptions, QueueOptions};
+
+/// Keeps the durable declarations. The core calls it with the virtual host locked, and answers the client after.
+pub trait Catalog: Send + Sync {
+    /// Writes the changes down, all or none of them, before it returns.
+    ///
+    /// # Errors
+    /// Why it could not, in words for the client.
+    fn keep(&self, changes: &[Change]) -> Result<(), String>;
+}
+
+/// A change of what is declared durably. To put what is there already replaces it; to drop what is not there
+/// changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Change {
+    PutVhost {
+        name: Arc<str>,
+    },
+    PutExchange {
+        vhost: Arc<str>,
+        name: Arc<str>,
+        options: ExchangeOptions,
+    },
+    /// Goes with all bindings from it.
+    DropExchange {
+        vhost: Arc<str>,
+        name: Arc<str>,
+    },
+    /// `id` is the queue's number in the store.
+    PutQueue {
+        vhost: Arc<str>,
+        name: Arc<str>,
+        id: u64,
+        options: QueueOptions,
+    },
+    DropQueue {
+        vhost: Arc<str>,
+        name: Arc<str>,
+    },
+    PutBinding {
+        vhost: Arc<str>,
+        binding: KeptBinding,
+    },
+    DropBinding {
+        vhost: Arc<str>,
+        binding: KeptBinding,
+    },
+}
+
+/// A binding between durable ends.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct KeptBinding {
+    pub source: Arc<str>,
+    pub destination: Arc<str>,
+    /// Whether the destination is a queue rather than an exchange.
+    pub to_queue: bool,
+    pub key: Arc<str>,
+    pub arguments: FieldTable,
+}

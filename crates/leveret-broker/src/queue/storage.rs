@@ -1,0 +1,253 @@
+//! A queue's part of the store: how its messages look as records, what is paged out, and how much memory the queue
+//! may hold.
+//!
+//! A record is `u32 length of the properties` (little-endian), then exchange and routing key as short strings, the
+//! encoded properties, and the body.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use leveret_store::{QueueRef, RecoveredQueue, Spill, Store, StoredRecord};
+
+use super::backlog::Entry;
+
+/// Bytes of a record before the route.
+pub(super) const PREFIX_BYTES: usize = 4;
+/// Bytes read back at a time.
+const PAGE_BYTES: usize = 512 << 10;
+/// Bytes handed to the store at a time.
+const SPILL_BYTES: usize = 1 << 20;
+/// How exactly the memory of all queues is known: each may be off by so many bytes.
+const REPORT_BYTES: usize = 64 << 10;
+
+/// The beginning of a record.
+#[inline]
+pub(crate) fn stored_prefix(properties_len: usize) -> [u8; PREFIX_BYTES] {
+    (properties_len as u32).to_le_bytes()
+}
+
+/// Lengths of the parts of a record.
+pub(super) struct Lens {
+    pub(super) route: u16,
+    pub(super) properties: u32,
+    pub(super) body: u32,
+}
+
+/// The lengths of a record's parts; `None` where it is no record of a queue.
+pub(super) fn stored_lens(record: &[u8]) -> Option<Lens> {
+    let (prefix, rest) = record.split_first_chunk::<PREFIX_BYTES>()?;
+    let properties = u32::from_le_bytes(*prefix);
+    let exchange = 1 + usize::from(*rest.first()?);
+    let route = exchange + 1 + usize::from(*rest.get(exchange)?);
+    let body = rest.len().checked_sub(route)?.checked_sub(properties as usize)?;
+    Some(Lens { route: route as u16, properties, body: body as u32 })
+}
+
+/// The memory that waiting messages of all queues may take, and do.
+#[derive(Debug)]
+pub(crate) struct MessageMemory {
+    budget_bytes: usize,
+    used_bytes: AtomicUsize,
+}
+
+impl MessageMemory {
+    pub(crate) fn new(budget_bytes: usize) -> Self {
+        Self { budget_bytes, used_bytes: AtomicUsize::new(0) }
+    }
+
+    /// How much one queue may hold: much while there is plenty, little when there is none.
+    fn share_bytes(&self) -> usize {
+        let used = self.used_bytes.load(Ordering::Relaxed);
+        if used < self.budget_bytes / 2 {
+            self.budget_bytes / 8
+        } else if used < self.budget_bytes {
+            self.budget_bytes / 128
+        } else {
+            REPORT_BYTES
+        }
+    }
+}
+
+/// What the queues of a broker store their messages in.
+pub(crate) struct Persistence {
+    pub(crate) store: Store,
+    pub(crate) memory: MessageMemory,
+}
+
+/// A queue's part of the store, and of the memory for messages.
+pub(crate) struct QueueStorage {
+    handle: StoreHandle,
+    /// Whether persistent messages are kept over a restart.
+    pub(super) durable: bool,
+    recovered: Option<RecoveredQueue>,
+    reported_bytes: usize,
+}
+
+impl std::fmt::Debug for QueueStorage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueStorage").field("queue", &self.handle.queue).finish_non_exhaustive()
+    }
+}
+
+/// What is paged out of a queue's row: a range of numbers, of which so many are messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paged {
+    pub(super) next: u64,
+    pub(super) last: u64,
+    pub(super) count: usize,
+}
+
+/// How reading back went.
+pub(super) enum PageRead {
+    More,
+    End,
+    Failed,
+}
+
+impl QueueStorage {
+    pub(crate) fn new(
+        persistence: &Arc<Persistence>,
+        queue: QueueRef,
+        durable: bool,
+        recovered: Option<RecoveredQueue>,
+    ) -> Self {
+        let handle = StoreHandle { persistence: Arc::clone(persistence), queue };
+        Self { handle, durable, recovered, reported_bytes: 0 }
+    }
+
+    pub(crate) fn handle(&self) -> StoreHandle {
+        self.handle.clone()
+    }
+
+    /// What waited when the store was opened, and the highest number ever given.
+    pub(super) fn recovered(&self) -> Option<(Option<Paged>, u64)> {
+        let recovered = self.recovered.as_ref()?;
+        let count = usize::try_from(recovered.records).unwrap_or(usize::MAX);
+        let paged = recovered.first.map(|next| Paged { next, last: recovered.max_seq, count });
+        Some((paged.filter(|paged| paged.count > 0), recovered.max_seq))
+    }
+
+    /// Whether a queue with so many waiting bytes in memory holds more than its share.
+    #[inline]
+    pub(super) fn is_over_share(&mut self, waiting_bytes: usize) -> bool {
+        if waiting_bytes.abs_diff(self.reported_bytes) >= REPORT_BYTES {
+            self.report(waiting_bytes);
+        }
+        waiting_bytes > REPORT_BYTES && waiting_bytes > self.handle.persistence.memory.share_bytes()
+    }
+
+    fn report(&mut self, waiting_bytes: usize) {
+        let used = &self.handle.persistence.memory.used_bytes;
+        used.fetch_add(waiting_bytes, Ordering::Relaxed);
+        used.fetch_sub(self.reported_bytes, Ordering::Relaxed);
+        self.reported_bytes = waiting_bytes;
+    }
+}
+
+impl Drop for QueueStorage {
+    fn drop(&mut self) {
+        self.report(0);
+    }
+}
+
+/// The way to a queue's records.
+#[derive(Clone)]
+pub(crate) struct StoreHandle {
+    pub(crate) persistence: Arc<Persistence>,
+    pub(crate) queue: QueueRef,
+}
+
+impl StoreHandle {
+    /// Tells the store that records are done with. A store that has failed takes no notice: it said so to everybody.
+    #[inline]
+    pub(super) fn settle(&self, seqs: &[u64]) {
+        let _failed = self.persistence.store.settle(self.queue, seqs);
+    }
+
+    pub(super) fn purge(&self, up_to: u64, keep: &[u64]) {
+        let _failed = self.persistence.store.purge(self.queue, up_to, keep);
+    }
+
+    pub(super) fn delete(&self) {
+        let _failed = self.persistence.store.delete_queue(self.queue);
+    }
+
+    pub(super) fn note_delivered(&self, up_to: u64) {
+        self.persistence.store.note_delivered(self.queue, up_to);
+    }
+
+    /// Writes messages to segments, unless they are there already. Returns how many of the first of them may now be
+    /// forgotten.
+    pub(super) fn spill<'a>(
+        &self,
+        entries: &mut VecDeque<Entry>,
+        stored: impl Fn(&Entry) -> Cow<'a, [u8]>,
+    ) -> usize {
+        let entries = entries.make_contiguous();
+        let mut done = 0;
+        while done < entries.len() {
+            let bodies = page_of(&entries[done..], &stored);
+            let count = bodies.len();
+            let page = &mut entries[done..done + count];
+            let Some(taken) = self.spill_page(page, &bodies) else { return done };
+            done += taken;
+            if taken < count {
+                return done;
+            }
+        }
+        done
+    }
+
+    /// `None` where nothing could be written.
+    fn spill_page(&self, page: &mut [Entry], bodies: &[Cow<'_, [u8]>]) -> Option<usize> {
+        let records: Vec<Spill<'_>> = page
+            .iter()
+            .zip(bodies)
+            .filter(|(entry, _)| !entry.on_disk)
+            .map(|(entry, body)| Spill { seq: entry.seq, flags: 0, transient: !entry.persistent, body })
+            .collect();
+        let mut refused = self.persistence.store.spill(self.queue, &records).ok()?;
+        refused.sort_unstable();
+        for entry in page.iter_mut() {
+            entry.on_disk = refused.binary_search(&entry.seq).is_err();
+        }
+        let first_refused = refused.first().copied().unwrap_or(u64::MAX);
+        Some(page.partition_point(|entry| entry.seq < first_refused))
+    }
+
+    /// Reads the next messages of what is paged out.
+    pub(super) fn read(&self, paged: &mut Paged, mut visit: impl FnMut(StoredRecord<'_>)) -> PageRead {
+        let mut read = 0;
+        let end = self.persistence.store.read(self.queue, paged.next..=paged.last, PAGE_BYTES, |record| {
+            read += 1;
+            visit(record);
+        });
+        let Ok(end) = end else { return PageRead::Failed };
+        let lost = usize::try_from(end.lost).unwrap_or(usize::MAX);
+        paged.count = paged.count.saturating_sub(read).saturating_sub(lost);
+        match end.next {
+            Some(next) => {
+                paged.next = next;
+                PageRead::More
+            }
+            None => PageRead::End,
+        }
+    }
+}
+
+/// The stored form of the first entries, about a page of them.
+fn page_of<'a>(entries: &[Entry], stored: &impl Fn(&Entry) -> Cow<'a, [u8]>) -> Vec<Cow<'a, [u8]>> {
+    let mut size = 0;
+    let mut bodies = Vec::new();
+    for entry in entries {
+        if size >= SPILL_BYTES {
+            break;
+        }
+        let body = stored(entry);
+        size += body.len();
+        bodies.push(body);
+    }
+    bodies
+}
