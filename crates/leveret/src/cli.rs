@@ -3,6 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::perf;
 use crate::settings::Flags;
 
 /// A RabbitMQ-compatible message broker (AMQP 0-9-1) with delayed delivery, in one small binary.
@@ -27,6 +28,8 @@ pub(crate) enum Command {
         #[arg(long)]
         show_secrets: bool,
     },
+    /// Measure what a broker does: rates, latency, and whether every message arrives.
+    Perf(perf::Options),
 }
 
 const SERVE_ABOUT: &str = "\

@@ -6,6 +6,7 @@ mod config;
 mod data_dir;
 mod failure;
 mod log;
+mod perf;
 mod serve;
 mod settings;
 mod stop;
@@ -28,5 +29,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Config { flags, show_secrets } => config::run(&flags, show_secrets),
+        Command::Perf(options) => perf::run(&options),
     }
 }
