@@ -39,12 +39,26 @@ pub(crate) struct Options {
     /// Which suites; all when none is named
     #[arg(value_enum)]
     suites: Vec<Suite>,
+    /// What a step's name adds about the broker
+    #[arg(skip)]
+    place: &'static str,
 }
 
 impl Options {
     /// Every suite, against our own broker.
     pub(crate) fn everything() -> Self {
-        Self { url: None, no_delayed: false, dead_letters: false, suites: Vec::new() }
+        Self { url: None, no_delayed: false, dead_letters: false, suites: Vec::new(), place: "" }
+    }
+
+    /// Every suite, against a RabbitMQ without plugins.
+    pub(crate) fn rabbitmq(url: String) -> Self {
+        Self {
+            url: Some(url),
+            no_delayed: true,
+            dead_letters: true,
+            suites: Vec::new(),
+            place: " on RabbitMQ",
+        }
     }
 
     fn flags(&self) -> Vec<&'static str> {
@@ -86,7 +100,9 @@ fn drive_url(tree: &Tree, options: &Options, url: &str, steps: &mut Steps) {
     let mut arguments = vec![url];
     arguments.extend(options.flags());
     for suite in named {
-        steps.run(&format!("interop {}", suite.name()), || run_tests(&suite.command(tree, &arguments)?));
+        steps.run(&format!("interop {}{}", suite.name(), options.place), || {
+            run_tests(&suite.command(tree, &arguments)?)
+        });
     }
 }
 

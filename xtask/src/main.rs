@@ -7,6 +7,7 @@ mod ci;
 mod counts;
 mod interop;
 mod prerequisites;
+mod rabbitmq;
 mod services;
 mod steps;
 mod test;
@@ -32,8 +33,8 @@ enum Chore {
     /// Install what the tests need, then run all of them
     ///
     /// Installs Debian packages when run as root or with passwordless sudo, and Python and Node clients into
-    /// target/interop. Then runs the Rust tests, the doc tests, the interop suites against the leveret binary
-    /// and `leveret demo --once`.
+    /// target/interop. Then runs the Rust tests, the doc tests, the interop suites against the leveret binary,
+    /// `leveret demo --once`, and on a private RabbitMQ what has to run there too.
     Test,
     /// Everything that a change must pass: format, lints, docs, architecture, tests
     Ci,

@@ -19,6 +19,9 @@ const DEBIAN: &[(&str, Evidence)] = &[
     ("npm", Evidence::Program(&["npm", "--version"])),
 ];
 
+/// Asks nothing, and starts no server that a package brings: to a runlevel of 1 none belongs.
+const QUIETLY: [&str; 4] = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"];
+
 enum Evidence {
     Program(&'static [&'static str]),
     Folder(&'static str),
@@ -70,7 +73,7 @@ fn privilege() -> Option<&'static [&'static str]> {
 
 fn apt(privilege: &[&str], arguments: &[&str]) -> Result<()> {
     eprintln!("apt-get {}", arguments.join(" "));
-    let line = [privilege, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], arguments].concat();
+    let line = [privilege, &QUIETLY, arguments].concat();
     cmd(line[0], &line[1..]).stdin_null().stdout_to_stderr().run()?;
     Ok(())
 }

@@ -63,13 +63,13 @@ pub(crate) fn run(tree: &Tree, action: Action, names: &[Name]) -> Result<()> {
 }
 
 /// A service and the folder that it lives in.
-struct Instance {
+pub(crate) struct Instance {
     service: Box<dyn Service>,
     home: PathBuf,
 }
 
 impl Instance {
-    fn of(tree: &Tree, name: Name) -> Self {
+    pub(crate) fn of(tree: &Tree, name: Name) -> Self {
         let service = match name {
             Name::Rabbitmq => Box::new(rabbitmq::RabbitMq),
         };
@@ -77,7 +77,12 @@ impl Instance {
         Self { service, home }
     }
 
-    fn up(&self) -> Result<()> {
+    /// Where clients find the service.
+    pub(crate) fn url(&self) -> String {
+        self.service.url()
+    }
+
+    pub(crate) fn up(&self) -> Result<()> {
         if self.is_running()? {
             return self.status();
         }
@@ -88,7 +93,7 @@ impl Instance {
         self.status()
     }
 
-    fn down(&self) -> Result<()> {
+    pub(crate) fn down(&self) -> Result<()> {
         for process in process::remembered(&self.home)?.iter().rev() {
             process.end().with_context(|| format!("{} does not end", self.service.name()))?;
         }
@@ -102,7 +107,7 @@ impl Instance {
         Ok(())
     }
 
-    fn is_running(&self) -> Result<bool> {
+    pub(crate) fn is_running(&self) -> Result<bool> {
         let processes = process::remembered(&self.home)?;
         Ok(!processes.is_empty() && processes.iter().all(Process::is_alive))
     }

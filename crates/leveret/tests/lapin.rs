@@ -1,5 +1,5 @@
 //! Drives the leveret binary with lapin, the Rust client. Each test has a broker of its own. Run against
-//! another broker with `INTEROP_AMQP_URL=amqp://... cargo test -p leveret --test lapin`.
+//! another broker with `LEVERET_TEST_AMQP_URL=amqp://... cargo test -p leveret --test lapin`.
 
 mod binary;
 
@@ -416,7 +416,7 @@ fn delayed_arguments() -> FieldTable {
 
 /// RabbitMQ without its plugin; never true of Leveret.
 fn is_without_delays() -> bool {
-    let without = std::env::var_os("INTEROP_NO_DELAYED").is_some();
+    let without = std::env::var_os("LEVERET_TEST_NO_DELAYED").is_some();
     if without {
         println!("skipped, because the broker has no x-delayed-message exchanges");
     }

@@ -20,6 +20,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     (
         "leveret",
         &[
+            "leveret-amqp",
             "leveret-server",
             "leveret-management",
             "leveret-bus",

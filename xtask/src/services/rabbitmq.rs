@@ -63,7 +63,7 @@ fn configuration() -> String {
 /// Starts a program that outlives this one, with its output in a file of the service's folder.
 fn spawn(home: &Path, name: &str, line: &[&str]) -> Result<Process> {
     let log = fs::File::create(home.join(format!("{name}.log")))?;
-    let line = [unprivileged(), line].concat();
+    let line = [wrapper(home), line].concat();
     let child = Command::new(line[0])
         .args(&line[1..])
         .envs(environment(home))
@@ -76,13 +76,19 @@ fn spawn(home: &Path, name: &str, line: &[&str]) -> Result<Process> {
     Process::started(child.id())
 }
 
-/// `setsid` and `setpriv` replace themselves by the program, so that its id stays the child's. A session of
-/// its own keeps the service alive when the terminal's Ctrl-C ends this program.
-fn unprivileged() -> &'static [&'static str] {
-    if is_root() {
+/// What stands before the program. `setsid` and `setpriv` replace themselves by it, so that its id stays the
+/// child's. A session of its own keeps the service alive when the terminal's Ctrl-C ends this program.
+fn wrapper(home: &Path) -> &'static [&'static str] {
+    if is_root() && may_enter(home) {
         return &["setsid", "setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups"];
     }
     &["setsid"]
+}
+
+/// Whether the package's user reaches the folder. In a work tree that only root may enter it does not, and
+/// RabbitMQ runs as root.
+fn may_enter(home: &Path) -> bool {
+    cmd!("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "test", "-w", home).run().is_ok()
 }
 
 fn environment(home: &Path) -> Vec<(&'static str, String)> {

@@ -1,5 +1,5 @@
 //! The leveret binary as a child process with a free port and a folder of its own, for tests that drive it
-//! from outside. With `INTEROP_AMQP_URL` set the tests drive that broker instead, RabbitMQ for one.
+//! from outside. With `LEVERET_TEST_AMQP_URL` set the tests drive that broker instead, RabbitMQ for one.
 
 #![allow(dead_code)] // Each test program uses its part of this.
 
@@ -18,7 +18,7 @@ impl Broker {
     /// Starts the binary and waits until it has named its port.
     pub(crate) fn start() -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
-        if let Ok(url) = std::env::var("INTEROP_AMQP_URL") {
+        if let Ok(url) = std::env::var("LEVERET_TEST_AMQP_URL") {
             return Self { child: None, url, _data: data };
         }
         let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
