@@ -78,7 +78,7 @@ impl Engine {
             return Ok(());
         };
         let _reading = reading.lock();
-        self.exchange(&run, output);
+        self.replace(&run, output);
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl Engine {
     }
 
     /// Puts the new segment in the place of the old ones; what was settled meanwhile stays settled.
-    fn exchange(&self, run: &Run, output: Output) {
+    fn replace(&self, run: &Run, output: Output) {
         let mut core = self.core.lock();
         let Some(state) = core.queue(run.queue) else {
             drop(core);
