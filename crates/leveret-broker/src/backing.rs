@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use leveret_store::{CommitEvent, Options, QueueId, RecoveredQueue, Store, StoreError};
+use leveret_store::{CommitEvent, Options, QueueId, RecoveredQueue, Recovery, Store, StoreError};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
@@ -24,22 +24,34 @@ pub struct Backing {
     recovered: Mutex<FxHashMap<u64, RecoveredQueue>>,
 }
 
-impl Backing {
-    /// Opens the store in `directory`. Waiting messages take about `memory_bytes` of memory; what is more is paged
-    /// out. `listener` hears of commits.
+/// A store that was opened, and what was found in it.
+pub struct OpenStore {
+    store: Store,
+    recovery: Recovery,
+}
+
+impl OpenStore {
+    /// Opens the store in `directory`, which nobody else has open. `listener` hears of commits.
     ///
     /// # Errors
     /// Where the directory is in use, cannot be written, or is from a newer version.
     pub fn open(
         directory: &Path,
         options: Options,
-        memory_bytes: usize,
-        catalog: Box<dyn Catalog>,
         listener: impl Fn(CommitEvent) + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
         let (store, recovery) = Store::open(directory, options, listener)?;
+        Ok(Self { store, recovery })
+    }
+}
+
+impl Backing {
+    /// What a broker stands on. Waiting messages take about `memory_bytes` of memory; what is more is paged out.
+    #[must_use]
+    pub fn new(store: OpenStore, memory_bytes: usize, catalog: Box<dyn Catalog>) -> Self {
+        let OpenStore { store, recovery } = store;
         let ids = recovery.queues.iter().map(|queue| queue.queue.id().0).filter(|id| *id < TRANSIENT);
-        Ok(Self {
+        Self {
             next_id: AtomicU64::new(ids.max().unwrap_or(0) + 1),
             next_transient_id: AtomicU64::new(TRANSIENT),
             recovered: Mutex::new(
@@ -47,7 +59,7 @@ impl Backing {
             ),
             persistence: Arc::new(Persistence { store, memory: MessageMemory::new(memory_bytes) }),
             catalog,
-        })
+        }
     }
 
     pub(crate) fn keep(&self, changes: &[Change]) -> Result<(), String> {

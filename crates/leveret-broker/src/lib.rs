@@ -17,7 +17,7 @@ mod topology;
 mod users;
 mod vhost;
 
-pub use backing::Backing;
+pub use backing::{Backing, OpenStore};
 pub use broker::Broker;
 pub use catalog::{Catalog, Change, KeptBinding};
 pub use delay::{DelayedExchange, Held};

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Folder of everything durable. `None` keeps nothing: all is gone when the server ends.
     pub data_dir: Option<PathBuf>,
+    /// When a persistent message counts as kept, and is confirmed.
+    pub durability: Durability,
+    /// Memory for messages that wait in queues, in bytes; more is paged out to `data_dir`.
+    pub message_memory_bytes: u64,
     /// Address of the AMQP listener, `off` for none. Port 0 picks a free port.
     pub amqp: String,
     /// Address of the AMQP listener with TLS, `off` (the default) for none. Needs `tls`.
@@ -39,6 +43,26 @@ pub struct Config {
     pub shutdown_timeout_ms: u64,
 }
 
+/// When a persistent message counts as kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// After `fdatasync`: it survives a loss of power.
+    #[default]
+    Sync,
+    /// After it was handed to the operating system: it survives the end of the process, not of the machine.
+    Os,
+}
+
+impl From<Durability> for leveret_broker::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Sync => Self::Sync,
+            Durability::Os => Self::Os,
+        }
+    }
+}
+
 /// Files of the TLS listener, all in PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -57,6 +81,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: None,
+            durability: Durability::Sync,
+            message_memory_bytes: 128 << 20,
             amqp: "127.0.0.1:5672".into(),
             amqps: "off".into(),
             tls: None,

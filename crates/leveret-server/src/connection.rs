@@ -109,6 +109,7 @@ impl Connection {
     ) {
         let mut patience = Patience::default();
         let mut shutdown = self.shared.shutdown.subscribe();
+        let woken = session.woken();
         let failed = loop {
             let (used, batch) = session.handle(buffer.unread());
             buffer.consume(used);
@@ -140,6 +141,7 @@ impl Connection {
                         break None;
                     }
                 },
+                () = woken.notified() => {}
                 alive = heartbeat.tick(&self.outbox) => if !alive {
                     tracing::warn!(peer = %self.peer, "missed heartbeats from client");
                     break None;

@@ -15,7 +15,9 @@
 //! Listeners, TLS, connections, channels, heartbeats and flow control live here. What a queue or an exchange
 //! does is decided in `leveret-broker`, how frames look in `leveret-amqp`.
 
+mod catalog;
 mod clock;
+mod commits;
 mod config;
 mod connection;
 mod consumer;
@@ -29,19 +31,22 @@ mod timer;
 mod tls;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use leveret_broker::{Broker, Users};
+use leveret_broker::{Backing, Broker, OpenStore, StoreOptions, Users};
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-pub use config::{Config, Tls};
+pub use config::{Config, Durability, Tls};
 
+use self::catalog::RedbCatalog;
 use self::clock::Clock;
+use self::commits::Commits;
 use self::outbox::Outbox;
 
 /// A running server. Dropping it stops it without a word to its clients; [`Server::shutdown`] is the polite way.
@@ -59,6 +64,7 @@ pub(crate) struct Shared {
     broker: Broker,
     config: Config,
     clock: Clock,
+    commits: Arc<Commits>,
     /// Wakes the timer when something becomes due earlier.
     timer: Notify,
     shutdown: watch::Sender<bool>,
@@ -96,12 +102,17 @@ impl Server {
         check(&config)?;
         let users = Users::new(config.loopback_users.clone());
         users.add(&config.default_user, &config.default_pass);
-        let broker = Broker::new(users);
+        let commits = Arc::new(Commits::default());
+        let broker = match &config.data_dir {
+            None => Broker::new(users),
+            Some(directory) => restore(users, directory, &config, &commits)?,
+        };
         broker.add_vhost(&config.default_vhost).map_err(|error| StartError::Data(error.to_string()))?;
         let shared = Arc::new(Shared {
             broker,
             config,
             clock: Clock::start(),
+            commits,
             timer: Notify::new(),
             shutdown: watch::Sender::new(false),
             next_owner: AtomicU64::new(1),
@@ -171,6 +182,9 @@ impl Server {
         self.shared.shutdown.send_replace(true);
         let limit = Duration::from_millis(self.shared.config.shutdown_timeout_ms + 1500);
         let _ = timeout(limit, self.connections.recv()).await;
+        if let Err(error) = self.shared.broker.close() {
+            tracing::error!(%error, "the store was not closed in order");
+        }
     }
 }
 
@@ -181,6 +195,29 @@ impl Drop for Server {
         }
         self.shared.shutdown.send_replace(true);
     }
+}
+
+/// The broker as it was left in the data directory.
+fn restore(
+    users: Users,
+    directory: &Path,
+    config: &Config,
+    commits: &Arc<Commits>,
+) -> Result<Broker, StartError> {
+    let broken =
+        |error: &dyn std::fmt::Display| StartError::Data(format!("{}: {error}", directory.display()));
+    std::fs::create_dir_all(directory).map_err(|error| broken(&error))?;
+    let commits = Arc::clone(commits);
+    let listener = move |event| commits.note(event);
+    let mut options = StoreOptions::default();
+    options.durability = config.durability.into();
+    // The store's lock is taken first, so that a second server is told what is wrong.
+    let messages = directory.join("messages");
+    let memory = usize::try_from(config.message_memory_bytes).unwrap_or(usize::MAX);
+    let store = OpenStore::open(&messages, options, listener).map_err(|error| broken(&error))?;
+    let catalog = RedbCatalog::open(&directory.join("catalog.redb"))?;
+    let rows = catalog.rows().map_err(|error| broken(&error))?;
+    Ok(Broker::restored(users, Backing::new(store, memory, Box::new(catalog)), &rows))
 }
 
 fn check(config: &Config) -> Result<(), StartError> {

@@ -3,16 +3,22 @@
 use leveret_amqp::{DecodeError, ReplyCode};
 use leveret_broker::{Error, ErrorKind};
 
-/// An AMQP exception. Its code tells whether it ends the channel or the connection.
+/// An AMQP exception.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Exception {
     pub(crate) code: ReplyCode,
     pub(crate) text: String,
+    pub(crate) ends_connection: bool,
 }
 
 impl Exception {
     pub(crate) fn new(code: ReplyCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self { code, text: text.into(), ends_connection: code.is_hard() }
+    }
+
+    /// An exception that ends the channel only, whatever its code.
+    pub(crate) fn on_channel(code: ReplyCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), ends_connection: false }
     }
 
     /// The text as RabbitMQ writes it: the code's name first.

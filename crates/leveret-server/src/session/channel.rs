@@ -1,11 +1,13 @@
 //! The state of one channel.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use leveret_broker::{ConsumerKey, Queue, Route};
+use leveret_broker::{ConsumerKey, Lsn, Queue, Route};
 use rustc_hash::FxHashMap;
 
+use super::confirms::Confirms;
 use super::publish::{Assembly, Staged};
 use crate::consumer::Consumer;
 use crate::outbox::Out;
@@ -34,7 +36,7 @@ pub(super) struct Channel {
 /// Whether publishes are confirmed, gathered for a commit, or neither.
 pub(super) enum Mode {
     Plain,
-    Confirm { published: u64, confirmed: u64 },
+    Confirm(Confirms),
     Transaction(Transaction),
 }
 
@@ -43,6 +45,8 @@ pub(super) enum Mode {
 pub(super) struct Transaction {
     pub(super) publishes: Vec<Staged>,
     pub(super) settlements: Vec<(Vec<Out>, leveret_broker::Settlement)>,
+    /// Commits that are to be answered once the store has come so far.
+    pub(super) commits: VecDeque<Lsn>,
 }
 
 /// A consumer and the place where it consumes.

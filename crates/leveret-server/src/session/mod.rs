@@ -2,6 +2,7 @@
 //! confirmed and flushed as one. The session is synchronous; its connection does the waiting.
 
 mod channel;
+mod confirms;
 mod declare;
 mod deliver;
 mod publish;
@@ -15,8 +16,10 @@ use leveret_amqp::{
 };
 use leveret_broker::{Effects, Owner, Queue, Settlement, Vhost};
 use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
 
 use self::channel::{Channel, Mode};
+use self::confirms::Confirms;
 use self::deliver::Settling;
 use self::publish::{Run, is_publish};
 use crate::Shared;
@@ -36,8 +39,10 @@ pub(crate) struct Session {
     consumer_cancel_notify: bool,
     channels: FxHashMap<u16, Channel>,
     effects: Effects,
-    /// Channels with publishes that the batch has not confirmed yet.
+    /// Channels with publishes or commits that are not answered yet.
     to_confirm: Vec<u16>,
+    /// Notified when the store has come further.
+    woken: Arc<Notify>,
     settling: Settling,
     owns_queues: bool,
     /// Set while so much waits to be sent that no more requests are answered.
@@ -76,6 +81,7 @@ impl Session {
             channels: FxHashMap::default(),
             effects: Effects::default(),
             to_confirm: Vec::new(),
+            woken: Arc::default(),
             settling: Settling::default(),
             owns_queues: false,
             overfull: false,
@@ -133,30 +139,28 @@ impl Session {
 
     /// Ends the channel over a soft exception; gives back a hard one, which ends the connection.
     fn fail(&mut self, frame: &Frame<'_>, exception: Exception) -> Option<Exception> {
-        if exception.code.is_hard() || frame.channel == 0 || !self.channels.contains_key(&frame.channel) {
+        if exception.ends_connection || frame.channel == 0 || !self.channels.contains_key(&frame.channel) {
             return Some(exception);
         }
-        tracing::info!(
-            channel = frame.channel,
-            code = exception.code.0,
-            text = exception.text,
-            "channel error"
-        );
+        self.fail_channel(frame.channel, &exception, method_ids(frame));
+        None
+    }
+
+    fn fail_channel(&mut self, number: u16, exception: &Exception, (class_id, method_id): (u16, u16)) {
+        tracing::info!(channel = number, code = exception.code.0, text = exception.text, "channel error");
         self.settle();
         self.send_confirms();
-        self.release_channel(frame.channel);
+        self.release_channel(number);
         let channel = Channel { closing: true, ..Channel::new() };
-        self.channels.insert(frame.channel, channel);
-        let (class_id, method_id) = method_ids(frame);
+        self.channels.insert(number, channel);
         let reply_text = exception.reply_text();
-        let close = channel_class::Close {
-            reply_code: exception.code.0,
-            reply_text: &reply_text,
-            class_id,
-            method_id,
-        };
-        self.send(frame.channel, close);
-        None
+        let reply_code = exception.code.0;
+        self.send(number, channel_class::Close { reply_code, reply_text: &reply_text, class_id, method_id });
+    }
+
+    /// Notified when the session has answers to give without having read anything.
+    pub(crate) fn woken(&self) -> Arc<Notify> {
+        Arc::clone(&self.woken)
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<Step, Exception> {
@@ -332,8 +336,8 @@ impl Session {
                     "cannot switch from tx to confirm mode",
                 ));
             }
-            Mode::Plain => channel.mode = Mode::Confirm { published: 0, confirmed: 0 },
-            Mode::Confirm { .. } => {}
+            Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
+            Mode::Confirm(_) => {}
         }
         self.answer(number, select.no_wait, confirm::SelectOk {});
         Ok(())

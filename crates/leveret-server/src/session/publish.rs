@@ -173,8 +173,11 @@ impl Session {
         if let Some(route) = &run.route {
             route.publish(&run.messages, &mut self.effects);
         }
-        self.note_published(run.channel, run.messages.len() as u64);
+        let (channel, count) = (run.channel, run.messages.len() as u64);
         run.messages.clear();
+        if let Err(exception) = self.note_published(channel, count) {
+            self.fail_channel(channel, &exception, (60, 40));
+        }
     }
 
     fn begin_publish(&mut self, method: &Frame<'_>) -> Result<(), Exception> {
@@ -246,8 +249,7 @@ impl Session {
             return Ok(());
         }
         self.publish_staged(number, &staged)?;
-        self.note_published(number, 1);
-        Ok(())
+        self.note_published(number, 1)
     }
 
     /// Routes one message with all that its properties ask for.
@@ -334,30 +336,6 @@ impl Session {
         let mut buffer = self.outbox.lock();
         write_method(number, method, &mut buffer.frames);
         write_content(number, (message.properties, message.body), self.frame_max, &mut buffer.frames);
-    }
-
-    /// Counts publishes that are to be confirmed when the batch is done.
-    #[inline]
-    fn note_published(&mut self, number: u16, count: u64) {
-        let Some(channel) = self.channels.get_mut(&number) else { return };
-        if let Mode::Confirm { published, confirmed } = &mut channel.mode {
-            if published == confirmed {
-                self.to_confirm.push(number);
-            }
-            *published += count;
-        }
-    }
-
-    /// Confirms what the batch has published, each channel with one frame.
-    pub(super) fn send_confirms(&mut self) {
-        for number in std::mem::take(&mut self.to_confirm) {
-            let Some(channel) = self.channels.get_mut(&number) else { continue };
-            if let Mode::Confirm { published, confirmed } = &mut channel.mode {
-                let ack = basic::Ack { delivery_tag: *published, multiple: *published - *confirmed > 1 };
-                *confirmed = *published;
-                write_method(number, ack, &mut self.outbox.lock().frames);
-            }
-        }
     }
 }
 

@@ -13,7 +13,7 @@ impl Session {
             tx::Method::Select(_) => {
                 let channel = self.open_channel(number)?;
                 match channel.mode {
-                    Mode::Confirm { .. } => {
+                    Mode::Confirm(_) => {
                         let text = "cannot switch from confirm to tx mode";
                         return Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
                     }
@@ -25,7 +25,7 @@ impl Session {
             tx::Method::Commit(_) => {
                 let transaction = self.take_transaction(number)?;
                 self.commit(number, transaction)?;
-                self.send(number, tx::CommitOk {});
+                self.note_committed(number)?;
             }
             tx::Method::Rollback(_) => {
                 let transaction = self.take_transaction(number)?;
@@ -39,7 +39,10 @@ impl Session {
 
     fn take_transaction(&mut self, number: u16) -> Result<Transaction, Exception> {
         match &mut self.open_channel(number)?.mode {
-            Mode::Transaction(transaction) => Ok(std::mem::take(transaction)),
+            Mode::Transaction(transaction) => {
+                let commits = std::mem::take(&mut transaction.commits);
+                Ok(std::mem::replace(transaction, Transaction { commits, ..Transaction::default() }))
+            }
             _ => Err(Exception::new(ReplyCode::PRECONDITION_FAILED, "channel is not transactional")),
         }
     }

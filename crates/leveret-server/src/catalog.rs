@@ -1,0 +1,209 @@
+//! The durable declarations in a `redb` database, one table a kind. Every change is on the disk before it counts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use leveret_amqp::{FieldTable, Table};
+use leveret_broker::{Catalog, Change, ExchangeOptions, KeptBinding, QueueOptions};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+
+use crate::StartError;
+
+/// The version of the tables below.
+const VERSION: u64 = 1;
+
+/// `version`.
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+/// Virtual host.
+const VHOSTS: TableDefinition<'_, &str, ()> = TableDefinition::new("vhosts");
+/// Virtual host and name; type, [`AUTO_DELETE`] and [`INTERNAL`], arguments.
+const EXCHANGES: TableDefinition<'_, (&str, &str), (&str, u8, &[u8])> = TableDefinition::new("exchanges");
+/// Virtual host and name; number in the store, [`AUTO_DELETE`], arguments.
+const QUEUES: TableDefinition<'_, (&str, &str), (u64, u8, &[u8])> = TableDefinition::new("queues");
+/// Virtual host, source, destination, whether that is a queue, routing key, arguments.
+type BindingKey<'a> = (&'a str, &'a str, &'a str, bool, &'a str, &'a [u8]);
+/// All that there is of a binding is in its key.
+const BINDINGS: TableDefinition<'_, BindingKey<'_>, ()> = TableDefinition::new("bindings");
+
+const AUTO_DELETE: u8 = 1;
+const INTERNAL: u8 = 2;
+
+/// The database of declarations.
+pub(crate) struct RedbCatalog {
+    database: Database,
+}
+
+impl RedbCatalog {
+    /// Opens the database, or makes it.
+    pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
+        let unusable = |error: redb::Error| StartError::Data(format!("{}: {error}", path.display()));
+        let database = Database::create(path).map_err(|error| unusable(error.into()))?;
+        let catalog = Self { database };
+        match catalog.claim_version().map_err(unusable)? {
+            VERSION => Ok(catalog),
+            other => Err(StartError::Data(format!(
+                "{} has version {other}; this Leveret reads version {VERSION}: use the newer Leveret that wrote it",
+                path.display()
+            ))),
+        }
+    }
+
+    fn claim_version(&self) -> Result<u64, redb::Error> {
+        let transaction = self.database.begin_write()?;
+        let version = {
+            let mut about = transaction.open_table(ABOUT)?;
+            let found = about.get("version")?.map(|version| version.value());
+            if found.is_none() {
+                about.insert("version", VERSION)?;
+            }
+            found.unwrap_or(VERSION)
+        };
+        transaction.commit()?;
+        Ok(version)
+    }
+
+    /// All rows.
+    pub(crate) fn rows(&self) -> Result<Vec<Change>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let mut rows = Vec::new();
+        if let Some(table) = present(transaction.open_table(VHOSTS))? {
+            for row in table.iter()? {
+                rows.push(Change::PutVhost { name: row?.0.value().into() });
+            }
+        }
+        if let Some(table) = present(transaction.open_table(EXCHANGES))? {
+            for row in table.iter()? {
+                let (key, value) = row?;
+                rows.push(exchange_row(key.value(), value.value()));
+            }
+        }
+        if let Some(table) = present(transaction.open_table(QUEUES))? {
+            for row in table.iter()? {
+                let (key, value) = row?;
+                rows.push(queue_row(key.value(), value.value()));
+            }
+        }
+        if let Some(table) = present(transaction.open_table(BINDINGS))? {
+            for row in table.iter()? {
+                rows.push(binding_row(row?.0.value()));
+            }
+        }
+        Ok(rows)
+    }
+
+    fn write(&self, changes: &[Change]) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        for change in changes {
+            apply(&transaction, change)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+impl Catalog for RedbCatalog {
+    fn keep(&self, changes: &[Change]) -> Result<(), String> {
+        self.write(changes).map_err(|error| {
+            tracing::error!(%error, "cannot keep a declaration");
+            format!("cannot keep the declaration on disk: {error}")
+        })
+    }
+}
+
+/// A table that nothing was written to yet is not there.
+fn present<T>(table: Result<T, TableError>) -> Result<Option<T>, redb::Error> {
+    match table {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn apply(transaction: &WriteTransaction, change: &Change) -> Result<(), redb::Error> {
+    match change {
+        Change::PutVhost { name } => {
+            transaction.open_table(VHOSTS)?.insert(&**name, ())?;
+        }
+        Change::PutExchange { vhost, name, options } => {
+            let flags = flag(options.auto_delete, AUTO_DELETE) | flag(options.internal, INTERNAL);
+            let arguments = options.arguments.encode();
+            let row = (options.kind.as_str(), flags, arguments.as_slice());
+            transaction.open_table(EXCHANGES)?.insert((&**vhost, &**name), row)?;
+        }
+        Change::DropExchange { vhost, name } => {
+            transaction.open_table(EXCHANGES)?.remove((&**vhost, &**name))?;
+            drop_bindings_from(transaction, vhost, name)?;
+        }
+        Change::PutQueue { vhost, name, id, options } => {
+            let arguments = options.arguments.encode();
+            let row = (*id, flag(options.auto_delete, AUTO_DELETE), arguments.as_slice());
+            transaction.open_table(QUEUES)?.insert((&**vhost, &**name), row)?;
+        }
+        Change::DropQueue { vhost, name } => {
+            transaction.open_table(QUEUES)?.remove((&**vhost, &**name))?;
+        }
+        Change::PutBinding { vhost, binding } => {
+            let arguments = binding.arguments.encode();
+            transaction.open_table(BINDINGS)?.insert(binding_key(vhost, binding, &arguments), ())?;
+        }
+        Change::DropBinding { vhost, binding } => {
+            let arguments = binding.arguments.encode();
+            transaction.open_table(BINDINGS)?.remove(binding_key(vhost, binding, &arguments))?;
+        }
+    }
+    Ok(())
+}
+
+fn drop_bindings_from(transaction: &WriteTransaction, vhost: &str, source: &str) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(BINDINGS)?;
+    // Names are short strings: no destination sorts behind this one.
+    let behind_all = "\u{10ffff}";
+    let range =
+        (vhost, source, "", false, "", &[][..])..(vhost, source, behind_all, true, behind_all, &[][..]);
+    table.retain_in(range, |_, ()| false)?;
+    Ok(())
+}
+
+fn binding_key<'a>(vhost: &'a str, binding: &'a KeptBinding, arguments: &'a [u8]) -> BindingKey<'a> {
+    (vhost, &binding.source, &binding.destination, binding.to_queue, &binding.key, arguments)
+}
+
+fn exchange_row((vhost, name): (&str, &str), (kind, flags, arguments): (&str, u8, &[u8])) -> Change {
+    let options = ExchangeOptions {
+        kind: kind.into(),
+        durable: true,
+        auto_delete: flags & AUTO_DELETE != 0,
+        internal: flags & INTERNAL != 0,
+        arguments: table(arguments),
+    };
+    Change::PutExchange { vhost: vhost.into(), name: name.into(), options }
+}
+
+fn queue_row((vhost, name): (&str, &str), (id, flags, arguments): (u64, u8, &[u8])) -> Change {
+    let options = QueueOptions {
+        durable: true,
+        exclusive: None,
+        auto_delete: flags & AUTO_DELETE != 0,
+        arguments: table(arguments),
+    };
+    Change::PutQueue { vhost: vhost.into(), name: name.into(), id, options }
+}
+
+fn binding_row((vhost, source, destination, to_queue, key, arguments): BindingKey<'_>) -> Change {
+    let binding = KeptBinding {
+        source: source.into(),
+        destination: destination.into(),
+        to_queue,
+        key: key.into(),
+        arguments: table(arguments),
+    };
+    Change::PutBinding { vhost: Arc::from(vhost), binding }
+}
+
+fn table(encoded: &[u8]) -> FieldTable {
+    Table::parse(encoded).unwrap_or_default().to_owned()
+}
+
+fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
+}
