@@ -86,6 +86,9 @@ impl Instance {
         if self.is_running()? {
             return self.status();
         }
+        if self.service.is_ready() {
+            bail!("something else already answers where {} would: {}", self.service.name(), self.url());
+        }
         eprintln!("starting {}", self.service.name());
         let started = self.service.start(&self.home)?;
         process::remember(&self.home, &started)?;
