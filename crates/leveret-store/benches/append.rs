@@ -18,7 +18,7 @@ use leveret_store::{Append, Options, QueueId, Store};
 const SECONDS: f64 = 2.0;
 
 fn main() {
-    let base = std::env::var_os("LEVERET_BENCH_DIR").map_or_else(|| std::env::temp_dir(), PathBuf::from);
+    let base = std::env::var_os("LEVERET_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     println!("in {}; p50 and p99 are what one client waits for its commit", base.display());
     println!(
         "{:>8} {:>8} {:>12} {:>10} {:>10} {:>10}",

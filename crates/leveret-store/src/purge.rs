@@ -49,6 +49,7 @@ impl QueueState {
         let purged = std::mem::replace(&mut self.recovered, kept_recovered);
         self.recovered
             .extend(purged.into_iter().filter(|(seq, _)| keep.contains(seq)).collect::<BTreeMap<_, _>>());
+        self.held = without(&self.held, up_to, keep);
         self.early.retain(|&seq| seq > up_to);
         self.purge_segments(up_to, keep)
     }

@@ -30,6 +30,8 @@ pub(crate) struct QueueState {
     pub(crate) unsaved: bool,
     /// No segment holds a higher number.
     pub(crate) spilled_up_to: u64,
+    /// Records in segments that the caller holds too: not spilled by it, or read since. A read passes over them.
+    pub(crate) held: SeqSet,
     /// Found at the start, kept in the journal, not read yet.
     pub(crate) recovered: BTreeMap<u64, RecoveredRecord>,
     /// Settled before they were appended.
@@ -76,6 +78,7 @@ impl QueueState {
             journal: VecDeque::new(),
             segments: VecDeque::new(),
             unsaved: false,
+            held: SeqSet::default(),
             spilled_up_to: 0,
             recovered: BTreeMap::new(),
             early: BTreeSet::new(),

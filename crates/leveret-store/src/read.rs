@@ -234,18 +234,24 @@ impl Engine {
 
     fn load_live(&self, queue: QueueRef, source: &mut Source, block_bytes: usize, after: u64, to: u64) {
         let mut core = self.core.lock();
-        let Some(segment) = core.queue(queue).and_then(|state| state.segment_mut(source.number)) else {
+        let Some(state) = core.queue(queue) else { return };
+        // Whatever is loaded is handed over; what is not given out in the end is taken back.
+        let mut held = std::mem::take(&mut state.held);
+        let Some(segment) = state.segment_mut(source.number) else {
+            state.held = held;
             return;
         };
         let mut start = BLOCK_HEADER_BYTES;
         for record in BlockRecords::new(&source.cursor.block(source.block_at)[..block_bytes]) {
             start += RECORD_HEADER_BYTES;
             let end = start + record.body.len();
-            if record.seq > after && record.seq <= to && segment.live.contains(record.seq) {
+            let is_wanted = record.seq > after && record.seq <= to && segment.live.contains(record.seq);
+            if is_wanted && held.insert(record.seq) {
                 source.records.push(Place { seq: record.seq, flags: record.flags, start, end });
             }
             start = end;
         }
+        state.held = held;
     }
 
     /// Writes off what should live between what was seen and `to`, and reports it.
@@ -285,8 +291,13 @@ impl Engine {
             }
         }
         for source in reading.open.into_iter().chain(reading.done) {
-            if let Some(segment) = core.queue(queue).and_then(|state| state.segment_mut(source.number)) {
-                segment.resume = source.resume();
+            if let Some(state) = core.queue(queue) {
+                source.records[source.given..].iter().for_each(|place| {
+                    state.held.remove(place.seq);
+                });
+                if let Some(segment) = state.segment_mut(source.number) {
+                    segment.resume = source.resume();
+                }
             }
             self.give_buffer(source.cursor.into_window());
         }

@@ -14,6 +14,7 @@ use crate::{
         scan::FileScan,
     },
     queue::{QueueState, RecoveredRecord},
+    spill::Holder,
 };
 
 /// So much is gathered before it is written to segments.
@@ -68,13 +69,13 @@ impl Engine {
         loop {
             while let Some((header, body)) = scan.group()? {
                 if header.file != file.number {
-                    return self.flush(gathered);
+                    return self.flush(gathered, keep);
                 }
                 gathered = self.relocate_group(file.number, body, plan, keep, gathered)?;
             }
             // Damage was reported when the file was first read.
             if !file.damaged || scan.resync(0)?.is_none() {
-                return self.flush(gathered);
+                return self.flush(gathered, keep);
             }
         }
     }
@@ -97,7 +98,7 @@ impl Engine {
             }
             self.wake_committer(core);
             if gathered.bodies.len() >= GATHER_BYTES {
-                self.flush(std::mem::take(&mut gathered))?;
+                self.flush(std::mem::take(&mut gathered), keep)?;
             }
         }
         Ok(gathered)
@@ -125,7 +126,8 @@ impl Engine {
         }
     }
 
-    fn flush(&self, gathered: Gathered) -> Result<(), StoreError> {
+    fn flush(&self, gathered: Gathered, keep: Keep) -> Result<(), StoreError> {
+        let holder = if keep == Keep::InMemoryToo { Holder::NobodyElse } else { Holder::CallerToo };
         for (queue, mut records) in gathered.records {
             records.sort_unstable_by_key(|record| record.seq);
             let spills: Vec<Spill<'_>> = records
@@ -137,7 +139,7 @@ impl Engine {
                     body: &gathered.bodies[record.start..record.end],
                 })
                 .collect();
-            self.spill(queue, &spills)?;
+            self.spill(queue, &spills, holder)?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ impl QueueState {
     /// Takes a record out of the sets it is in. A segment that this leaves without a live record comes back too.
     pub(crate) fn forget(&mut self, seq: u64) -> (Lived, Option<Segment>) {
         let in_journal = self.journal_remove(seq);
-        if in_journal {
+        if in_journal && !self.recovered.is_empty() {
             self.recovered.remove(&seq);
         }
         if in_journal && !self.unsaved {
@@ -27,6 +27,7 @@ impl QueueState {
         };
         let segment = &mut self.segments[index];
         segment.live.remove(seq);
+        self.held.remove(seq);
         let lived = if segment.transient { Lived::Transiently } else { Lived::Durably };
         // One that is still written goes on to be used.
         let is_dead = segment.live.is_empty() && !segment.appendable;

@@ -32,6 +32,15 @@ pub struct Spill<'a> {
     pub body: &'a [u8],
 }
 
+/// Who has what is spilled, besides the segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// The caller gave it up, or never had it.
+    NobodyElse,
+    /// The caller still has it in memory.
+    CallerToo,
+}
+
 /// A segment chosen to be written to.
 struct Home {
     number: u64,
@@ -51,12 +60,17 @@ struct Written {
 impl Engine {
     /// Writes records, sorted by sequence number, to segments, those that are there already left out. Returns the
     /// numbers it could not take because they are persistent and not appended yet.
-    pub(crate) fn spill(&self, queue: QueueRef, records: &[Spill<'_>]) -> Result<Vec<u64>, StoreError> {
+    pub(crate) fn spill(
+        &self,
+        queue: QueueRef,
+        records: &[Spill<'_>],
+        holder: Holder,
+    ) -> Result<Vec<u64>, StoreError> {
         let Some(writing) = self.core.lock().arc_of_writing(queue) else { return Ok(Vec::new()) };
         let _writing = writing.lock();
-        let (durable, transient, refused) = self.sort_out(queue, records)?;
+        let (durable, transient, refused) = self.sort_out(queue, records, holder)?;
         for (class, of_class) in [(false, durable), (true, transient)] {
-            let written = self.write_records(queue, &of_class, class);
+            let written = self.write_records(queue, &of_class, class, holder);
             self.or_fail(written)?;
         }
         Ok(refused)
@@ -67,6 +81,7 @@ impl Engine {
         &self,
         queue: QueueRef,
         records: &[Spill<'a>],
+        holder: Holder,
     ) -> Result<(Vec<Spill<'a>>, Vec<Spill<'a>>, Vec<u64>), StoreError> {
         let (mut durable, mut transient, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         let mut core = self.core.lock();
@@ -74,6 +89,9 @@ impl Engine {
         let Some(state) = core.queue(queue) else { return Ok((durable, transient, refused)) };
         for &record in records {
             if state.in_segment(record.seq) {
+                if holder == Holder::NobodyElse {
+                    state.held.remove(record.seq);
+                }
                 continue;
             }
             if record.transient {
@@ -92,6 +110,7 @@ impl Engine {
         queue: QueueRef,
         mut records: &[Spill<'_>],
         transient: bool,
+        holder: Holder,
     ) -> Result<(), StoreError> {
         let mut buffer = self.take_buffer();
         while let Some(first) = records.first() {
@@ -99,7 +118,7 @@ impl Engine {
             let count = self.fill(queue, &home, records, transient, &mut buffer);
             let (now, later) = records.split_at(count);
             let written = self.write_piece(queue, home, now, transient, &buffer)?;
-            self.publish(queue, written, transient);
+            self.publish(queue, &written, transient, holder);
             records = later;
         }
         self.give_buffer(buffer);
@@ -174,22 +193,22 @@ impl Engine {
     }
 
     /// Makes what was written findable; records settled meanwhile are left out.
-    fn publish(&self, queue: QueueRef, written: Written, transient: bool) {
+    fn publish(&self, queue: QueueRef, written: &Written, transient: bool, holder: Holder) {
         let is_full = written.extent.size_bytes >= self.options.segment_bytes;
         let mut core = self.core.lock();
         let number = written.home.number;
         let Some(state) = core.queue(queue) else {
             // The queue was deleted; a home that existed went with it.
             if written.home.extent == Extent::default() {
-                let segment = new_segment(queue, number, transient, &written);
+                let segment = new_segment(queue, number, transient, written);
                 core.bury(segment);
             }
             return;
         };
         if written.home.extent == Extent::default() {
-            state.insert_segment(new_segment(queue, number, transient, &written));
+            state.insert_segment(new_segment(queue, number, transient, written));
         }
-        state.publish(&written, transient, is_full);
+        state.publish(written, transient, is_full, holder);
     }
 }
 
@@ -217,12 +236,15 @@ impl QueueState {
         })
     }
 
-    fn publish(&mut self, written: &Written, transient: bool, is_full: bool) {
+    fn publish(&mut self, written: &Written, transient: bool, is_full: bool, holder: Holder) {
         let mut live = Vec::with_capacity(written.seqs.len());
         for &seq in &written.seqs {
             let lives = if transient { !self.early.remove(&seq) } else { self.in_journal(seq) };
             if lives {
-                self.recovered.remove(&seq);
+                let was_unread = !self.recovered.is_empty() && self.recovered.remove(&seq).is_some();
+                if holder == Holder::CallerToo && !was_unread {
+                    self.held.insert(seq);
+                }
                 live.push(seq);
             }
         }

@@ -6,6 +6,7 @@ use crate::{
     Options, ReadEnd, Recovery, Spill, Stats, StoreError,
     engine::Engine,
     recovery,
+    spill::Holder,
     storage::{DirectoryStorage, Storage},
     worker::Workers,
 };
@@ -55,8 +56,7 @@ pub struct StoredRecord<'a> {
     pub transient: bool,
     /// It was found at the last start and may have been delivered before.
     pub redelivered: bool,
-    /// It is in a segment: memory may forget it and read it again. Otherwise it was read for the only time, and has to be
-    /// spilled before it may be forgotten.
+    /// It is in a segment already, so that spilling it again costs no write.
     pub on_disk: bool,
     /// Its body.
     pub body: &'a [u8],
@@ -161,19 +161,19 @@ impl Store {
         self.batch(|batch| batch.delete_queue(queue))
     }
 
-    /// Writes records of one queue to its segments, so that the caller may drop them from memory and
-    /// [`Store::read`] them later. `records` must be sorted by number; those already in a segment are skipped. Does
-    /// file I/O without sync. Returns the numbers not taken: persistent records not appended yet.
+    /// Takes records of one queue over from the caller's memory into its segments, to be read again later.
+    /// `records` must be sorted by number; what is in a segment already is not written again. Does file I/O without
+    /// sync. Returns the numbers not taken: persistent records not appended yet.
     ///
     /// # Errors
     /// What closed the store, before or now.
     pub fn spill(&self, queue: QueueRef, records: &[Spill<'_>]) -> Result<Vec<u64>, StoreError> {
-        self.engine.spill(queue, records)
+        self.engine.spill(queue, records, Holder::NobodyElse)
     }
 
-    /// Reads the unsettled records of a queue that are in segments, or were found at the last start and not read yet, in
-    /// the order of their numbers. Stops after about `max_bytes` of bodies, at the end of a block. Works on a
-    /// failed store too.
+    /// Hands a queue's unsettled records over to the caller's memory, in the order of their numbers: those that it has
+    /// spilled, and those found at the last start. A record is handed over once; spilled again, it can be read
+    /// again. Stops after about `max_bytes` of bodies, at the end of a block. Works on a failed store too.
     ///
     /// # Errors
     /// A failed read, which does not close the store.

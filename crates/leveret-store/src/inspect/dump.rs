@@ -125,7 +125,7 @@ pub fn dump_on(
             Some(queue) => SegmentDump::open(&*storage, name, queue).map(Pieces::Segment),
             None => FileScan::open(&*storage, &name).map(Pieces::Journal),
         };
-        pieces.map_or_else(|error| FileDump::failed(error), FileDump::new)
+        pieces.map_or_else(FileDump::failed, FileDump::new)
     }))
 }
 

@@ -4,10 +4,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
 };
 
 use leveret_store::{Storage, StorageFile};
+use parking_lot::{Mutex, MutexGuard};
 
 /// What happens at the n-th call that writes, syncs or changes names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
 
 impl SimulatedDisk {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.lock()
     }
 
     /// Arranges trouble at the n-th call from now.
@@ -104,7 +105,7 @@ impl SimulatedDisk {
     pub(crate) fn overwrite(&self, name: &str, offset: usize, bytes: &[u8]) {
         let mut state = self.state();
         let id = state.names[name];
-        let file = state.files.get_mut(&id).unwrap();
+        let file = state.files.get_mut(&id).expect("a name has a file");
         put(&mut file.now, offset, bytes);
         put(&mut file.synced, offset, bytes);
     }
@@ -113,7 +114,7 @@ impl SimulatedDisk {
     pub(crate) fn cut(&self, name: &str, length: usize) {
         let mut state = self.state();
         let id = state.names[name];
-        let file = state.files.get_mut(&id).unwrap();
+        let file = state.files.get_mut(&id).expect("a name has a file");
         file.now.truncate(length);
         file.synced.truncate(length);
     }

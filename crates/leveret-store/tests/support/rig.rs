@@ -1,10 +1,12 @@
 //! A store on a simulated disk, driven by hand, with one-line calls.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use leveret_store::{
     Append, CommitEvent, Drive, Lsn, Options, QueueId, QueueRef, Recovery, Spill, Store, StoreError,
 };
+
+use parking_lot::Mutex;
 
 use super::disk::{Crash, SimulatedDisk};
 
@@ -40,7 +42,7 @@ impl Rig {
         let listener = Arc::clone(&events);
         let storage = Arc::new(disk.clone());
         let (store, recovery) =
-            Store::open_on(storage, options.clone(), move |event| listener.lock().unwrap().push(event))?;
+            Store::open_on(storage, options.clone(), move |event| listener.lock().push(event))?;
         Ok(Self { disk, store: Some(store), recovery, options, events })
     }
 
@@ -112,7 +114,7 @@ impl Rig {
     }
 
     pub(crate) fn committed_events(&self) -> Vec<Lsn> {
-        let events = self.events.lock().unwrap();
+        let events = self.events.lock();
         let committed = events.iter().filter_map(|event| match event {
             CommitEvent::Committed(position) => Some(*position),
             CommitEvent::Failed(_) => None,
@@ -121,7 +123,7 @@ impl Rig {
     }
 
     pub(crate) fn failures(&self) -> usize {
-        self.events.lock().unwrap().iter().filter(|event| matches!(event, CommitEvent::Failed(_))).count()
+        self.events.lock().iter().filter(|event| matches!(event, CommitEvent::Failed(_))).count()
     }
 
     pub(crate) fn file(&self, prefix: &str) -> String {
@@ -131,5 +133,5 @@ impl Rig {
 }
 
 pub(crate) fn body(id: u64, seq: u64) -> Vec<u8> {
-    format!("record {seq} of queue {id}, padded to be about a hundred bytes long {:>40}", seq).into_bytes()
+    format!("record {seq} of queue {id}, padded to be about a hundred bytes long {seq:>40}").into_bytes()
 }
