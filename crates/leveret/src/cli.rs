@@ -42,7 +42,8 @@ RABBITMQ_DEFAULT_VHOST work too. Flags win over the environment, that over the f
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  leveret serve
+  leveret serve                                         in memory
+  leveret serve --data-dir data                         durable things in ./data
   leveret serve --amqp 127.0.0.1:0                      a free port, named on stdout
   leveret serve --amqp 0.0.0.0:5672 --config leveret.toml
   leveret serve --amqps 0.0.0.0:5671 --tls-cert cert.pem --tls-key key.pem

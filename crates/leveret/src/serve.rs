@@ -13,12 +13,9 @@ use crate::{data_dir, log};
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let settings = Settings::load(flags)?;
     log::start(settings.log.clone());
-    if let Some(dir) = &settings.server.data_dir {
-        data_dir::prepare(dir)?;
-        tracing::warn!(
-            data_dir = %dir.display(),
-            "this version keeps no messages, queues or exchanges on disk: they are gone when it stops"
-        );
+    match &settings.server.data_dir {
+        Some(dir) => data_dir::prepare(dir)?,
+        None => tracing::warn!("no data folder: everything is gone when the broker stops; see --data-dir"),
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -58,6 +55,7 @@ fn announce(server: &Server) {
 pub(crate) fn start_failure(error: &StartError, amqps: &str) -> Failure {
     match error {
         StartError::Setting(_) => Failure::usage(error.to_string()),
+        StartError::Data(_) => Failure::run(error.to_string()),
         StartError::Tls(_) => Failure::run(format!("{error}; see --tls-cert, --tls-key and --tls-client-ca")),
         StartError::Listen { address, source } => {
             let flag = if address == amqps { "--amqps" } else { "--amqp" };

@@ -124,6 +124,7 @@ fn wrong_type(error: &Error) -> Failure {
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
             format!("expected {}, found {found}", expectation(expected))
         }
+        Kind::UnknownVariant(found, expected) => format!("expected {}, found {found}", expected.join(" or ")),
         other => other.to_string(),
     };
     Failure::usage(format!("{origin}: {key}: {problem}"))
@@ -209,6 +210,10 @@ mod tests {
         assert!(
             refusal("amqp = 5672", &[], &[])
                 .ends_with("leveret.toml: amqp: expected a string, found signed int `5672`")
+        );
+        assert!(
+            refusal("durability = 'never'", &[], &[])
+                .ends_with("durability: expected sync or os, found never")
         );
         assert!(refusal("tls = 1", &[], &[]).contains("a section with cert and key"));
         assert!(refusal("", &[], &[("amqp", "5672")]).contains("flag --amqp: amqp: "));

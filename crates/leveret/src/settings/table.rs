@@ -18,12 +18,33 @@ const fn setting(key: &'static str, value_name: &'static str, help: &'static str
 }
 
 /// All settings, in the order of the help.
-pub(crate) const SETTINGS: [Setting; 17] = [
+pub(crate) const SETTINGS: [Setting; 21] = [
     setting(
         "data_dir",
         "DIR",
-        "Folder for durable data, made if there is none. This version keeps nothing in it yet: everything is gone \
-         when the broker stops",
+        "Folder for durable queues and exchanges and persistent messages, made if there is none. Without it \
+         everything is gone when the broker stops",
+    ),
+    setting(
+        "durability",
+        "WHEN",
+        "When a persistent message is confirmed: `sync`, once it would survive a loss of power, or `os`, once it would \
+         survive the end of the process",
+    ),
+    setting(
+        "message_memory_bytes",
+        "BYTES",
+        "Memory for messages that wait in queues; more is paged out to the data folder",
+    ),
+    setting(
+        "disk_free_limit_bytes",
+        "BYTES",
+        "Free space on the data folder's disk below which publishers are blocked, 0 for never",
+    ),
+    setting(
+        "memory_limit_bytes",
+        "BYTES",
+        "Resident memory of the process above which publishers are blocked, 0 for never",
     ),
     setting(
         "amqp",
