@@ -50,7 +50,11 @@ impl Connection {
             certificate_name: self.certificate_name.take(),
         };
         let limit = Duration::from_millis(self.shared.config.handshake_timeout_ms);
-        match timeout(limit, handshake.run()).await {
+        let opened = tokio::select! {
+            opened = timeout(limit, handshake.run()) => opened,
+            () = self.shared.stopping() => Ok(Err(NotOpened::Gone)),
+        };
+        match opened {
             Ok(Ok(opened)) => {
                 tracing::info!(
                     peer = %self.peer,
@@ -108,32 +112,33 @@ impl Connection {
         frame_max: u32,
     ) {
         let mut patience = Patience::default();
-        let mut shutdown = self.shared.shutdown.subscribe();
         let woken = session.woken();
         let failed = loop {
             let (used, batch) = session.handle(buffer.unread());
             buffer.consume(used);
             match batch {
                 Batch::Done => {}
-                Batch::Overfull => {
-                    // A client that reads nothing at all is found by its missing heartbeats.
-                    let limit = heartbeat.dead_after();
-                    if timeout(limit, self.outbox.has_drained()).await.is_err() || self.outbox.is_closed() {
-                        break None;
-                    }
-                    continue;
-                }
+                Batch::Overfull => match self.drained(heartbeat.dead_after()).await {
+                    Ok(()) => continue,
+                    Err(failed) => break failed,
+                },
                 Batch::Closed => break None,
                 Batch::Failed(exception, method) => break Some((exception, method)),
             }
             patience.pause(session.take_congested()).await;
             if self.outbox.has_drained_now() {
                 tokio::task::yield_now().await;
-            } else if timeout(heartbeat.dead_after(), self.outbox.has_drained()).await.is_err() {
-                break None;
+            } else if let Err(failed) = self.drained(heartbeat.dead_after()).await {
+                break failed;
             }
+            // Reading stands behind what a client that never pauses must not keep from its turn.
             tokio::select! {
                 biased;
+                () = self.shared.stopping() => break Some(shutdown()),
+                alive = heartbeat.tick(&self.outbox) => if !alive {
+                    tracing::warn!(peer = %self.peer, "missed heartbeats from client");
+                    break None;
+                },
                 read = buffer.fill(&mut self.reader) => match read {
                     Ok(1..) => heartbeat.heard(),
                     Ok(0) | Err(_) => {
@@ -142,20 +147,26 @@ impl Connection {
                     }
                 },
                 () = woken.notified() => {}
-                alive = heartbeat.tick(&self.outbox) => if !alive {
-                    tracing::warn!(peer = %self.peer, "missed heartbeats from client");
-                    break None;
-                },
-                _ = shutdown.wait_for(|shut_down| *shut_down) => {
-                    let text = "broker forced connection closure with reason 'shutdown'";
-                    break Some((Exception::new(ReplyCode::CONNECTION_FORCED, text), (0, 0)));
-                }
             }
         };
         session.release();
         if let Some((exception, method)) = failed {
             tracing::warn!(peer = %self.peer, code = exception.code.0, text = exception.text, "connection error");
             self.close(&exception, method, &mut buffer, frame_max).await;
+        }
+    }
+
+    /// Waits until the client has read so much that it may ask for more; says how to end where it does not.
+    async fn drained(&self, limit: Duration) -> Result<(), Option<Failure>> {
+        tokio::select! {
+            drained = timeout(limit, self.outbox.has_drained()) => {
+                if drained.is_ok() && !self.outbox.is_closed() {
+                    return Ok(());
+                }
+                tracing::warn!(peer = %self.peer, "client does not read what it asks for");
+                Err(None)
+            }
+            () = self.shared.stopping() => Err(Some(shutdown())),
         }
     }
 
@@ -201,6 +212,14 @@ impl Connection {
             }
         }
     }
+}
+
+/// An exception that ends the connection, and the method that caused it by class and method id.
+type Failure = (Exception, (u16, u16));
+
+fn shutdown() -> Failure {
+    let text = "broker forced connection closure with reason 'shutdown'";
+    (Exception::new(ReplyCode::CONNECTION_FORCED, text), (0, 0))
 }
 
 /// Signs of life in both directions.

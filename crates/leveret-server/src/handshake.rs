@@ -294,7 +294,7 @@ fn agree(what: &str, asked: u32, offered: u32, least: u32) -> Result<(), NotOpen
     } else {
         return Ok(());
     };
-    let no_limit = if asked == 0 { " (no limit)" } else { "" };
+    let no_limit = if what == "channel_max" && asked == 0 { " (no limit)" } else { "" };
     let text = format!("negotiated {what} = {asked}{no_limit} is {problem}");
     Err(NotOpened::Refused(Exception::new(ReplyCode::NOT_ALLOWED, text)))
 }

@@ -71,6 +71,14 @@ pub(crate) struct Shared {
     next_owner: AtomicU64,
 }
 
+impl Shared {
+    /// Waits until the server is to stop.
+    pub(crate) async fn stopping(&self) {
+        let mut shutdown = self.shutdown.subscribe();
+        let _sender_lives = shutdown.wait_for(|shut_down| *shut_down).await;
+    }
+}
+
 /// Why a server does not start.
 #[derive(Debug, Error)]
 pub enum StartError {

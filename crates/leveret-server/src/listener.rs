@@ -21,6 +21,9 @@ use crate::{Shared, StartError, tls};
 /// burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a writer may take for what a peer that has stopped reading does not read.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A listener on the address, none for `off`.
 pub(crate) async fn bind(address: &str) -> Result<Option<TcpListener>, StartError> {
     if address == "off" {
@@ -73,7 +76,10 @@ async fn serve(
         }
         Some(acceptor) => {
             let limit = Duration::from_millis(shared.config.handshake_timeout_ms);
-            let stream = timeout(limit, acceptor.accept(stream)).await.map_err(io::Error::from)??;
+            let stream = tokio::select! {
+                stream = timeout(limit, acceptor.accept(stream)) => stream.map_err(io::Error::from)??,
+                () = shared.stopping() => return Ok(()),
+            };
             let certificates = stream.get_ref().1.peer_certificates();
             certificate_name = certificates.and_then(<[_]>::first).and_then(tls::common_name);
             let (read, write) = tokio::io::split(stream);
@@ -81,9 +87,11 @@ async fn serve(
         }
     };
     let outbox = Arc::new(outbox);
-    let writer = tokio::spawn(writer.run(Arc::clone(&outbox)));
+    let mut writer = tokio::spawn(writer.run(Arc::clone(&outbox)));
     let owner = Owner(shared.next_owner.fetch_add(1, Ordering::Relaxed));
     Connection { shared, reader, outbox, peer, certificate_name, owner }.run().await;
-    let _ = writer.await;
+    if timeout(LINGER, &mut writer).await.is_err() {
+        writer.abort();
+    }
     Ok(())
 }

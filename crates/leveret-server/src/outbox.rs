@@ -37,6 +37,9 @@ pub(crate) struct Outbox {
     drained: Notify,
     /// Whether something was handed to the socket since the flag was last cleared.
     pub(crate) has_sent: AtomicBool,
+    /// Whether something was taken from the buffer and is not wholly written. A flag of its own, because whoever
+    /// locked `in_flight` to have a look would turn away a flush that nobody does afterwards.
+    is_writing: AtomicBool,
 }
 
 /// Frames that wait, and the channels whose deliveries are among them.
@@ -189,6 +192,7 @@ impl Outbox {
             wake: Notify::new(),
             drained: Notify::new(),
             has_sent: AtomicBool::new(false),
+            is_writing: AtomicBool::new(false),
         }
     }
 
@@ -231,7 +235,7 @@ impl Outbox {
             }
             self.has_sent.store(true, Ordering::Relaxed);
         }
-        self.drained.notify_waiters();
+        self.note_drained();
         Ok(true)
     }
 
@@ -247,11 +251,14 @@ impl Outbox {
         let mut buffer = self.lock();
         std::mem::swap(&mut buffer.frames, &mut in_flight.frames);
         buffer.flush_owed = false;
-        !in_flight.frames.is_empty()
+        let is_some = !in_flight.frames.is_empty();
+        self.is_writing.store(is_some, Ordering::Release);
+        is_some
     }
 
-    /// For the writer of a connection with TLS: all that was taken is written.
+    /// All that was taken is written.
     pub(crate) fn note_drained(&self) {
+        self.is_writing.store(false, Ordering::Release);
         self.drained.notify_waiters();
     }
 
@@ -259,13 +266,14 @@ impl Outbox {
     pub(crate) fn take(&self, empty: Vec<u8>) -> Vec<u8> {
         let mut buffer = self.lock();
         buffer.flush_owed = false;
-        std::mem::replace(&mut buffer.frames, empty)
+        let frames = std::mem::replace(&mut buffer.frames, empty);
+        self.is_writing.store(!frames.is_empty(), Ordering::Release);
+        frames
     }
 
     /// Whether something waits for the socket.
-    pub(crate) fn is_blocked(&self) -> bool {
-        let in_flight = self.in_flight.lock();
-        in_flight.sent < in_flight.frames.len()
+    pub(crate) fn is_writing(&self) -> bool {
+        self.is_writing.load(Ordering::Acquire)
     }
 
     /// Lets consumers go on that had no room and have it now.
@@ -297,7 +305,7 @@ impl Outbox {
     pub(crate) async fn sent_all(&self) {
         loop {
             let drained = self.drained.notified();
-            if self.is_closed() || (self.lock().frames.is_empty() && !self.is_blocked()) {
+            if self.is_closed() || (self.lock().frames.is_empty() && !self.is_writing()) {
                 return;
             }
             drained.await;

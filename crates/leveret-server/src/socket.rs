@@ -106,7 +106,7 @@ impl Writer {
 async fn run_plain(socket: &TcpStream, outbox: &Outbox) {
     let mut effects = Effects::default();
     while !outbox.is_closed() {
-        if outbox.is_blocked() {
+        if outbox.is_writing() {
             tokio::select! {
                 writable = socket.writable() => if writable.is_err() { return outbox.close() },
                 () = outbox.wake.notified() => {}

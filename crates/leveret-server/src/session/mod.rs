@@ -230,6 +230,10 @@ impl Session {
             channel_class::Method::CloseOk(_) if channel.closing => {
                 self.channels.remove(&number);
             }
+            // Both sides close at once: the client still owes the answer to ours.
+            channel_class::Method::Close(_) if channel.closing => {
+                self.send(number, channel_class::CloseOk {});
+            }
             channel_class::Method::Close(_) => {
                 self.settle();
                 self.send_confirms();
