@@ -15,6 +15,10 @@ pub struct Config {
     pub durability: Durability,
     /// Memory for messages that wait in queues, in bytes; more is paged out to `data_dir`.
     pub message_memory_bytes: u64,
+    /// Free space on the disk of `data_dir` below which publishers are blocked, in bytes; 0 for never.
+    pub disk_free_limit_bytes: u64,
+    /// Resident memory of the process above which publishers are blocked, in bytes; 0 for never.
+    pub memory_limit_bytes: u64,
     /// Address of the AMQP listener, `off` for none. Port 0 picks a free port.
     pub amqp: String,
     /// Address of the AMQP listener with TLS, `off` (the default) for none. Needs `tls`.
@@ -83,6 +87,8 @@ impl Default for Config {
             data_dir: None,
             durability: Durability::Sync,
             message_memory_bytes: 128 << 20,
+            disk_free_limit_bytes: 512 << 20,
+            memory_limit_bytes: 0,
             amqp: "127.0.0.1:5672".into(),
             amqps: "off".into(),
             tls: None,

@@ -14,7 +14,7 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let settings = Settings::load(flags)?;
     log::start(settings.log.clone());
     match &settings.server.data_dir {
-        Some(dir) => data_dir::prepare(dir)?,
+        Some(dir) => data_dir::prepare(dir, "--data-dir")?,
         None => tracing::warn!("no data folder: everything is gone when the broker stops; see --data-dir"),
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -64,7 +64,8 @@ pub(crate) fn start_failure(error: &StartError, amqps: &str) -> Failure {
     }
 }
 
-fn listen_advice(error: &std::io::Error, flag: &str) -> String {
+/// What to do where an address cannot be listened on that `flag` chooses.
+pub(crate) fn listen_advice(error: &std::io::Error, flag: &str) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => format!(
             "the port is in use; stop the program that has it, or choose another port with {flag} HOST:PORT \
