@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) certificate_name: Option<String>,
     pub(crate) owner: Owner,
+    /// Whether the client wants to know that its publishes are not read; known once it has opened.
+    pub(crate) tell_blocked: bool,
 }
 
 impl Connection {
@@ -64,6 +66,7 @@ impl Connection {
                     "connection open"
                 );
                 self.outbox.lock().frame_max = opened.frame_max;
+                self.tell_blocked = opened.client.connection_blocked;
                 let heartbeat = Heartbeat::new(opened.heartbeat_s);
                 let frame_max = opened.frame_max;
                 let session =
@@ -126,6 +129,11 @@ impl Connection {
                 Batch::Failed(exception, method) => break Some((exception, method)),
             }
             patience.pause(session.take_congested()).await;
+            if session.has_published()
+                && let Err(failed) = self.unblocked(&mut session, &mut heartbeat).await
+            {
+                break failed;
+            }
             if self.outbox.has_drained_now() {
                 tokio::task::yield_now().await;
             } else if let Err(failed) = self.drained(heartbeat.dead_after()).await {
@@ -153,6 +161,45 @@ impl Connection {
         if let Some((exception, method)) = failed {
             tracing::warn!(peer = %self.peer, code = exception.code.0, text = exception.text, "connection error");
             self.close(&exception, method, &mut buffer, frame_max).await;
+        }
+    }
+
+    /// Reads nothing from a publisher while an alarm lasts; says how to end where that is the end.
+    async fn unblocked(
+        &self,
+        session: &mut Session,
+        heartbeat: &mut Heartbeat,
+    ) -> Result<(), Option<Failure>> {
+        let mut alarm = self.shared.alarm.subscribe();
+        let Some(reason) = *alarm.borrow_and_update() else { return Ok(()) };
+        self.tell_blocked(connection::Blocked { reason });
+        let woken = session.woken();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shared.stopping() => return Err(Some(shutdown())),
+                // What the client sends meanwhile is not read: its silence means nothing.
+                _ = heartbeat.tick(&self.outbox) => heartbeat.heard(),
+                () = woken.notified() => {
+                    session.handle(&[]);
+                }
+                over = alarm.wait_for(Option::is_none) => {
+                    if over.is_ok() {
+                        self.tell_blocked(connection::Unblocked {});
+                    }
+                    return Ok(());
+                }
+            }
+            if self.outbox.is_closed() {
+                return Err(None);
+            }
+        }
+    }
+
+    fn tell_blocked<'m>(&self, method: impl Into<Method<'m>>) {
+        if self.tell_blocked {
+            write_method(0, method, &mut self.outbox.lock().frames);
+            self.flush();
         }
     }
 

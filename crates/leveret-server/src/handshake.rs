@@ -30,6 +30,8 @@ pub(crate) struct Client {
     pub(crate) name: Option<String>,
     /// It wants `basic.cancel` when a queue of its consumers goes.
     pub(crate) consumer_cancel_notify: bool,
+    /// It wants to be told that its publishes are not read for a while.
+    pub(crate) connection_blocked: bool,
     /// It wants to be told why a log-in failed.
     authentication_failure_close: bool,
 }
@@ -238,6 +240,7 @@ impl Client {
         Self {
             name: properties.find("connection_name").and_then(leveret_amqp::ValueRef::as_str).map(Into::into),
             consumer_cancel_notify: capable("consumer_cancel_notify"),
+            connection_blocked: capable("connection.blocked"),
             authentication_failure_close: capable("authentication_failure_close"),
         }
     }

@@ -15,6 +15,7 @@
 //! Listeners, TLS, connections, channels, heartbeats and flow control live here. What a queue or an exchange
 //! does is decided in `leveret-broker`, how frames look in `leveret-amqp`.
 
+mod alarm;
 mod catalog;
 mod clock;
 mod commits;
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     /// Wakes the timer when something becomes due earlier.
     timer: Notify,
     shutdown: watch::Sender<bool>,
+    /// Why publishers are blocked now.
+    alarm: watch::Sender<Option<&'static str>>,
     next_owner: AtomicU64,
 }
 
@@ -123,6 +126,7 @@ impl Server {
             commits,
             timer: Notify::new(),
             shutdown: watch::Sender::new(false),
+            alarm: watch::Sender::new(None),
             next_owner: AtomicU64::new(1),
         });
         let (alive, connections) = tokio::sync::mpsc::channel(1);
@@ -148,6 +152,7 @@ impl Server {
                 alive,
             )));
         }
+        server.tasks.push(tokio::spawn(alarm::run(shared.config.clone(), shared.alarm.clone())));
         server.tasks.push(tokio::spawn(timer::run(shared)));
         Ok(server)
     }

@@ -89,7 +89,7 @@ async fn serve(
     let outbox = Arc::new(outbox);
     let mut writer = tokio::spawn(writer.run(Arc::clone(&outbox)));
     let owner = Owner(shared.next_owner.fetch_add(1, Ordering::Relaxed));
-    Connection { shared, reader, outbox, peer, certificate_name, owner }.run().await;
+    Connection { shared, reader, outbox, peer, certificate_name, owner, tell_blocked: false }.run().await;
     if timeout(LINGER, &mut writer).await.is_err() {
         writer.abort();
     }

@@ -65,6 +65,7 @@ impl Session {
     /// Takes note of publishes that are done but for the store.
     #[inline]
     pub(super) fn note_published(&mut self, number: u16, count: u64) -> Result<(), Exception> {
+        self.has_published = true;
         let position = self.effects.position.take();
         let failure = self.effects.failure.take();
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };

@@ -45,6 +45,7 @@ pub(crate) struct Session {
     woken: Arc<Notify>,
     settling: Settling,
     owns_queues: bool,
+    has_published: bool,
     /// Set while so much waits to be sent that no more requests are answered.
     overfull: bool,
 }
@@ -84,6 +85,7 @@ impl Session {
             woken: Arc::default(),
             settling: Settling::default(),
             owns_queues: false,
+            has_published: false,
             overfull: false,
         }
     }
@@ -156,6 +158,11 @@ impl Session {
         let reply_text = exception.reply_text();
         let reply_code = exception.code.0;
         self.send(number, channel_class::Close { reply_code, reply_text: &reply_text, class_id, method_id });
+    }
+
+    /// Whether the client publishes.
+    pub(crate) fn has_published(&self) -> bool {
+        self.has_published
     }
 
     /// Notified when the session has answers to give without having read anything.
