@@ -13,7 +13,7 @@ use crate::{
         group::{GroupHeader, HEADER_BYTES, padded},
         pending::Pending,
     },
-    layout::VERSION,
+    layout::{GROUP_ALIGN, VERSION},
     storage::{Storage, StorageFile},
 };
 
@@ -130,7 +130,8 @@ impl JournalFiles {
             body_checksum: crc32fast::hash(body),
         };
         group.buffer[..HEADER_BYTES].copy_from_slice(&header.encode());
-        group.buffer.resize(padded(group.buffer.len()), 0);
+        let padding = padded(group.buffer.len()) - group.buffer.len();
+        group.buffer.extend_from_slice(&[0; GROUP_ALIGN][..padding]);
         let written = active.file.write_at(&group.buffer, active.offset);
         written.map_err(|error| StoreError::io("write", &active.name, error))?;
         active.offset += group.buffer.len() as u64;

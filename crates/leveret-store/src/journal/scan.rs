@@ -128,7 +128,10 @@ impl FileScan {
         }
         if offset < self.window_at || end > self.window_at + self.window.len() as u64 {
             let size = (self.size_bytes - offset).min(WINDOW.max(count) as u64);
-            self.window.resize(size as usize, 0);
+            self.window.truncate(size as usize);
+            if self.window.len() < size as usize {
+                self.window = vec![0; size as usize];
+            }
             let read = self.file.read_at(&mut self.window, offset);
             let read = read.map_err(|error| StoreError::io("read", &self.name, error))?;
             self.window.truncate(read);

@@ -21,6 +21,8 @@ pub(crate) struct BlockCursor {
     read_bytes: usize,
     window: Vec<u8>,
     window_at: u64,
+    /// So many bytes of the window are of the file; the rest is old memory.
+    window_bytes: usize,
 }
 
 /// What stands at an offset.
@@ -46,9 +48,7 @@ impl BlockCursor {
         window: Vec<u8>,
     ) -> Self {
         let offset = from.max(FILE_HEADER_BYTES as u64);
-        let mut cursor = Self { name, file, end, offset, read_bytes, window, window_at: 0 };
-        cursor.window.clear();
-        cursor
+        Self { name, file, end, offset, read_bytes, window, window_at: 0, window_bytes: 0 }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -106,7 +106,7 @@ impl BlockCursor {
 
     /// The bytes from the block at an offset on; at least that block, if it was returned last.
     pub(crate) fn block(&self, offset: u64) -> &[u8] {
-        &self.window[(offset - self.window_at) as usize..]
+        &self.window[(offset - self.window_at) as usize..self.window_bytes]
     }
 
     pub(crate) fn rewind(&mut self) {
@@ -120,20 +120,22 @@ impl BlockCursor {
     }
 
     fn at_offset(&self) -> &[u8] {
-        &self.window[(self.offset - self.window_at) as usize..]
+        &self.window[(self.offset - self.window_at) as usize..self.window_bytes]
     }
 
     /// Sees to `count` bytes at the offset in the window; false when the file is too short.
     fn fill(&mut self, count: usize) -> Result<bool, StoreError> {
-        let held_to = self.window_at + self.window.len() as u64;
+        let held_to = self.window_at + self.window_bytes as u64;
         if self.offset >= self.window_at && self.offset + count as u64 <= held_to {
             return Ok(true);
         }
         let size = (self.end - self.offset).min(self.read_bytes.max(count) as u64) as usize;
-        self.window.resize(size, 0);
-        let read = self.file.read_at(&mut self.window, self.offset);
+        if self.window.len() < size {
+            self.window = vec![0; size];
+        }
+        let read = self.file.read_at(&mut self.window[..size], self.offset);
         let read = read.map_err(|error| read_error(&self.name, error))?;
-        self.window.truncate(read);
+        self.window_bytes = read;
         self.window_at = self.offset;
         Ok(read >= count)
     }

@@ -150,7 +150,7 @@ fn surviving_names(state: &State, crash: Crash, random: &mut fastrand::Rng) -> B
 
 fn put(bytes: &mut Vec<u8>, offset: usize, piece: &[u8]) {
     if bytes.len() < offset + piece.len() {
-        bytes.resize(offset + piece.len(), 0);
+        bytes.extend_from_slice(&vec![0; offset + piece.len() - bytes.len()]);
     }
     bytes[offset..offset + piece.len()].copy_from_slice(piece);
 }

@@ -227,7 +227,9 @@ impl Schedule {
             1 => self.random.usize(2_000..9_000),
             _ => self.random.usize(1..200),
         };
-        (0..length).map(|_| self.random.u8(..)).collect()
+        let mut body = vec![0; length];
+        self.random.fill(&mut body);
+        body
     }
 
     fn note(&mut self, id: u64, seq: u64, body: &[u8], flags: u16, appended: u64) {
