@@ -11,16 +11,25 @@ pub(crate) struct Broker {
     child: Option<Child>,
     /// Where clients connect.
     pub(crate) url: String,
-    _data: tempfile::TempDir,
+    data: Option<tempfile::TempDir>,
 }
 
 impl Broker {
-    /// Starts the binary and waits until it has named its port.
+    /// The broker that `LEVERET_TEST_AMQP_URL` names, else ours.
     pub(crate) fn start() -> Self {
-        let data = tempfile::tempdir().expect("a temporary folder");
-        if let Ok(url) = std::env::var("LEVERET_TEST_AMQP_URL") {
-            return Self { child: None, url, _data: data };
+        match std::env::var("LEVERET_TEST_AMQP_URL") {
+            Ok(url) => Self { child: None, url, data: None },
+            Err(_) => Self::ours(),
         }
+    }
+
+    /// The binary, with an empty data folder.
+    pub(crate) fn ours() -> Self {
+        Self::spawn(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// Starts the binary and waits until it has named its port.
+    fn spawn(data: tempfile::TempDir) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
             .args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"])
             .arg(data.path())
@@ -36,7 +45,7 @@ impl Broker {
             .expect("the broker names its port");
         // Kept drained, so that the broker never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child: Some(child), url: format!("amqp://guest:guest@{address}"), _data: data }
+        Self { child: Some(child), url: format!("amqp://guest:guest@{address}"), data: Some(data) }
     }
 
     /// HOST:PORT
@@ -56,6 +65,20 @@ impl Broker {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the process still runs");
         let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
         kib.expect("a number of KiB") * 1024
+    }
+
+    /// Ends the binary with SIGKILL, as a crash does, and starts it anew with the same data.
+    pub(crate) fn crash_and_restart(mut self) -> Self {
+        let data = self.data.take().expect("its data");
+        drop(self);
+        Self::spawn(data)
+    }
+
+    /// Ends the binary with SIGTERM and starts it anew with the same data.
+    pub(crate) fn restart(mut self) -> Self {
+        let data = self.data.take().expect("its data");
+        assert!(self.terminate().success());
+        Self::spawn(data)
     }
 
     /// Sends SIGTERM and waits for the end.

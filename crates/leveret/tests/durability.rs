@@ -1,0 +1,134 @@
+//! What the leveret binary still has after it was killed or stopped: whatever it confirmed as persistent, and
+//! nothing that was settled.
+
+mod binary;
+
+use binary::Broker;
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Error, ExchangeKind};
+
+type Outcome = Result<(), Error>;
+
+const PERSISTENT: u8 = 2;
+const TRANSIENT: u8 = 1;
+
+async fn open(broker: &Broker) -> Result<(Connection, Channel), Error> {
+    let connection = Connection::connect(&broker.url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok((connection, channel))
+}
+
+async fn declare(channel: &Channel, durable: bool, passive: bool) -> Result<u32, Error> {
+    let options = QueueDeclareOptions { durable, passive, ..Default::default() };
+    Ok(channel.queue_declare("queue".into(), options, FieldTable::default()).await?.message_count())
+}
+
+/// Publishes and waits for every confirm.
+async fn publish(
+    channel: &Channel,
+    exchange: &str,
+    bodies: std::ops::Range<u32>,
+    delivery_mode: u8,
+) -> Outcome {
+    for body in bodies {
+        let properties = BasicProperties::default().with_delivery_mode(delivery_mode);
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let body = body.to_be_bytes();
+        let confirm =
+            channel.basic_publish(exchange.into(), "queue".into(), options, &body, properties).await?.await?;
+        assert!(confirm.is_ack());
+        assert_eq!(confirm.take_message(), None);
+    }
+    Ok(())
+}
+
+/// Takes what is in the queue, without acknowledging it.
+async fn take(channel: &Channel, count: u32) -> Result<Vec<u32>, Error> {
+    let mut bodies = Vec::new();
+    for _ in 0..count {
+        let Some(message) = channel.basic_get("queue".into(), BasicGetOptions { no_ack: false }).await?
+        else {
+            break;
+        };
+        let body = message.delivery.data.first_chunk::<4>().expect("four bytes");
+        bodies.push(u32::from_be_bytes(*body));
+    }
+    Ok(bodies)
+}
+
+#[tokio::test]
+async fn what_was_confirmed_survives_a_crash_in_order() -> Outcome {
+    let broker = Broker::ours();
+    let (_connection, channel) = open(&broker).await?;
+    declare(&channel, true, false).await?;
+    publish(&channel, "", 0..500, PERSISTENT).await?;
+    let broker = broker.crash_and_restart();
+    let (_connection, channel) = open(&broker).await?;
+    assert_eq!(declare(&channel, true, true).await?, 500);
+    assert_eq!(take(&channel, 501).await?, (0..500).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_does_not_come_back() -> Outcome {
+    let broker = Broker::ours();
+    let (connection, channel) = open(&broker).await?;
+    declare(&channel, true, false).await?;
+    publish(&channel, "", 0..20, PERSISTENT).await?;
+    take(&channel, 12).await?;
+    channel.basic_ack(10, BasicAckOptions { multiple: true }).await?;
+    connection.close(200, "done".into()).await?;
+    let broker = broker.restart();
+    let (_connection, channel) = open(&broker).await?;
+    assert_eq!(take(&channel, 21).await?, (10..20).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
+async fn durable_exchanges_and_bindings_stay() -> Outcome {
+    let broker = Broker::ours();
+    let (_connection, channel) = open(&broker).await?;
+    declare(&channel, true, false).await?;
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    channel.exchange_declare("exchange".into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
+    let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind("queue".into(), "exchange".into(), "#".into(), options, arguments).await?;
+    let broker = broker.crash_and_restart();
+    let (_connection, channel) = open(&broker).await?;
+    publish(&channel, "exchange", 0..1, PERSISTENT).await?;
+    assert_eq!(take(&channel, 2).await?, [0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_transient_goes() -> Outcome {
+    let broker = Broker::ours();
+    let (_connection, channel) = open(&broker).await?;
+    declare(&channel, true, false).await?;
+    publish(&channel, "", 0..5, TRANSIENT).await?;
+    publish(&channel, "", 5..7, PERSISTENT).await?;
+    let broker = broker.restart();
+    let (_connection, channel) = open(&broker).await?;
+    assert_eq!(take(&channel, 8).await?, [5, 6]);
+    let broker = broker.restart();
+    let (_connection, channel) = open(&broker).await?;
+    assert_eq!(declare(&channel, true, true).await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_durable_goes() -> Outcome {
+    let broker = Broker::ours();
+    let (_connection, channel) = open(&broker).await?;
+    declare(&channel, false, false).await?;
+    publish(&channel, "", 0..5, PERSISTENT).await?;
+    let broker = broker.restart();
+    let (_connection, channel) = open(&broker).await?;
+    assert!(declare(&channel, false, true).await.is_err());
+    Ok(())
+}
