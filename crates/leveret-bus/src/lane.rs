@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -127,8 +127,7 @@ impl Lane {
 }
 
 async fn publish_round(channel: &Channel, items: &[Item], deadline: Instant) -> Round {
-    // `join_all` starts the publishes in order, and each puts its frames in line before it first waits.
-    let results = join_all(items.iter().map(|item| publish_one(channel, &item.message, deadline))).await;
+    let results = confirm_all(channel, items, deadline).await;
     let refused = results.iter().find_map(|result| result.as_ref().err().and_then(Failure::refusal));
     let channel_lost = results.iter().any(|result| matches!(result, Err(Failure::Lost(_) | Failure::Late)));
     if channel_lost && channel.status().connected() {
@@ -141,6 +140,30 @@ async fn publish_round(channel: &Channel, items: &[Item], deadline: Instant) -> 
         settle(confirm, item, &mut returns, sure)
     });
     Round { fates: fates.collect(), channel_lost, refused }
+}
+
+/// Writes all messages, then awaits all confirms, each until the deadline.
+async fn confirm_all(
+    channel: &Channel,
+    items: &[Item],
+    deadline: Instant,
+) -> Vec<Result<Confirmation, Failure>> {
+    // `join_all` starts the publishes in order, and each puts its frames in line before it first waits.
+    let writing = join_all(items.iter().map(|item| write(channel, &item.message)));
+    let Ok(written) = timeout_at(deadline, writing).await else {
+        return items.iter().map(|_| Err(Failure::Late)).collect();
+    };
+    let mut results = Vec::with_capacity(items.len());
+    for written in written {
+        results.push(match written {
+            Ok(confirm) => match timeout_at(deadline, confirm).await {
+                Ok(confirmed) => confirmed.map_err(Failure::Lost),
+                Err(_) => Err(Failure::Late),
+            },
+            Err(failure) => Err(failure),
+        });
+    }
+    results
 }
 
 /// Why a publish has no confirmation.
@@ -160,24 +183,13 @@ impl Failure {
     }
 }
 
-async fn publish_one(
-    channel: &Channel,
-    message: &Message,
-    deadline: Instant,
-) -> Result<Confirmation, Failure> {
+async fn write(channel: &Channel, message: &Message) -> Result<PublisherConfirm, Failure> {
     let exchange = short(message.exchange()).map_err(Failure::Invalid)?;
     let key = short(message.routing_key()).map_err(Failure::Invalid)?;
     let properties = message.properties().to_amqp().map_err(Failure::Invalid)?;
     let options = BasicPublishOptions { mandatory: message.is_mandatory(), immediate: false };
-    let publishing = async {
-        let confirm = channel.basic_publish(exchange, key, options, message.body(), properties).await?;
-        confirm.await
-    };
-    match timeout_at(deadline, publishing).await {
-        Ok(Ok(confirmation)) => Ok(confirmation),
-        Ok(Err(error)) => Err(Failure::Lost(error)),
-        Err(_) => Err(Failure::Late),
-    }
+    let publishing = channel.basic_publish(exchange, key, options, message.body(), properties);
+    publishing.await.map_err(Failure::Lost)
 }
 
 /// A confirm apart from the return that lapin attached to it, which may be another message's.

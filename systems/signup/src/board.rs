@@ -47,7 +47,7 @@ impl Board {
 
     /// The state now.
     pub(crate) async fn now(&self) -> Snapshot {
-        gather(&self.signup).await
+        gather(&self.signup, None).await
     }
 
     /// The state as it changes.
@@ -62,25 +62,27 @@ impl Board {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
+            let known = tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.signup.changed.notified() => {}
-                _ = looks.tick() => {}
-            }
+                () = self.signup.changed.notified() => None,
+                _ = looks.tick() => Some(Arc::clone(&self.latest.borrow())),
+            };
             if self.latest.receiver_count() > 0 {
-                self.latest.send_replace(Arc::new(gather(&self.signup).await));
+                let snapshot = gather(&self.signup, known.as_deref()).await;
+                self.latest.send_replace(Arc::new(snapshot));
             }
         }
     }
 }
 
-/// Gathers what can be had; what cannot is named in `trouble`.
-async fn gather(signup: &Signup) -> Snapshot {
+/// Gathers what can be had; what cannot is named in `trouble`. Listing parked messages takes them out of their queue
+/// for a moment, so as long as there are as many as `known`, they are taken for the same.
+async fn gather(signup: &Signup, known: Option<&Snapshot>) -> Snapshot {
     let mut snapshot = Snapshot::default();
     if let Err(error) = from_database(signup, &mut snapshot).await {
         snapshot.trouble = Some(error.to_string());
     }
-    if let Err(error) = from_broker(signup, &mut snapshot).await {
+    if let Err(error) = from_broker(signup, &mut snapshot, known).await {
         snapshot.trouble = Some(error.to_string());
     }
     match signup.mails.latest(MAILS_SHOWN).await {
@@ -96,10 +98,16 @@ async fn from_database(signup: &Signup, snapshot: &mut Snapshot) -> Result<(), c
     Ok(())
 }
 
-async fn from_broker(signup: &Signup, snapshot: &mut Snapshot) -> Result<(), crate::Error> {
+async fn from_broker(
+    signup: &Signup,
+    snapshot: &mut Snapshot,
+    known: Option<&Snapshot>,
+) -> Result<(), crate::Error> {
     snapshot.parked_count = signup.parked.count().await?;
-    if snapshot.parked_count > 0 {
-        snapshot.parked = signup.parked(PARKED_SHOWN).await?;
-    }
+    snapshot.parked = match known {
+        Some(known) if known.parked_count == snapshot.parked_count => known.parked.clone(),
+        _ if snapshot.parked_count == 0 => Vec::new(),
+        _ => signup.parked(PARKED_SHOWN).await?,
+    };
     Ok(())
 }
