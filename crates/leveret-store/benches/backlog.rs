@@ -1,5 +1,6 @@
 //! A deep backlog: filled and drained through segments, with resident memory. `cargo bench -p leveret-store --bench
 //! backlog`; `LEVERET_BENCH_RECORDS` (2 million) and `LEVERET_BENCH_BYTES` (64) say how deep.
+//! For a restart in earnest: `-- die DIR` fills a directory and aborts, `-- open DIR` opens and drains it.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,16 +22,36 @@ fn main() {
     let records = number("LEVERET_BENCH_RECORDS", 2_000_000);
     let body = vec![7; number("LEVERET_BENCH_BYTES", 64) as usize];
     let base = std::env::var_os("LEVERET_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    match (arguments.next().as_deref(), arguments.next()) {
+        (Some("die"), Some(directory)) => die(Path::new(&directory), records, &body),
+        (Some("open"), Some(directory)) => open_and_drain(Path::new(&directory), records, body.len()),
+        _ => in_one_process(&base, records, &body),
+    }
+}
+
+fn die(directory: &Path, records: u64, body: &[u8]) {
+    let store = open(directory);
+    line("durable", "fill", records, || fill(&store, store.queue(QueueId(1)), 1, records, body, false));
+    std::process::abort();
+}
+
+fn open_and_drain(directory: &Path, records: u64, body_bytes: usize) {
+    let store = line("durable", "open", records, || open(directory));
+    line("durable", "drain", records, || drain(&store, store.queue(QueueId(1)), records, body_bytes));
+}
+
+fn in_one_process(base: &Path, records: u64, body: &[u8]) {
     println!("{records} records of {} bytes in {}", body.len(), base.display());
     for transient in [true, false] {
-        let directory = tempfile::tempdir_in(&base).expect("a directory");
+        let directory = tempfile::tempdir_in(base).expect("a directory");
         let name = if transient { "transient" } else { "durable" };
         let store = open(directory.path());
         let queue = store.queue(QueueId(1));
-        line(name, "fill", records, || fill(&store, queue, 1, records, &body, transient));
+        line(name, "fill", records, || fill(&store, queue, 1, records, body, transient));
         line(name, "drain", records, || drain(&store, queue, records, body.len()));
         if !transient {
-            line(name, "fill", records, || fill(&store, queue, records + 1, records, &body, false));
+            line(name, "fill", records, || fill(&store, queue, records + 1, records, body, false));
             // As if the process had been killed.
             drop(store);
             let reopened = line(name, "reopen", records, || open(directory.path()));

@@ -135,7 +135,7 @@ impl Engine {
     fn prepare_spare(&self) -> Result<(), StoreError> {
         let name = {
             let mut files = self.files.lock();
-            if files.spare_count() > 0 {
+            if !files.wants_spare() {
                 return Ok(());
             }
             files.take_slot()

@@ -53,7 +53,7 @@ impl Engine {
         }
         self.counts.groups.fetch_add(1, Ordering::Relaxed);
         self.counts.journal_bytes.fetch_add(group.buffer.len() as u64, Ordering::Relaxed);
-        if files.closed_count() >= self.options.journal_files || files.spare_count() == 0 {
+        if files.closed_count() >= self.options.journal_files || files.wants_spare() {
             self.ask_for_housekeeping();
         }
         Ok(())

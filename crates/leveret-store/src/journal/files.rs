@@ -18,6 +18,7 @@ use crate::{
 };
 
 const ZEROS: usize = 1 << 20;
+const ALLOCATE_BYTES: u64 = 2 << 20;
 
 pub(crate) struct JournalFiles {
     storage: Arc<dyn Storage>,
@@ -39,6 +40,8 @@ struct ActiveFile {
     number: u64,
     nonce: u64,
     offset: u64,
+    /// Up to here the file has its length and its blocks.
+    allocated: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -90,8 +93,10 @@ impl JournalFiles {
         self.closed.iter()
     }
 
-    pub(crate) fn spare_count(&self) -> usize {
-        self.spare.len()
+    /// Whether a new file will be needed soon and none is ready. A store in which little happens never needs one.
+    pub(crate) fn wants_spare(&self) -> bool {
+        self.spare.is_empty()
+            && self.active.as_ref().is_some_and(|active| active.offset > self.nominal_bytes / 4)
     }
 
     pub(crate) fn closed_count(&self) -> usize {
@@ -136,6 +141,7 @@ impl JournalFiles {
         written.map_err(|error| StoreError::io("write", &active.name, error))?;
         active.offset += group.buffer.len() as u64;
         self.written_to = group.end;
+        active.allocate_ahead(self.nominal_bytes)?;
         Ok(Arc::clone(&active.file))
     }
 
@@ -164,8 +170,9 @@ impl JournalFiles {
         if fresh {
             self.sync_directory()?;
         }
-        self.active =
-            Some(ActiveFile { name, file, number, nonce: RandomState::new().hash_one(number), offset: 0 });
+        let allocated = file.size_bytes().map_err(|error| StoreError::io("measure", &name, error))?;
+        let nonce = RandomState::new().hash_one(number);
+        self.active = Some(ActiveFile { name, file, number, nonce, offset: 0, allocated });
         Ok(())
     }
 
@@ -191,6 +198,21 @@ impl JournalFiles {
             }
         }
         out
+    }
+}
+
+impl ActiveFile {
+    /// A file that was not prepared grows by zeros in large steps, so that few syncs have to change its length.
+    fn allocate_ahead(&mut self, nominal_bytes: u64) -> Result<(), StoreError> {
+        if self.offset <= self.allocated {
+            return Ok(());
+        }
+        let end = (self.offset + ALLOCATE_BYTES).min(nominal_bytes).max(self.offset);
+        let zeros = vec![0; (end - self.offset) as usize];
+        let written = self.file.write_at(&zeros, self.offset);
+        written.map_err(|error| StoreError::io("write", &self.name, error))?;
+        self.allocated = end;
+        Ok(())
     }
 }
 

@@ -1,5 +1,5 @@
 //! Reading one segment forward, block by block, through one buffer. A bad block is returned as such, and reading goes on
-//! behind it where its length can be believed.
+//! at the next whole one.
 
 use std::sync::Arc;
 
@@ -86,21 +86,19 @@ impl BlockCursor {
             return Ok(None);
         }
         if !self.fill(BLOCK_HEADER_BYTES)? {
-            return Ok(Some(self.bad("the file ends inside a block header")));
+            return self.bad("the file ends inside a block header");
         }
         let Some(header) = BlockHeader::decode(self.at_offset()) else {
-            return Ok(Some(self.bad("no block header")));
+            return self.bad("no block header");
         };
         let length = header.block_bytes();
         if offset + length as u64 > self.end || !self.fill(length)? {
-            return Ok(Some(self.bad("a block longer than the file")));
+            return self.bad("a block longer than the file");
+        }
+        if !header.is_intact(&self.at_offset()[..length]) {
+            return self.bad("checksum of a block");
         }
         self.offset += length as u64;
-        let start = (offset - self.window_at) as usize;
-        let bytes = &self.window[start..start + length];
-        if !header.is_intact(bytes) {
-            return Ok(Some(Found::Bad { offset, what: "checksum of a block" }));
-        }
         Ok(Some(Found::Block { header, offset }))
     }
 
@@ -113,10 +111,28 @@ impl BlockCursor {
         self.offset = FILE_HEADER_BYTES as u64;
     }
 
-    fn bad(&mut self, what: &'static str) -> Found {
+    /// Something unreadable stands at the offset: goes on to the next whole block, or to the end.
+    fn bad(&mut self, what: &'static str) -> Result<Option<Found>, StoreError> {
         let offset = self.offset;
-        self.offset = self.end;
-        Found::Bad { offset, what }
+        self.offset += 1;
+        while self.offset < self.end && !self.stands_at_block()? {
+            self.offset += 1;
+        }
+        Ok(Some(Found::Bad { offset, what }))
+    }
+
+    fn stands_at_block(&mut self) -> Result<bool, StoreError> {
+        if !self.fill(BLOCK_HEADER_BYTES)? {
+            return Ok(false);
+        }
+        let Some(length) = BlockHeader::decode(self.at_offset()).map(|header| header.block_bytes()) else {
+            return Ok(false);
+        };
+        if self.offset + length as u64 > self.end || !self.fill(length)? {
+            return Ok(false);
+        }
+        let block = &self.at_offset()[..length];
+        Ok(BlockHeader::decode(block).is_some_and(|header| header.is_intact(block)))
     }
 
     fn at_offset(&self) -> &[u8] {
