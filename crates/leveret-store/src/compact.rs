@@ -1,10 +1,10 @@
 //! Compaction: neighbouring segments of which little lives are rewritten as one, so that a few old records do not hold
 //! gigabytes. What must be rewritten is less than what is freed, by the choice of segments.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use crate::{
-    Damage, QueueRef, StoreError,
+    QueueRef, StoreError,
     engine::Engine,
     queue::QueueState,
     segment::{
@@ -21,6 +21,8 @@ const SPARSE: u64 = 4;
 /// This many small neighbours are made one even if they are full of life.
 const MANY: usize = 8;
 const WRITE_BYTES: usize = 1 << 20;
+/// Less than this is not worth a new file.
+const MIN_GAIN_BYTES: u64 = 64 << 10;
 
 /// Segments to become one.
 struct Run {
@@ -68,7 +70,12 @@ impl Engine {
     fn compact_run(&self, run: Run) -> Result<(), StoreError> {
         let mut output = self.begin_output(&run)?;
         for segment in &run.segments {
-            self.copy_live(&run, segment, &mut output)?;
+            if !self.copy_live(segment, &mut output)? {
+                // Whoever reads it will find out what is lost. Until then it is left alone.
+                self.discard(&output.name, false);
+                self.mark_damaged(run.queue, segment.number);
+                return Ok(());
+            }
         }
         output.blocks.finish(&mut output.buffer);
         self.write_output(&mut output)?;
@@ -80,6 +87,13 @@ impl Engine {
         let _reading = reading.lock();
         self.replace(&run, output);
         Ok(())
+    }
+
+    fn mark_damaged(&self, queue: QueueRef, number: u64) {
+        let mut core = self.core.lock();
+        if let Some(segment) = core.queue(queue).and_then(|state| state.segment_mut(number)) {
+            segment.damaged = true;
+        }
     }
 
     fn begin_output(&self, run: &Run) -> Result<Output, StoreError> {
@@ -99,7 +113,8 @@ impl Engine {
         Ok(Output { number, file, name, buffer, blocks, extent, first: 0, copied })
     }
 
-    fn copy_live(&self, run: &Run, segment: &Segment, output: &mut Output) -> Result<(), StoreError> {
+    /// Copies what lives; says whether all of it was readable.
+    fn copy_live(&self, segment: &Segment, output: &mut Output) -> Result<bool, StoreError> {
         let name = segment.name();
         let file = match &segment.file {
             Some(file) => Arc::clone(file),
@@ -109,61 +124,24 @@ impl Engine {
         let block_bytes = self.options.block_bytes;
         let mut cursor = BlockCursor::new(name, file, 0, end, block_bytes, self.take_buffer());
         let mut left = segment.live.clone();
-        let mut trouble = None;
         while let Some(next) = left.first() {
             cursor.skip_before(next)?;
-            match cursor.next()? {
-                None => break,
-                Some(Found::Bad { offset, what }) => trouble = Some((offset, what)),
-                Some(Found::Block { header, offset }) => {
-                    let block = &cursor.block(offset)[..header.block_bytes()];
-                    for record in BlockRecords::new(block) {
-                        if left.remove(record.seq) {
-                            output.put(record.seq, record.flags, record.body);
-                        }
-                    }
-                    if left.first().is_some_and(|first| first <= header.last) {
-                        // What should have come before is missing.
-                        left = self.report_missing(run, segment, left, header.last, trouble);
-                    }
-                    if output.buffer.len() >= WRITE_BYTES {
-                        output.blocks.finish(&mut output.buffer);
-                        self.write_output(output)?;
-                    }
+            let Some(Found::Block { header, offset }) = cursor.next()? else { return Ok(false) };
+            for record in BlockRecords::new(&cursor.block(offset)[..header.block_bytes()]) {
+                if left.remove(record.seq) {
+                    output.put(record.seq, record.flags, record.body);
                 }
             }
-        }
-        if !left.is_empty() {
-            self.report_missing(run, segment, left, u64::MAX, trouble);
+            if left.first().is_some_and(|first| first <= header.last) {
+                return Ok(false);
+            }
+            if output.buffer.len() >= WRITE_BYTES {
+                output.blocks.finish(&mut output.buffer);
+                self.write_output(output)?;
+            }
         }
         self.give_buffer(cursor.into_window());
-        Ok(())
-    }
-
-    /// Reports those up to `to` as lost; returns the others.
-    fn report_missing(
-        &self,
-        run: &Run,
-        segment: &Segment,
-        left: SeqSet,
-        to: u64,
-        trouble: Option<(u64, &'static str)>,
-    ) -> SeqSet {
-        let lost = left.part(0, to);
-        let (offset, what) = trouble.unwrap_or((0, "records are missing"));
-        self.counts.lost_records.fetch_add(lost.len(), Ordering::Relaxed);
-        let mut core = self.core.lock();
-        if let Some(found) = core.queue(run.queue).and_then(|state| state.segment_mut(segment.number)) {
-            found.damaged = true;
-        }
-        core.report(Damage {
-            file: segment.name(),
-            offset,
-            queue: Some(run.queue.id),
-            lost_records: Some(lost.len()),
-            what: what.into(),
-        });
-        left.part(to.saturating_add(1), u64::MAX)
+        Ok(true)
     }
 
     fn write_output(&self, output: &mut Output) -> Result<(), StoreError> {
@@ -234,6 +212,7 @@ impl QueueState {
             let bytes = segment.live_file_bytes();
             let fits = !segment.appendable
                 && !segment.is_unsaved()
+                && !segment.damaged
                 && bytes < segment_bytes / SPARSE
                 && live + bytes <= segment_bytes
                 && run.last().is_none_or(|last| last.extent.last < segment.first);
@@ -256,6 +235,3 @@ fn is_worth_it(run: &[&Segment], live: u64) -> bool {
     let size: u64 = run.iter().map(|segment| segment.extent.size_bytes).sum();
     !run.is_empty() && (size >= live * SPARSE && size > MIN_GAIN_BYTES || run.len() >= MANY)
 }
-
-/// Less than this is not worth a new file.
-const MIN_GAIN_BYTES: u64 = 64 << 10;

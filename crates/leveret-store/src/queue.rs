@@ -46,7 +46,7 @@ pub(crate) struct QueueState {
     pub(crate) settle_group: u64,
     /// Held while this queue's segments are written.
     pub(crate) writing: Arc<Mutex<()>>,
-    /// Held while they are read, and while compaction exchanges them.
+    /// Held while they are read, and while compaction replaces them.
     pub(crate) reading: Arc<Mutex<()>>,
 }
 
