@@ -21,8 +21,6 @@ const SPARSE: u64 = 4;
 /// This many small neighbours are made one even if they are full of life.
 const MANY: usize = 8;
 const WRITE_BYTES: usize = 1 << 20;
-/// Less than this is not worth a new file.
-const MIN_GAIN_BYTES: u64 = 64 << 10;
 
 /// Segments to become one.
 struct Run {
@@ -221,17 +219,17 @@ impl QueueState {
                 live += bytes;
                 continue;
             }
-            if is_worth_it(&run, live) {
+            if is_worth_it(&run, live, segment_bytes) {
                 break;
             }
             run.clear();
             live = 0;
         }
-        is_worth_it(&run, live).then(|| run.into_iter().cloned().collect())
+        is_worth_it(&run, live, segment_bytes).then(|| run.into_iter().cloned().collect())
     }
 }
 
-fn is_worth_it(run: &[&Segment], live: u64) -> bool {
+fn is_worth_it(run: &[&Segment], live: u64, segment_bytes: u64) -> bool {
     let size: u64 = run.iter().map(|segment| segment.extent.size_bytes).sum();
-    !run.is_empty() && (size >= live * SPARSE && size > MIN_GAIN_BYTES || run.len() >= MANY)
+    !run.is_empty() && (size >= live * SPARSE && size > segment_bytes / SPARSE || run.len() >= MANY)
 }
