@@ -15,7 +15,10 @@ pub(crate) fn run(tree: &Tree) -> Result<()> {
     steps.run("format", || succeed(tree, &["fmt", "--all", "--check"]));
     architecture::run_steps(tree, &mut steps);
     steps.run("lints", || {
-        succeed(tree, &["clippy", "--workspace", "--all-targets", "--no-deps", "--", "-D", "warnings"])
+        succeed(
+            tree,
+            &["clippy", "--keep-going", "--workspace", "--all-targets", "--no-deps", "--", "-D", "warnings"],
+        )
     });
     steps.run("docs", || docs(tree));
     test::run_steps(tree, &mut steps);

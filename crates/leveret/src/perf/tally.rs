@@ -110,8 +110,12 @@ mod tests {
     #[test]
     fn what_two_consumers_got_is_duplicated() {
         let (mut a, mut b) = (Tally::new(1), Tally::new(1));
-        [0, 1, 500].map(|number| a.count(&mark(0, number), false));
-        [1, 2].map(|number| b.count(&mark(0, number), false));
+        for number in [0, 1, 500] {
+            a.count(&mark(0, number), false);
+        }
+        for number in [1, 2] {
+            b.count(&mark(0, number), false);
+        }
         a.merge(&b);
         assert_eq!((a.received, a.duplicated, a.out_of_order), (4, 1, 0));
     }
