@@ -23,12 +23,27 @@ struct Waiting {
     outcome: Outcome,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Outcome {
     /// Kept once the store has committed this; 0 where nothing was stored.
     At(Lsn),
     /// Not kept.
     Failed,
+    /// Not routed: these frames, the `basic.return`, go before the ack, which is the message's own. Clients pair
+    /// a return with the confirm that follows it.
+    Returned(Vec<u8>),
+}
+
+impl Outcome {
+    /// Whether the answer is an ack; `None` while there is none.
+    fn is_ack(&self, committed: Lsn, store_failed: bool) -> Option<bool> {
+        match self {
+            Self::Returned(_) => Some(true),
+            Self::Failed => Some(false),
+            Self::At(position) if *position <= committed => Some(true),
+            Self::At(_) => store_failed.then_some(false),
+        }
+    }
 }
 
 impl Confirms {
@@ -37,27 +52,52 @@ impl Confirms {
         let first = self.waiting.is_empty();
         self.published += count;
         match self.waiting.back_mut() {
-            Some(last) if last.outcome == outcome => last.up_to = self.published,
+            Some(last) if last.outcome == outcome && !matches!(outcome, Outcome::Returned(_)) => {
+                last.up_to = self.published;
+            }
             _ => self.waiting.push_back(Waiting { up_to: self.published, outcome }),
         }
         first
     }
 
-    /// The next answer that can be given: a tag, whether it stands for others too, and whether it is an ack.
-    fn answer(&mut self, committed: Lsn, store_failed: bool) -> Option<(u64, bool, bool)> {
-        let ack = |outcome| match outcome {
-            Outcome::Failed => Some(false),
-            Outcome::At(position) if position <= committed => Some(true),
-            Outcome::At(_) => store_failed.then_some(false),
-        };
-        let kind = ack(self.waiting.front()?.outcome)?;
-        let mut up_to = self.answered;
-        while let Some(next) = self.waiting.pop_front_if(|next| ack(next.outcome) == Some(kind)) {
-            up_to = next.up_to;
+    /// Appends the answers that can be given now. True where more are to come.
+    fn write_answers(
+        &mut self,
+        number: u16,
+        committed: Lsn,
+        store_failed: bool,
+        frames: &mut Vec<u8>,
+    ) -> bool {
+        while let Some(next) = self.waiting.front() {
+            let Some(is_ack) = next.outcome.is_ack(committed, store_failed) else { return true };
+            if let Outcome::Returned(returned) = &next.outcome {
+                frames.extend_from_slice(returned);
+            }
+            let delivery_tag = self.take_alike(is_ack, committed, store_failed);
+            let multiple = delivery_tag - self.answered > 1;
+            self.answered = delivery_tag;
+            if is_ack {
+                write_method(number, basic::Ack { delivery_tag, multiple }, frames);
+            } else {
+                write_method(number, basic::Nack { delivery_tag, multiple, requeue: false }, frames);
+            }
         }
-        let multiple = up_to - self.answered > 1;
-        self.answered = up_to;
-        Some((up_to, multiple, kind))
+        false
+    }
+
+    /// Takes the publishes that the next answer stands for; returns the last one's tag.
+    fn take_alike(&mut self, is_ack: bool, committed: Lsn, store_failed: bool) -> u64 {
+        let mut up_to = self.answered;
+        while let Some(taken) =
+            self.waiting.pop_front_if(|next| next.outcome.is_ack(committed, store_failed) == Some(is_ack))
+        {
+            up_to = taken.up_to;
+            let own_answer = |waiting: &Waiting| matches!(waiting.outcome, Outcome::Returned(_));
+            if own_answer(&taken) || self.waiting.front().is_some_and(own_answer) {
+                break;
+            }
+        }
+        up_to
     }
 }
 
@@ -68,13 +108,14 @@ impl Session {
         self.has_published = true;
         let position = self.effects.position.take();
         let failure = self.effects.failure.take();
+        let returned = self.returned.take();
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         match (&mut channel.mode, failure) {
             (Mode::Confirm(confirms), failure) => {
-                let outcome = if failure.is_some() {
-                    Outcome::Failed
-                } else {
-                    Outcome::At(position.unwrap_or_default())
+                let outcome = match (failure, returned) {
+                    (Some(_), _) => Outcome::Failed,
+                    (None, Some(returned)) => Outcome::Returned(returned),
+                    (None, None) => Outcome::At(position.unwrap_or_default()),
                 };
                 if confirms.note(count, outcome) {
                     self.to_confirm.push(number);
@@ -122,21 +163,14 @@ impl Session {
     /// True where the channel has more to wait for.
     fn confirm_channel(&mut self, number: u16, committed: Lsn) -> bool {
         let Some(channel) = self.channels.get_mut(&number) else { return false };
-        let failed = || self.shared.commits.failure().is_some();
         match &mut channel.mode {
             Mode::Plain => false,
             Mode::Confirm(confirms) => {
-                let mut buffer = self.outbox.lock();
-                let still_waits = |confirms: &Confirms| !confirms.waiting.is_empty();
-                while let Some((delivery_tag, multiple, ack)) = confirms.answer(committed, false) {
-                    write_answer(number, (delivery_tag, multiple, ack), &mut buffer.frames);
+                let waits = confirms.write_answers(number, committed, false, &mut self.outbox.lock().frames);
+                if !waits || self.shared.commits.failure().is_none() {
+                    return waits;
                 }
-                if still_waits(confirms) && failed() {
-                    while let Some((delivery_tag, multiple, ack)) = confirms.answer(committed, true) {
-                        write_answer(number, (delivery_tag, multiple, ack), &mut buffer.frames);
-                    }
-                }
-                still_waits(confirms)
+                confirms.write_answers(number, committed, true, &mut self.outbox.lock().frames)
             }
             Mode::Transaction(transaction) => {
                 while transaction.commits.pop_front_if(|position| *position <= committed).is_some() {
@@ -145,13 +179,5 @@ impl Session {
                 !transaction.commits.is_empty()
             }
         }
-    }
-}
-
-fn write_answer(number: u16, (delivery_tag, multiple, ack): (u64, bool, bool), frames: &mut Vec<u8>) {
-    if ack {
-        write_method(number, basic::Ack { delivery_tag, multiple }, frames);
-    } else {
-        write_method(number, basic::Nack { delivery_tag, multiple, requeue: false }, frames);
     }
 }

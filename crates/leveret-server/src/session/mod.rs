@@ -41,6 +41,8 @@ pub(crate) struct Session {
     effects: Effects,
     /// Channels with publishes or commits that are not answered yet.
     to_confirm: Vec<u16>,
+    /// The frames that return the message just published, to stand before its confirm.
+    returned: Option<Vec<u8>>,
     /// Notified when the store has come further.
     woken: Arc<Notify>,
     settling: Settling,
@@ -82,6 +84,7 @@ impl Session {
             channels: FxHashMap::default(),
             effects: Effects::default(),
             to_confirm: Vec::new(),
+            returned: None,
             woken: Arc::default(),
             settling: Settling::default(),
             owns_queues: false,

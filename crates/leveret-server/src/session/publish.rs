@@ -333,9 +333,14 @@ impl Session {
         let (exchange, routing_key) = split_route(message.route);
         let code = ReplyCode::NO_ROUTE;
         let method = basic::Return { reply_code: code.0, reply_text: code.name(), exchange, routing_key };
-        let mut buffer = self.outbox.lock();
-        write_method(number, method, &mut buffer.frames);
-        write_content(number, (message.properties, message.body), self.frame_max, &mut buffer.frames);
+        let mut frames = Vec::new();
+        write_method(number, method, &mut frames);
+        write_content(number, (message.properties, message.body), self.frame_max, &mut frames);
+        if matches!(self.channels.get(&number), Some(Channel { mode: Mode::Confirm(_), .. })) {
+            self.returned = Some(frames);
+        } else {
+            self.outbox.lock().frames.extend_from_slice(&frames);
+        }
     }
 }
 
