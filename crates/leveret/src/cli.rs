@@ -3,6 +3,8 @@
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "systems")]
+use crate::demo;
 use crate::perf;
 use crate::settings::Flags;
 
@@ -28,6 +30,9 @@ pub(crate) enum Command {
         #[arg(long)]
         show_secrets: bool,
     },
+    /// Show what it is for: the broker, a system on it, and a mail that comes back until it is delivered.
+    #[cfg(feature = "systems")]
+    Demo(demo::Options),
     /// Measure what a broker does: rates, latency, and whether every message arrives.
     Perf(perf::Options),
 }

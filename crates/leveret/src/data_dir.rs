@@ -1,5 +1,5 @@
-//! The data folder: made and tried out before the broker starts, so that a folder that cannot be written is told
-//! at once.
+//! Data folders: made and tried out before anything starts in them, so that a folder that cannot be written is
+//! told at once.
 
 use std::fs;
 use std::io;
@@ -9,11 +9,11 @@ use crate::failure::Failure;
 
 const PROBE: &str = ".leveret-can-write";
 
-/// Makes the folder where there is none, and checks that files can be made in it.
-pub(crate) fn prepare(dir: &Path) -> Result<(), Failure> {
+/// Makes the folder that `flag` names where there is none, and checks that files can be made in it.
+pub(crate) fn prepare(dir: &Path, flag: &str) -> Result<(), Failure> {
     let failed = |what: &str, error: &io::Error| {
         Failure::run(format!(
-            "data folder {} {what}: {error}; choose a folder that this user may write, with --data-dir",
+            "data folder {} {what}: {error}; choose a folder that this user may write, with {flag}",
             dir.display()
         ))
     };

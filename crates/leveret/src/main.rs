@@ -4,6 +4,8 @@
 mod cli;
 mod config;
 mod data_dir;
+#[cfg(feature = "systems")]
+mod demo;
 mod failure;
 mod log;
 mod perf;
@@ -29,6 +31,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Config { flags, show_secrets } => config::run(&flags, show_secrets),
+        #[cfg(feature = "systems")]
+        Command::Demo(options) => demo::run(&options),
         Command::Perf(options) => perf::run(&options),
     }
 }
