@@ -154,9 +154,27 @@ impl Session {
                     self.to_confirm.push(number);
                 }
             }
+            self.fail_commits();
             if self.to_confirm.is_empty() || self.shared.commits.wait(committed, &self.woken) {
                 return;
             }
+        }
+    }
+
+    /// Ends the channels whose commits the store will never have.
+    fn fail_commits(&mut self) {
+        if self.to_confirm.is_empty() {
+            return;
+        }
+        let Some(failure) = self.shared.commits.failure() else { return };
+        let commits = |number: &mut u16| {
+            let mode = self.channels.get(number).map(|channel| &channel.mode);
+            matches!(mode, Some(Mode::Transaction(_)))
+        };
+        let failed: Vec<u16> = self.to_confirm.extract_if(.., commits).collect();
+        for number in failed {
+            let exception = Exception::on_channel(ReplyCode::INTERNAL_ERROR, failure.as_str());
+            self.fail_channel(number, &exception, (90, 20));
         }
     }
 

@@ -20,6 +20,8 @@ const RUN: usize = 128;
 const COPIED_BYTES: usize = 4 << 10;
 /// Memory set aside for a body before it comes, in bytes; it grows with what really arrives.
 const BODY_AHEAD: usize = 1 << 20;
+/// The longest `expiration`, RabbitMQ's: a hundred years.
+const LONGEST_EXPIRATION_MS: u64 = 100 * 365 * 86_400_000;
 /// Properties that ask for more than being passed on.
 const SPECIAL: u16 = flags::HEADERS | flags::EXPIRATION | flags::USER_ID | flags::REPLY_TO;
 /// The queue name that stands for the channel's own reply queue.
@@ -143,8 +145,9 @@ impl Session {
         let message = &whole.message;
         let Some(route) = channel.routes.find(message.route, version) else { return false };
         let nowhere = whole.mandatory && route.is_empty();
+        let too_large = message.body.len() as u64 > self.shared.config.max_message_bytes;
         let to_be_shared = message.body.len() > COPIED_BYTES && route.queues.len() > 1;
-        if nowhere || to_be_shared {
+        if nowhere || too_large || to_be_shared {
             return false;
         }
         let same_way =
@@ -243,13 +246,24 @@ impl Session {
             properties_len: content.properties_len,
             options,
         };
-        if let Mode::Transaction(transaction) = &mut channel.mode {
-            Properties::parse(staged.message().properties)?;
-            transaction.publishes.push(staged);
-            return Ok(());
+        if matches!(channel.mode, Mode::Transaction(_)) {
+            return self.stage(number, staged);
         }
         self.publish_staged(number, &staged)?;
         self.note_published(number, 1)
+    }
+
+    /// Keeps the message for the commit, if it would be accepted now.
+    fn stage(&mut self, number: u16, staged: Staged) -> Result<(), Exception> {
+        let message = staged.message();
+        let properties = Properties::parse(message.properties)?;
+        self.check_properties(&properties)?;
+        let (exchange, routing_key) = split_route(message.route);
+        self.vhost.route(exchange, routing_key, &properties)?;
+        if let Mode::Transaction(transaction) = &mut self.open_channel(number)?.mode {
+            transaction.publishes.push(staged);
+        }
+        Ok(())
     }
 
     /// Routes one message with all that its properties ask for.
@@ -308,11 +322,10 @@ impl Session {
             ));
         }
         if let Some(expiration) = properties.expiration
-            && expiration.parse::<u32>().is_err()
+            && !expiration.parse::<u64>().is_ok_and(|ms| ms <= LONGEST_EXPIRATION_MS)
         {
             return refuse(format!(
-                "invalid expiration '{expiration}': expected milliseconds, 0 to {}",
-                u32::MAX
+                "invalid expiration '{expiration}': expected milliseconds, 0 to {LONGEST_EXPIRATION_MS}"
             ));
         }
         Ok(())

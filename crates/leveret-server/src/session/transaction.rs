@@ -48,8 +48,13 @@ impl Session {
     }
 
     fn commit(&mut self, number: u16, transaction: Transaction) -> Result<(), Exception> {
-        for staged in &transaction.publishes {
-            self.publish_staged(number, staged)?;
+        let mut publishes = transaction.publishes.iter();
+        if let Err(exception) = publishes.try_for_each(|staged| self.publish_staged(number, staged)) {
+            // What it would have settled goes back with the channel.
+            if let Mode::Transaction(of_channel) = &mut self.open_channel(number)?.mode {
+                of_channel.settlements = transaction.settlements;
+            }
+            return Err(exception);
         }
         if let Some(channel) = self.channels.get(&number) {
             for (outs, settlement) in &transaction.settlements {
