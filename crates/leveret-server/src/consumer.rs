@@ -22,7 +22,10 @@ pub(crate) struct Consumer {
     method_start: Vec<u8>,
     /// Whether the client wants to hear of a queue that goes.
     notify_cancel: bool,
+    /// Changed with the outbox locked, as is `answered`.
     cancelled: AtomicBool,
+    /// Whether the client knows of the consumer yet.
+    answered: AtomicBool,
     me: Weak<Self>,
 }
 
@@ -44,6 +47,7 @@ impl Consumer {
             method_start,
             notify_cancel,
             cancelled: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
             me: Weak::clone(me),
         })
     }
@@ -51,6 +55,22 @@ impl Consumer {
     /// Whether its queue is gone.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// The client has been answered; that the queue is gone already, it hears now.
+    pub(crate) fn note_answered(&self, buffer: &mut Buffer) {
+        self.answered.store(true, Ordering::Relaxed);
+        if self.is_cancelled() {
+            self.write_cancel(buffer);
+        }
+    }
+
+    /// A channel that is closed meanwhile hears nothing more.
+    fn write_cancel(&self, buffer: &mut Buffer) {
+        if self.notify_cancel && buffer.channels.contains_key(&self.channel) {
+            let cancel = basic::Cancel { consumer_tag: &self.tag, no_wait: true };
+            write_method(self.channel, cancel, &mut buffer.frames);
+        }
     }
 
     /// Asks its queue for what waits.
@@ -74,8 +94,11 @@ impl Mailbox for Consumer {
             frame_max: buffer.frame_max,
             refused: false,
         };
+        let before = inbox.frames.len();
         fill(&mut inbox);
-        if inbox.refused {
+        let (refused, delivered_bytes) = (inbox.refused, inbox.frames.len() - before);
+        buffer.delivered_bytes += delivered_bytes;
+        if refused {
             buffer.stalled.extend(self.me.upgrade().map(|me| (me, key)));
         }
         buffer.owe_flush()
@@ -86,14 +109,15 @@ impl Mailbox for Consumer {
     }
 
     fn cancelled(&self, _queue: &Arc<Queue>) {
+        let mut buffer = self.outbox.lock();
         self.cancelled.store(true, Ordering::Release);
-        if self.notify_cancel {
-            let cancel = basic::Cancel { consumer_tag: &self.tag, no_wait: true };
-            write_method(self.channel, cancel, &mut self.outbox.lock().frames);
-            let mut effects = Effects::default();
-            self.outbox.flush(&mut effects);
-            effects.flush();
+        if self.answered.load(Ordering::Relaxed) {
+            self.write_cancel(&mut buffer);
         }
+        drop(buffer);
+        let mut effects = Effects::default();
+        self.outbox.flush(&mut effects);
+        effects.flush();
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Buffer {
     pub(crate) frames: Vec<u8>,
     pub(crate) channels: FxHashMap<u16, Deliveries>,
     pub(crate) frame_max: u32,
+    /// How many of the bytes in `frames` are deliveries, which stop by themselves.
+    pub(crate) delivered_bytes: usize,
     /// Consumers that found no room.
     pub(crate) stalled: Vec<(Arc<Consumer>, ConsumerKey)>,
     /// Somebody is going to flush.
@@ -65,6 +67,8 @@ pub(crate) struct Deliveries {
     next_tag: u64,
     out: VecDeque<Out>,
     settled_in_between: usize,
+    /// How many of those that are out were fetched by `basic.get`, which knows no prefetch.
+    fetched: usize,
     /// Most unsettled deliveries on the whole channel, 0 for any number.
     pub(crate) prefetch: u32,
     /// False while the client has asked for silence by `channel.flow`.
@@ -79,17 +83,25 @@ pub(crate) struct Out {
     pub(crate) queue: u32,
     pub(crate) receipt: Receipt,
     settled: bool,
+    fetched: bool,
 }
 
 impl Default for Deliveries {
     fn default() -> Self {
-        Self { next_tag: 1, out: VecDeque::new(), settled_in_between: 0, prefetch: 0, active: true }
+        Self {
+            next_tag: 1,
+            out: VecDeque::new(),
+            settled_in_between: 0,
+            fetched: 0,
+            prefetch: 0,
+            active: true,
+        }
     }
 }
 
 impl Deliveries {
     fn unsettled(&self) -> usize {
-        self.out.len() - self.settled_in_between
+        self.out.len() - self.settled_in_between - self.fetched
     }
 
     fn has_room(&self) -> bool {
@@ -102,7 +114,17 @@ impl Deliveries {
         let tag = self.next_tag;
         self.next_tag += 1;
         if let Some(receipt) = receipt {
-            self.out.push_back(Out { tag, queue, receipt, settled: false });
+            self.out.push_back(Out { tag, queue, receipt, settled: false, fetched: false });
+        }
+        tag
+    }
+
+    /// The same for a message that was fetched.
+    pub(crate) fn number_fetched(&mut self, queue: u32, receipt: Option<Receipt>) -> u64 {
+        let tag = self.number(queue, receipt);
+        if let Some(out) = self.out.back_mut().filter(|out| out.tag == tag) {
+            out.fetched = true;
+            self.fetched += 1;
         }
         tag
     }
@@ -111,6 +133,15 @@ impl Deliveries {
     /// where the tag is unknown.
     #[must_use]
     pub(crate) fn take(&mut self, tag: u64, multiple: bool, taken: &mut Vec<Out>) -> bool {
+        let before = taken.len();
+        let known = self.take_out(tag, multiple, taken);
+        if self.fetched > 0 {
+            self.fetched -= count_fetched(&taken[before..]);
+        }
+        known
+    }
+
+    fn take_out(&mut self, tag: u64, multiple: bool, taken: &mut Vec<Out>) -> bool {
         if multiple && tag == 0 {
             taken.extend(self.out.drain(..).filter(|out| !out.settled));
             self.settled_in_between = 0;
@@ -136,6 +167,7 @@ impl Deliveries {
         let others = std::mem::take(&mut self.out);
         let mut all: Vec<Out> = others.into_iter().filter(|out| !out.settled).chain(outs).collect();
         all.sort_by_key(|out| out.tag);
+        self.fetched = count_fetched(&all);
         self.out = all.into();
         self.settled_in_between = 0;
     }
@@ -154,6 +186,10 @@ impl Deliveries {
     }
 }
 
+fn count_fetched(outs: &[Out]) -> usize {
+    outs.iter().filter(|out| out.fetched).count()
+}
+
 impl Buffer {
     /// Whether a delivery on that channel may be added.
     #[inline]
@@ -161,9 +197,23 @@ impl Buffer {
         frames.len() < FULL_BYTES && deliveries.has_room()
     }
 
-    /// Whether so much waits that no more answers should be added.
+    /// Whether so many answers wait that no more should be added. Deliveries do not count: a client may publish
+    /// before it reads them.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.frames.len() > 2 * FULL_BYTES
+        self.frames.len() - self.delivered_bytes > 2 * FULL_BYTES
+    }
+
+    /// For whoever flushes: whether there is more to send, which is then his to send.
+    fn goes_on(&mut self) -> bool {
+        self.flush_owed = !self.frames.is_empty();
+        self.flush_owed
+    }
+
+    /// Takes what waits, and leaves `empty` in its place.
+    fn take_frames(&mut self, empty: Vec<u8>) -> Vec<u8> {
+        self.flush_owed = false;
+        self.delivered_bytes = 0;
+        std::mem::replace(&mut self.frames, empty)
     }
 
     /// Notes that somebody has to flush; true where that is the caller.
@@ -181,6 +231,7 @@ impl Outbox {
             frames: Vec::new(),
             channels: FxHashMap::default(),
             frame_max,
+            delivered_bytes: 0,
             stalled: Vec::new(),
             flush_owed: false,
             closed: false,
@@ -214,7 +265,7 @@ impl Outbox {
             }
             drop(in_flight);
             self.resume_stalled(effects);
-            if self.lock().frames.is_empty() {
+            if !self.lock().goes_on() {
                 return;
             }
         }
@@ -249,8 +300,7 @@ impl Outbox {
         }
         in_flight.frames.clear();
         let mut buffer = self.lock();
-        std::mem::swap(&mut buffer.frames, &mut in_flight.frames);
-        buffer.flush_owed = false;
+        in_flight.frames = buffer.take_frames(std::mem::take(&mut in_flight.frames));
         let is_some = !in_flight.frames.is_empty();
         self.is_writing.store(is_some, Ordering::Release);
         is_some
@@ -265,8 +315,7 @@ impl Outbox {
     /// For the writer of a connection with TLS: what has gathered, swapped for an empty buffer.
     pub(crate) fn take(&self, empty: Vec<u8>) -> Vec<u8> {
         let mut buffer = self.lock();
-        buffer.flush_owed = false;
-        let frames = std::mem::replace(&mut buffer.frames, empty);
+        let frames = buffer.take_frames(empty);
         self.is_writing.store(!frames.is_empty(), Ordering::Release);
         frames
     }
@@ -276,7 +325,7 @@ impl Outbox {
         self.is_writing.load(Ordering::Acquire)
     }
 
-    /// Lets consumers go on that had no room and have it now.
+    /// Lets consumers go on that had no room and have it now. Whoever calls it flushes afterwards.
     pub(crate) fn resume_stalled(&self, effects: &mut Effects) {
         for (consumer, key) in self.take_resumable() {
             consumer.resume(key, effects);
@@ -317,6 +366,8 @@ impl Outbox {
         if buffer.stalled.is_empty() || buffer.frames.len() >= FULL_BYTES / 2 {
             return Vec::new();
         }
+        // Else each delivery that this brings would ask for the flush that the caller does anyway.
+        buffer.flush_owed = true;
         let Buffer { stalled, channels, .. } = &mut *buffer;
         let has_room = |consumer: &Consumer| channels.get(&consumer.channel).is_none_or(Deliveries::has_room);
         stalled.extract_if(.., |(consumer, _)| has_room(consumer)).collect()
@@ -326,7 +377,7 @@ impl Outbox {
     pub(crate) fn close(&self) {
         let mut buffer = self.lock();
         buffer.closed = true;
-        buffer.frames = Vec::new();
+        buffer.take_frames(Vec::new());
         buffer.stalled.clear();
         buffer.channels.clear();
         drop(buffer);

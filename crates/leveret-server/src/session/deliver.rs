@@ -41,11 +41,11 @@ impl Session {
         }
         if qos.global {
             self.deliveries(number, |deliveries| deliveries.prefetch = qos.prefetch_count.into());
-            self.outbox.resume_stalled(&mut self.effects);
         } else {
             self.open_channel(number)?.prefetch = qos.prefetch_count;
         }
         self.send(number, basic::QosOk {});
+        self.outbox.resume_stalled(&mut self.effects);
         Ok(())
     }
 
@@ -88,9 +88,14 @@ impl Session {
         let no_wait = consume.no_wait;
         let consume = Consume { mailbox, no_ack: consume.no_ack, exclusive: consume.exclusive, prefetch };
         let key = queue.consume(consume)?;
+        let mut buffer = self.outbox.lock();
+        if !no_wait {
+            write_method(number, basic::ConsumeOk { consumer_tag: tag }, &mut buffer.frames);
+        }
+        consumer.note_answered(&mut buffer);
+        drop(buffer);
         let subscription = Subscription { consumer, key, queue: Arc::clone(queue) };
         self.open_channel(number)?.consumers.insert(tag.into(), subscription);
-        self.answer(number, no_wait, basic::ConsumeOk { consumer_tag: tag });
         queue.resume(key, &mut self.effects);
         Ok(())
     }
@@ -133,8 +138,10 @@ impl Session {
         let index = self.open_channel(number)?.queues.index_of(&queue);
         let (exchange, routing_key) = split_route(&fetched.route);
         let mut buffer = self.outbox.lock();
-        let tag =
-            buffer.channels.get_mut(&number).map(|deliveries| deliveries.number(index, fetched.receipt));
+        let tag = buffer
+            .channels
+            .get_mut(&number)
+            .map(|deliveries| deliveries.number_fetched(index, fetched.receipt));
         let get_ok = basic::GetOk {
             delivery_tag: tag.unwrap_or_default(),
             redelivered: fetched.redelivered,
