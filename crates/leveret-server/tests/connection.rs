@@ -564,3 +564,21 @@ fn queues_of_one_connection_are_seen_by_another() {
     other.ask::<queue::DeleteOk>(1, delete_queue("q"));
     assert_eq!(one.refused(1, purge("q")).0, 404);
 }
+
+#[test]
+fn a_client_behind_tls_that_reads_no_more_is_let_go() {
+    let certificates = Certificates::new();
+    let mut broker = TestBroker::with_tls(&certificates);
+    let mut peer = Peer::connect_tls(&broker, &certificates, None);
+    peer.log_in(&Login { user: "alice", ..Login::default() });
+    peer.ask::<queue::DeclareOk>(1, declare_queue("q"));
+    let endless = basic::Consume { no_ack: true, ..consume("q", "tag") };
+    peer.ask::<basic::ConsumeOk>(1, endless);
+    for _ in 0..16 {
+        peer.put("q", &"x".repeat(1 << 20));
+    }
+    peer.send(0, close_connection());
+    let start = Instant::now();
+    broker.shutdown();
+    assert!(start.elapsed() < Duration::from_secs(4), "took {:?}", start.elapsed());
+}

@@ -1,6 +1,6 @@
 //! Messages as a peer receives them.
 
-use leveret_amqp::{Properties, Value};
+use leveret_amqp::{Properties, Value, basic};
 
 /// A message that came by `basic.deliver`.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,31 @@ pub struct Returned {
     pub delivery: Delivery,
 }
 
+/// What comes of a publish on a channel in confirm mode.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It came back; the confirm follows.
+    Returned(Returned),
+    /// The broker has it.
+    Acked(basic::Ack),
+    /// The broker could not take it.
+    Nacked(basic::Nack),
+}
+
 impl Delivery {
+    /// A message of which nothing is known yet but its route.
+    pub(crate) fn on_route(exchange: &str, routing_key: &str) -> Self {
+        Self {
+            consumer_tag: String::new(),
+            tag: 0,
+            redelivered: false,
+            exchange: exchange.into(),
+            routing_key: routing_key.into(),
+            encoded_properties: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
     /// Its properties.
     #[must_use]
     pub fn properties(&self) -> Properties<'_> {

@@ -28,7 +28,7 @@ mod socket;
 pub use answer::Answer;
 pub use broker::TestBroker;
 pub use certificates::Certificates;
-pub use content::{Delivery, Fetched, Returned};
+pub use content::{Delivery, Fetched, Outcome, Returned};
 pub use login::{Login, Mechanism};
 pub use methods::{
     ack, bind_exchange, bind_queue, cancel, close_channel, close_connection, consume, declare_exchange,

@@ -12,7 +12,8 @@ use leveret_amqp::{
 
 use crate::socket::Socket;
 use crate::{
-    Answer, Certificates, Delivery, Fetched, Login, Returned, TestBroker, close_connection, flow, publish,
+    Answer, Certificates, Delivery, Fetched, Login, Outcome, Returned, TestBroker, close_connection, flow,
+    publish,
 };
 
 /// How long a peer waits for anything.
@@ -202,12 +203,17 @@ impl Peer {
             consumer_tag: deliver.consumer_tag.into(),
             tag: deliver.delivery_tag,
             redelivered: deliver.redelivered,
-            exchange: deliver.exchange.into(),
-            routing_key: deliver.routing_key.into(),
-            encoded_properties: Vec::new(),
-            body: Vec::new(),
+            ..Delivery::on_route(deliver.exchange, deliver.routing_key)
         };
         self.with_content(channel, delivery)
+    }
+
+    /// Expects a delivery that is there already: the answer to a harmless request comes after it.
+    #[track_caller]
+    pub fn expect_nothing_but_delivery(&mut self, channel: u16, check: impl FnOnce(&Delivery)) {
+        self.send(channel, flow(true));
+        check(&self.expect_delivery(channel));
+        self.expect::<channel::FlowOk>(channel);
     }
 
     /// Expects these deliveries next, by their texts.
@@ -220,18 +226,26 @@ impl Peer {
     /// Expects a returned message next.
     #[track_caller]
     pub fn expect_return(&mut self, channel: u16) -> Returned {
-        let returned = self.expect::<basic::Return>(channel);
-        let reason = (returned.reply_code, returned.reply_text.to_owned());
-        let delivery = Delivery {
-            consumer_tag: String::new(),
-            tag: 0,
-            redelivered: false,
-            exchange: returned.exchange.into(),
-            routing_key: returned.routing_key.into(),
-            encoded_properties: Vec::new(),
-            body: Vec::new(),
+        match self.expect_outcome(channel) {
+            Outcome::Returned(returned) => returned,
+            other => panic!("expected basic.Return, got {other:?}"),
+        }
+    }
+
+    /// Expects a returned message or a confirm next.
+    #[track_caller]
+    pub fn expect_outcome(&mut self, channel: u16) -> Outcome {
+        let (kind, number) = self.next_frame("basic.Return, basic.Ack or basic.Nack");
+        let answer = self.method().filter(|_| kind == FrameKind::Method && number == channel);
+        let (reason, delivery) = match answer {
+            Some(Method::Basic(basic::Method::Ack(ack))) => return Outcome::Acked(ack),
+            Some(Method::Basic(basic::Method::Nack(nack))) => return Outcome::Nacked(nack),
+            Some(Method::Basic(basic::Method::Return(it))) => {
+                ((it.reply_code, it.reply_text.to_owned()), Delivery::on_route(it.exchange, it.routing_key))
+            }
+            _ => panic!("expected basic.Return, basic.Ack or basic.Nack, got {}", self.shown(kind, number)),
         };
-        Returned { reason, delivery: self.with_content(channel, delivery) }
+        Outcome::Returned(Returned { reason, delivery: self.with_content(channel, delivery) })
     }
 
     /// Fetches a message with `method`; `None` where the queue is empty.
@@ -247,13 +261,9 @@ impl Peer {
         };
         let message_count = get_ok.message_count;
         let delivery = Delivery {
-            consumer_tag: String::new(),
             tag: get_ok.delivery_tag,
             redelivered: get_ok.redelivered,
-            exchange: get_ok.exchange.into(),
-            routing_key: get_ok.routing_key.into(),
-            encoded_properties: Vec::new(),
-            body: Vec::new(),
+            ..Delivery::on_route(get_ok.exchange, get_ok.routing_key)
         };
         Some(Fetched { delivery: self.with_content(channel, delivery), message_count })
     }
@@ -282,9 +292,7 @@ impl Peer {
         let close = self.expect::<channel::Close>(channel);
         let (code, text) = (close.reply_code, close.reply_text.to_owned());
         let method = (close.class_id, close.method_id);
-        self.send(channel, channel::CloseOk {});
-        self.open_channel(channel);
-        Close { code, text: self.as_in_default_vhost(&text), method }
+        self.agree_to_close(channel, Close { code, text, method })
     }
 
     /// Expects the broker to close the connection next, and agrees.
@@ -295,6 +303,29 @@ impl Peer {
         let method = (close.class_id, close.method_id);
         self.send(0, connection::CloseOk {});
         Close { code, text: self.as_in_default_vhost(&text), method }
+    }
+
+    /// Whether a channel's last method was answered with `A`, or by its end, after which it is opened anew.
+    #[track_caller]
+    pub fn expect_or_close<A: Answer>(&mut self, channel: u16) -> Result<(), Close> {
+        let (kind, number) = self.next_frame(A::NAME);
+        assert_eq!((kind, number), (FrameKind::Method, channel), "got {}", self.shown(kind, number));
+        match self.method() {
+            Some(Method::Channel(channel::Method::Close(close))) => {
+                let (code, text) = (close.reply_code, close.reply_text.to_owned());
+                let method = (close.class_id, close.method_id);
+                Err(self.agree_to_close(channel, Close { code, text, method }))
+            }
+            Some(method) if A::of(method).is_some() => Ok(()),
+            _ => panic!("expected {} or channel.Close, got {}", A::NAME, self.shown(kind, number)),
+        }
+    }
+
+    #[track_caller]
+    fn agree_to_close(&mut self, channel: u16, close: Close) -> Close {
+        self.send(channel, channel::CloseOk {});
+        self.open_channel(channel);
+        Close { text: self.as_in_default_vhost(&close.text), ..close }
     }
 
     /// Sends a method that is to be refused with the end of the channel, which is opened anew; code and text.
