@@ -13,9 +13,8 @@ use crate::{data_dir, log};
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let settings = Settings::load(flags)?;
     log::start(settings.log.clone());
-    match &settings.server.data_dir {
-        Some(dir) => data_dir::prepare(dir, "--data-dir")?,
-        None => tracing::warn!("no data folder: everything is gone when the broker stops; see --data-dir"),
+    if let Some(dir) = &settings.server.data_dir {
+        data_dir::prepare(dir, "--data-dir")?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -28,8 +27,12 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let mut stop = StopRequests::listen()
         .map_err(|error| Failure::run(format!("cannot listen for signals: {error}")))?;
     let amqps = settings.server.amqps.clone();
+    let keeps_nothing = settings.server.data_dir.is_none();
     let server = Server::start(settings.server).await.map_err(|error| start_failure(&error, &amqps))?;
     announce(&server);
+    if keeps_nothing {
+        tracing::warn!("no data folder: everything is gone when the broker stops; see --data-dir");
+    }
     stop.next().await;
     tracing::info!("stopping: clients are told, and given a moment to close");
     tokio::select! {

@@ -1,5 +1,6 @@
 //! A test from start to end: connect, warm up, measure, take what is left, clean up, report.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +66,13 @@ async fn find_broker(options: &Options) -> Result<(Url, Option<Server>), Failure
 }
 
 fn lost_broker(url: &Url, error: &ClientError) -> Failure {
-    Failure::run(format!("broker at {}:{}: {error}", url.host, url.port))
+    let advice = match error {
+        ClientError::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            "; is it running? Without --url the test starts a broker of its own"
+        }
+        _ => "",
+    };
+    Failure::run(format!("broker at {}:{}: {error}{advice}", url.host, url.port))
 }
 
 /// What was measured.
