@@ -4,12 +4,16 @@
 
 mod support;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use fastrand::Rng;
-use leveret_store::{Append, Lsn, Options, QueueId, QueueRef, Spill, Store};
+use leveret_store::{Append, Lsn, Options, QueueId, QueueRef, Spill, Store, StoreError};
 use support::{
-    disk::{Crash, SimulatedDisk},
+    disk::{Crash, SimulatedDisk, Trouble},
     rig::body,
 };
 
@@ -27,9 +31,23 @@ struct Caller<'a> {
     store: &'a Store,
     queue: QueueRef,
     random: Rng,
-    records: BTreeMap<u64, (Place, bool)>,
+    records: BTreeMap<u64, Record>,
+    settled: Vec<(u64, Lsn)>,
     next_seq: u64,
     last: Lsn,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    place: Place,
+    transient: bool,
+    appended: Lsn,
+}
+
+/// What a caller knows in the end: what lives, and what it has settled.
+struct Known {
+    records: BTreeMap<u64, Record>,
+    settled: Vec<(u64, Lsn)>,
 }
 
 fn options() -> Options {
@@ -45,7 +63,7 @@ fn options() -> Options {
 }
 
 impl Caller<'_> {
-    fn step(&mut self) {
+    fn step(&mut self) -> Result<(), StoreError> {
         match self.random.u8(0..10) {
             0..=3 => self.append(),
             4 => self.add_transients(),
@@ -56,127 +74,181 @@ impl Caller<'_> {
         }
     }
 
-    fn append(&mut self) {
+    fn append(&mut self) -> Result<(), StoreError> {
         for _ in 0..self.random.usize(1..20) {
             let body = body(self.queue.id().0, self.next_seq);
             let append = Append { flags: 1, body: &[&body], targets: &[(self.queue, self.next_seq)] };
-            self.last = self.store.append(&append).expect("appends");
-            self.records.insert(self.next_seq, (Place::Memory, false));
+            self.last = self.store.append(&append)?;
+            let record = Record { place: Place::Memory, transient: false, appended: self.last };
+            self.records.insert(self.next_seq, record);
             self.next_seq += 1;
         }
         if self.random.u8(0..10) == 0 {
-            self.store.wait(self.last).expect("commits");
+            self.store.wait(self.last)?;
         }
+        Ok(())
     }
 
-    fn add_transients(&mut self) {
+    fn add_transients(&mut self) -> Result<(), StoreError> {
         let first = self.next_seq;
         self.next_seq += self.random.u64(1..20);
         (first..self.next_seq).for_each(|seq| {
-            self.records.insert(seq, (Place::Disk, true));
+            self.records.insert(seq, Record { place: Place::Disk, transient: true, appended: Lsn(0) });
         });
-        self.spill_these(&(first..self.next_seq).collect::<Vec<_>>());
+        self.spill_these(&(first..self.next_seq).collect::<Vec<_>>())
     }
 
-    fn spill_these(&self, seqs: &[u64]) {
+    fn spill_these(&self, seqs: &[u64]) -> Result<(), StoreError> {
         let bodies: Vec<_> = seqs.iter().map(|&seq| body(self.queue.id().0, seq)).collect();
         let spills: Vec<_> = seqs
             .iter()
             .zip(&bodies)
-            .map(|(&seq, body)| Spill { seq, flags: 1, transient: self.records[&seq].1, body })
+            .map(|(&seq, body)| Spill { seq, flags: 1, transient: self.records[&seq].transient, body })
             .collect();
-        assert_eq!(self.store.spill(self.queue, &spills).expect("spills"), Vec::<u64>::new());
+        assert_eq!(self.store.spill(self.queue, &spills)?, Vec::<u64>::new());
+        Ok(())
     }
 
-    fn spill(&mut self) {
+    fn spill(&mut self) -> Result<(), StoreError> {
         let start = self.random.u64(1..=self.next_seq);
-        let in_memory = self.records.range(start..).filter(|(_, (place, _))| *place == Place::Memory);
+        let in_memory = self.records.range(start..).filter(|(_, record)| record.place == Place::Memory);
         let seqs: Vec<u64> = in_memory.map(|(seq, _)| *seq).take(self.random.usize(1..300)).collect();
-        self.spill_these(&seqs);
+        self.spill_these(&seqs)?;
         for seq in seqs {
-            self.records.entry(seq).and_modify(|(place, _)| *place = Place::Disk);
+            self.records.entry(seq).and_modify(|record| record.place = Place::Disk);
         }
+        Ok(())
     }
 
     /// A broker settles what it has delivered, so what it has in memory, and durable records wherever they are.
-    fn settle(&mut self) {
+    fn settle(&mut self) -> Result<(), StoreError> {
         let start = self.random.u64(1..=self.next_seq);
         let count = self.random.usize(1..80);
         let seqs: Vec<u64> = self.records.range(start..).map(|(seq, _)| *seq).take(count).collect();
-        self.settle_these(&seqs);
+        self.settle_these(&seqs)
     }
 
-    fn settle_most(&mut self) {
+    fn settle_most(&mut self) -> Result<(), StoreError> {
         let chosen: Vec<u64> =
             self.records.keys().copied().filter(|_| self.random.u8(0..20) > 0).take(400).collect();
-        self.settle_these(&chosen);
+        self.settle_these(&chosen)
     }
 
-    fn settle_these(&mut self, seqs: &[u64]) {
-        self.last = self.last.max(self.store.settle(self.queue, seqs).expect("settles"));
+    fn settle_these(&mut self, seqs: &[u64]) -> Result<(), StoreError> {
+        self.last = self.last.max(self.store.settle(self.queue, seqs)?);
         for seq in seqs {
             self.records.remove(seq);
+            self.settled.push((*seq, self.last));
         }
+        Ok(())
     }
 
-    fn read(&mut self) {
+    fn read(&mut self) -> Result<(), StoreError> {
         let (queue, id) = (self.queue, self.queue.id().0);
         let from = self.random.u64(1..=self.next_seq);
-        let mut wanted = self.records.range_mut(from..).filter(|(_, (place, _))| *place == Place::Disk);
+        let mut wanted = self.records.range_mut(from..).filter(|(_, record)| record.place == Place::Disk);
         let mut next = Some(from);
         while let Some(seq) = next {
             let end = self.store.read(queue, seq..=u64::MAX - 1, 2_000, |record| {
-                let (seq, (place, transient)) = wanted.next().expect("no more than was spilled");
-                assert_eq!((record.seq, record.transient), (*seq, *transient), "queue {id}");
+                let (seq, known) = wanted.next().expect("no more than was spilled");
+                assert_eq!((record.seq, record.transient), (*seq, known.transient), "queue {id}");
                 assert_eq!(record.body, body(id, *seq));
-                *place = Place::Memory;
+                known.place = Place::Memory;
             });
-            next = end.expect("reads").next;
+            next = end?.next;
         }
         let left: Vec<_> = wanted.map(|(seq, _)| seq).collect();
         assert!(left.is_empty(), "queue {id} did not find {left:?}");
+        Ok(())
     }
 }
 
-fn work(store: &Store, id: u64, seed: u64) -> BTreeMap<u64, (Place, bool)> {
-    let random = Rng::with_seed(seed + id);
-    let queue = store.queue(QueueId(id));
-    let mut caller =
-        Caller { store, queue, random, records: BTreeMap::new(), next_seq: 1, last: Lsn::default() };
+/// Works until it is done or the disk dies.
+fn work(store: &Store, id: u64, seed: u64) -> Known {
+    let mut caller = Caller {
+        store,
+        queue: store.queue(QueueId(id)),
+        random: Rng::with_seed(seed + id),
+        records: BTreeMap::new(),
+        settled: Vec::new(),
+        next_seq: 1,
+        last: Lsn::default(),
+    };
     for _ in 0..STEPS {
-        caller.step();
+        if caller.step().is_err() {
+            break;
+        }
     }
-    store.wait(caller.last).expect("commits");
-    caller.records
+    // It fails when the disk has died.
+    let _ = store.wait(caller.last);
+    Known { records: caller.records, settled: caller.settled }
+}
+
+fn work_together(store: &Store, seed: u64) -> Vec<Known> {
+    std::thread::scope(|scope| {
+        let callers = (1..=CALLERS).map(|id| scope.spawn(move || work(store, id, seed)));
+        let callers: Vec<_> = callers.collect();
+        callers.into_iter().map(|caller| caller.join().expect("finds what it should")).collect()
+    })
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("LEVERET_STORE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| fastrand::u64(..1 << 48));
+    println!("LEVERET_STORE_SEED={seed}");
+    seed
+}
+
+/// Opens after a crash; what was committed must be there, what was settled and committed must not.
+fn check(disk: SimulatedDisk, known: Vec<Known>, committed: Lsn) {
+    let (store, recovery) = Store::open_on(Arc::new(disk), options(), |_| {}).expect("opens again");
+    assert_eq!(recovery.damage, vec![]);
+    for (id, known) in (1..=CALLERS).zip(known) {
+        let mut found = BTreeSet::new();
+        let visit = |record: leveret_store::StoredRecord<'_>| {
+            assert_eq!(record.body, body(id, record.seq));
+            found.insert(record.seq);
+        };
+        let end = store.read(store.queue(QueueId(id)), 1..=u64::MAX, usize::MAX, visit);
+        assert_eq!(end.expect("reads").lost, 0);
+        for (seq, record) in known.records {
+            let must = !record.transient && record.appended <= committed;
+            assert!(
+                !must || found.contains(&seq),
+                "queue {id} lost {seq}: {record:?}, committed {committed:?}"
+            );
+            assert!(!record.transient || !found.contains(&seq));
+        }
+        for (seq, settled) in known.settled {
+            assert!(settled > committed || !found.contains(&seq), "queue {id} got {seq} back");
+        }
+    }
 }
 
 #[test]
 fn callers_and_the_stores_threads_do_not_disturb_each_other() {
-    let seed = std::env::var("LEVERET_STORE_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..1 << 48));
-    println!("LEVERET_STORE_SEED={seed}");
+    let seed = seed();
     let disk = SimulatedDisk::default();
     let (store, _) = Store::open_on(Arc::new(disk.clone()), options(), |_| {}).expect("opens");
-    let left: Vec<_> = std::thread::scope(|scope| {
-        let callers = (1..=CALLERS).map(|id| {
-            let store = &store;
-            scope.spawn(move || work(store, id, seed))
-        });
-        let callers: Vec<_> = callers.collect();
-        callers.into_iter().map(|caller| caller.join().expect("finds what it should")).collect()
-    });
-    let stats = store.stats();
-    assert!(stats.manifests > 10 && stats.spilled_records > 1_000, "{stats:?}");
+    let known = work_together(&store, seed);
+    let (stats, committed) = (store.stats(), store.committed());
+    assert!(store.error().is_none() && stats.manifests > 10 && stats.spilled_records > 1_000, "{stats:?}");
     drop(store);
     disk.restart(Crash::LoseAll, &mut Rng::with_seed(seed));
-    let (store, recovery) = Store::open_on(Arc::new(disk), options(), |_| {}).expect("opens again");
-    assert_eq!(recovery.damage, vec![]);
-    for (id, records) in (1..=CALLERS).zip(left) {
-        let durable: Vec<u64> =
-            records.into_iter().filter(|(_, (_, transient))| !transient).map(|(seq, _)| seq).collect();
-        let mut found = Vec::new();
-        let visit = |record: leveret_store::StoredRecord<'_>| found.push(record.seq);
-        store.read(store.queue(QueueId(id)), 1..=u64::MAX, usize::MAX, visit).expect("reads");
-        assert_eq!(found, durable, "queue {id}");
+    check(disk, known, committed);
+}
+
+#[test]
+fn a_crash_in_the_midst_of_it_loses_nothing_committed() {
+    let mut random = Rng::with_seed(seed());
+    for _ in 0..40 {
+        let disk = SimulatedDisk::default();
+        let (store, _) = Store::open_on(Arc::new(disk.clone()), options(), |_| {}).expect("opens");
+        disk.arrange(random.u64(50..3_000), Trouble::Crash);
+        let known = work_together(&store, random.u64(..1 << 48));
+        let committed = store.committed();
+        drop(store);
+        disk.restart([Crash::KeepAll, Crash::LoseAll, Crash::Tear][random.usize(0..3)], &mut random);
+        check(disk, known, committed);
     }
 }
