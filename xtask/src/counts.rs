@@ -61,13 +61,12 @@ pub(crate) fn run_counted(runner: &Expression) -> Result<Counts> {
     }
 }
 
-/// The counts in a runner's closing line, `None` for any other line.
+/// The counts in a runner's closing line, `None` for any other line. What a failed test printed is shown
+/// indented by nextest, and is no closing line.
 fn closing_counts(line: &str) -> Option<Counts> {
-    let line = line.trim();
-    let is_closing = line.contains(" tests run: ")
-        || line.contains(" test run: ")
+    let is_closing = line.trim_start().starts_with("Summary [")
         || line.starts_with("test result: ")
-        || is_plain_closing(line);
+        || is_plain_closing(line.trim_end());
     is_closing.then(|| Counts {
         passed: number_before(line, "passed"),
         // nextest names a test that ran out of time apart from one that failed.
@@ -81,7 +80,7 @@ fn is_plain_closing(line: &str) -> bool {
     let counts = line.split_once(": ").map_or(line, |(_, counts)| counts);
     let Some((passed, failed)) = counts.split_once(" passed, ") else { return false };
     let is_number = |text: &str| text.parse::<u64>().is_ok();
-    is_number(passed) && failed.strip_suffix(" failed").is_some_and(is_number)
+    !line.starts_with(' ') && is_number(passed) && failed.strip_suffix(" failed").is_some_and(is_number)
 }
 
 fn number_before(line: &str, word: &str) -> u64 {
@@ -113,9 +112,14 @@ mod tests {
 
     #[test]
     fn other_lines_count_nothing() {
-        for line in
-            ["", "        PASS [   0.004s] xtask counts", "3 messages passed, none failed", "running 4 tests"]
-        {
+        for line in [
+            "",
+            "        PASS [   0.004s] xtask counts",
+            "3 messages passed, none failed",
+            "running 4 tests",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 12 filtered out",
+            "    pika: 3 passed, 1 failed",
+        ] {
             assert_eq!(closing_counts(line), None, "{line}");
         }
     }
