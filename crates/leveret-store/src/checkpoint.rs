@@ -104,8 +104,13 @@ impl Engine {
     }
 
     fn release(&self, first_file: u64, dead: Vec<Segment>) {
-        let files = self.files.lock().release_before(first_file, self.options.journal_files);
-        for file in files {
+        let released = {
+            let mut files = self.files.lock();
+            let released = files.release_before(first_file, self.options.journal_files);
+            self.note_congestion(&files);
+            released
+        };
+        for file in released {
             self.discard(&file.name, file.damaged);
         }
         for segment in dead {
@@ -126,7 +131,11 @@ impl Engine {
     }
 
     fn remove_dead_transients(&self) {
-        let dead = self.core.lock().take_dead_transients();
+        let dead = {
+            let mut core = self.core.lock();
+            core.bury_empty();
+            core.take_dead_transients()
+        };
         for segment in dead {
             self.discard(&segment.name(), segment.damaged);
         }
@@ -181,12 +190,24 @@ impl Core {
                 let what = format!("queue {} still needs a journal file before {first_file}", state.id.0);
                 return (Err(StoreError::Contradiction { what }), Vec::new());
             }
-            let (dead, living) = std::mem::take(&mut state.segments).into_iter().partition(Segment::is_dead);
-            state.segments = living;
-            self.dead.extend::<VecDeque<Segment>>(dead);
         }
+        self.bury_empty();
         self.dead_bytes = 0;
         (Ok(manifest::encode(self, first_file, clean)), std::mem::take(&mut self.dead))
+    }
+
+    /// Segments that go on to be written are not buried at once when nothing in them lives any more, but here.
+    fn bury_empty(&mut self) {
+        let mut empty = Vec::new();
+        for state in
+            self.queues.iter_mut().flatten().filter(|state| state.segments.iter().any(Segment::is_dead))
+        {
+            let (dead, living): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut state.segments).into_iter().partition(Segment::is_dead);
+            state.segments = living;
+            empty.extend(dead);
+        }
+        empty.into_iter().for_each(|segment| self.bury(segment));
     }
 
     fn take_dead_transients(&mut self) -> Vec<Segment> {

@@ -13,7 +13,7 @@ use crate::{
 /// A buffer that one huge group has blown up is not kept.
 const KEPT_BUFFER_BYTES: usize = 16 << 20;
 /// More than this waiting to be written is called congestion.
-const CONGESTED_BYTES: usize = 64 << 20;
+pub(crate) const CONGESTED_BYTES: usize = 64 << 20;
 
 impl Engine {
     pub(crate) fn commit(&self) -> Result<(), StoreError> {
@@ -33,7 +33,7 @@ impl Engine {
             (group, at_boundary(&mut core))
         };
         let written = self.write(&mut files, &mut group);
-        self.note_congestion(&files, group.buffer.len());
+        self.note_congestion(&files);
         recycle(&mut files, &mut group);
         self.or_fail(written)?;
         self.mark_committed(group.end);
@@ -73,9 +73,10 @@ impl Engine {
         }
     }
 
-    fn note_congestion(&self, files: &JournalFiles, group_bytes: usize) {
+    pub(crate) fn note_congestion(&self, files: &JournalFiles) {
         let journal_is_long = files.closed_count() > self.options.journal_files * 2;
-        self.congested.store(journal_is_long || group_bytes > CONGESTED_BYTES, Ordering::Relaxed);
+        let much_waits = self.core.lock().pending.size_bytes() > CONGESTED_BYTES;
+        self.congested.store(journal_is_long || much_waits, Ordering::Relaxed);
     }
 }
 

@@ -20,7 +20,6 @@ use crate::{
 const SPARSE: u64 = 4;
 /// This many small neighbours are made one even if they are full of life.
 const MANY: usize = 8;
-const WRITE_BYTES: usize = 1 << 20;
 
 /// Segments to become one.
 struct Run {
@@ -68,15 +67,15 @@ impl Engine {
     fn compact_run(&self, run: Run) -> Result<(), StoreError> {
         let mut output = self.begin_output(&run)?;
         for segment in &run.segments {
-            if !self.copy_live(segment, &mut output)? {
+            if !self.copy_live(segment, &mut output).unwrap_or(false) {
                 // Whoever reads it will find out what is lost. Until then it is left alone.
                 self.discard(&output.name, false);
                 self.mark_damaged(run.queue, segment.number);
                 return Ok(());
             }
+            output.blocks.finish(&mut output.buffer);
+            self.write_output(&mut output)?;
         }
-        output.blocks.finish(&mut output.buffer);
-        self.write_output(&mut output)?;
         let reading = self.core.lock().queue(run.queue).map(|state| Arc::clone(&state.reading));
         let Some(reading) = reading else {
             self.discard(&output.name, false);
@@ -111,7 +110,7 @@ impl Engine {
         Ok(Output { number, file, name, buffer, blocks, extent, first: 0, copied })
     }
 
-    /// Copies what lives; says whether all of it was readable.
+    /// Copies what lives, into memory; says whether all of it was readable.
     fn copy_live(&self, segment: &Segment, output: &mut Output) -> Result<bool, StoreError> {
         let name = segment.name();
         let file = match &segment.file {
@@ -132,10 +131,6 @@ impl Engine {
             }
             if left.first().is_some_and(|first| first <= header.last) {
                 return Ok(false);
-            }
-            if output.buffer.len() >= WRITE_BYTES {
-                output.blocks.finish(&mut output.buffer);
-                self.write_output(output)?;
             }
         }
         self.give_buffer(cursor.into_window());

@@ -9,8 +9,8 @@ use std::sync::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
-    CommitEvent, Lsn, Options, StoreError, core::Core, journal::files::JournalFiles, manifest::ManifestFiles,
-    options::Drive, storage::Storage,
+    CommitEvent, Lsn, Options, StoreError, commit::CONGESTED_BYTES, core::Core, journal::files::JournalFiles,
+    manifest::ManifestFiles, options::Drive, storage::Storage,
 };
 
 pub(crate) type Listener = Box<dyn Fn(CommitEvent) + Send + Sync>;
@@ -64,6 +64,9 @@ impl Engine {
         }
         let burial = core.transient_died || core.dead_bytes >= self.options.dead_bytes;
         core.transient_died = false;
+        if core.pending.size_bytes() > CONGESTED_BYTES {
+            self.congested.store(true, Ordering::Relaxed);
+        }
         drop(core);
         if burial {
             self.ask_for_housekeeping();

@@ -181,8 +181,8 @@ impl Engine {
             cursor,
             records: Vec::new(),
             given: 0,
-            seen: from - 1,
-            seen_before: from - 1,
+            seen: from.saturating_sub(1),
+            seen_before: from.saturating_sub(1),
             skipped,
             trouble: None,
         }))
