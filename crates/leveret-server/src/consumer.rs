@@ -86,6 +86,9 @@ impl Mailbox for Consumer {
     fn open(&self, key: ConsumerKey, fill: &mut dyn FnMut(&mut dyn Inbox)) -> bool {
         let mut buffer = self.outbox.lock();
         let buffer = &mut *buffer;
+        if buffer.closed {
+            return false;
+        }
         let Some(deliveries) = buffer.channels.get_mut(&self.channel) else { return false };
         let mut inbox = OpenBox {
             consumer: self,

@@ -53,7 +53,7 @@ pub(crate) struct Buffer {
     pub(crate) stalled: Vec<(Arc<Consumer>, ConsumerKey)>,
     /// Somebody is going to flush.
     flush_owed: bool,
-    closed: bool,
+    pub(crate) closed: bool,
 }
 
 #[derive(Default)]
@@ -337,13 +337,16 @@ impl Outbox {
         !self.lock().is_overfull()
     }
 
-    /// Waits until the outbox is not overfull, so that a client which sends requests and does not read the
+    /// Waits until the outbox is not overfull, or closed, so that a client which sends requests and does not read the
     /// answers has to wait for itself.
     pub(crate) async fn has_drained(&self) {
         loop {
             let drained = self.drained.notified();
-            let overfull = self.lock().is_overfull();
-            if !overfull {
+            let goes_on = {
+                let buffer = self.lock();
+                buffer.closed || !buffer.is_overfull()
+            };
+            if goes_on {
                 return;
             }
             drained.await;
@@ -373,13 +376,13 @@ impl Outbox {
         stalled.extract_if(.., |(consumer, _)| has_room(consumer)).collect()
     }
 
-    /// Takes no deliveries any more, and drops what was not sent.
+    /// Takes no deliveries any more, and drops what was not sent. What is out stays known: whoever ends the
+    /// channels gives it back to its queues.
     pub(crate) fn close(&self) {
         let mut buffer = self.lock();
         buffer.closed = true;
         buffer.take_frames(Vec::new());
         buffer.stalled.clear();
-        buffer.channels.clear();
         drop(buffer);
         self.wake.notify_one();
         self.drained.notify_waiters();
