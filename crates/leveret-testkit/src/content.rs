@@ -51,6 +51,15 @@ pub enum Outcome {
 }
 
 impl Delivery {
+    pub(crate) fn from_method(deliver: basic::Deliver<'_>) -> Self {
+        Self {
+            consumer_tag: deliver.consumer_tag.into(),
+            tag: deliver.delivery_tag,
+            redelivered: deliver.redelivered,
+            ..Self::on_route(deliver.exchange, deliver.routing_key)
+        }
+    }
+
     /// A message of which nothing is known yet but its route.
     pub(crate) fn on_route(exchange: &str, routing_key: &str) -> Self {
         Self {

@@ -198,13 +198,7 @@ impl Peer {
     /// Expects a delivery next.
     #[track_caller]
     pub fn expect_delivery(&mut self, channel: u16) -> Delivery {
-        let deliver = self.expect::<basic::Deliver>(channel);
-        let delivery = Delivery {
-            consumer_tag: deliver.consumer_tag.into(),
-            tag: deliver.delivery_tag,
-            redelivered: deliver.redelivered,
-            ..Delivery::on_route(deliver.exchange, deliver.routing_key)
-        };
+        let delivery = Delivery::from_method(self.expect::<basic::Deliver>(channel));
         self.with_content(channel, delivery)
     }
 
@@ -214,6 +208,26 @@ impl Peer {
         self.send(channel, flow(true));
         check(&self.expect_delivery(channel));
         self.expect::<channel::FlowOk>(channel);
+    }
+
+    /// What is delivered before the answer to a harmless request. When it returns, the broker has done all that
+    /// the channel had asked for before.
+    #[track_caller]
+    pub fn collect_deliveries(&mut self, channel: u16) -> Vec<Delivery> {
+        self.send(channel, flow(true));
+        let mut deliveries = Vec::new();
+        loop {
+            let frame = self.next_frame("basic.Deliver or channel.FlowOk");
+            let method = self.method().filter(|_| frame == (FrameKind::Method, channel));
+            match method {
+                Some(Method::Channel(channel::Method::FlowOk(_))) => return deliveries,
+                Some(Method::Basic(basic::Method::Deliver(deliver))) => {
+                    let delivery = Delivery::from_method(deliver);
+                    deliveries.push(self.with_content(channel, delivery));
+                }
+                _ => panic!("expected basic.Deliver or channel.FlowOk, got {}", self.shown(frame.0, frame.1)),
+            }
+        }
     }
 
     /// Expects these deliveries next, by their texts.
