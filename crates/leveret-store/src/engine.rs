@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
     CommitEvent, Lsn, Options, StoreError, commit::CONGESTED_BYTES, core::Core, journal::files::JournalFiles,
-    manifest::ManifestFiles, options::Drive, storage::Storage,
+    manifest::ManifestFiles, options::Drive, stats::Counts, storage::Storage,
 };
 
 pub(crate) type Listener = Box<dyn Fn(CommitEvent) + Send + Sync>;
@@ -33,7 +33,7 @@ pub(crate) struct Engine {
     pub(crate) chore: Condvar,
     pub(crate) congested: AtomicBool,
     pub(crate) buffers: Mutex<Vec<Vec<u8>>>,
-    pub(crate) counts: crate::stats::Counts,
+    pub(crate) counts: Counts,
 }
 
 /// What the housekeeping thread is told.
@@ -52,6 +52,31 @@ pub(crate) enum CommitterSleep {
 }
 
 impl Engine {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        listener: Listener,
+        core: Core,
+        files: JournalFiles,
+        manifests: ManifestFiles,
+    ) -> Self {
+        Self {
+            storage,
+            options,
+            core: Mutex::new(core),
+            files: Mutex::new(files),
+            house: Mutex::new(manifests),
+            listener,
+            gathered: Condvar::new(),
+            progress: Condvar::new(),
+            chores: Mutex::default(),
+            chore: Condvar::new(),
+            congested: AtomicBool::new(false),
+            buffers: Mutex::default(),
+            counts: Counts::default(),
+        }
+    }
+
     /// Unlocks the core and wakes the committing thread if it sleeps and has something to do.
     pub(crate) fn wake_committer(&self, mut core: MutexGuard<'_, Core>) {
         let due = match core.committer {

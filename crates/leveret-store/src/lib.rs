@@ -34,6 +34,7 @@ mod read;
 mod rebuild;
 mod recovery;
 mod relocate;
+mod replay;
 mod segment;
 mod seq_set;
 mod settle;

@@ -1,7 +1,7 @@
 //! The way back when no manifest is readable: all records of all durable segments are taken as living.
 
 use crate::{
-    Damage, StoreError,
+    Damage, QueueId, StoreError,
     core::Core,
     queue::QueueState,
     segment::{
@@ -52,14 +52,13 @@ fn take(state: &mut QueueState, segment: Segment) {
 fn read_segment(
     storage: &dyn Storage,
     name: &str,
-    queue: crate::QueueId,
+    queue: QueueId,
     number: u64,
 ) -> Result<(Segment, Vec<Damage>), StoreError> {
     let file = storage.open(name, false).map_err(|error| StoreError::io("open", name, error))?;
     let size_bytes = file.size_bytes().map_err(|error| StoreError::io("measure", name, error))?;
     let mut cursor = BlockCursor::new(name.to_owned(), file, 0, size_bytes, READ_BYTES, Vec::new());
-    let mut extent = Extent { size_bytes, ..Extent::default() };
-    let (mut live, mut damage) = (SeqSet::default(), Vec::new());
+    let (mut segment, mut damage) = (empty_segment(queue, number, size_bytes), Vec::new());
     while let Some(found) = cursor.next()? {
         match found {
             Found::Bad { offset, what } => {
@@ -73,29 +72,38 @@ fn read_segment(
                 });
             }
             Found::Block { header, offset } => {
-                let block = &cursor.block(offset)[..header.block_bytes()];
-                for record in BlockRecords::new(block) {
-                    live.insert(record.seq);
-                    extent.records += 1;
-                    extent.body_bytes += record.body.len() as u64;
-                    extent.last = extent.last.max(record.seq);
-                }
+                take_block(&mut segment, &cursor.block(offset)[..header.block_bytes()]);
             }
         }
     }
-    let segment = Segment {
+    segment.durable = segment.extent;
+    segment.first = segment.live.first().unwrap_or(0);
+    segment.damaged = !damage.is_empty();
+    Ok((segment, damage))
+}
+
+fn take_block(segment: &mut Segment, block: &[u8]) {
+    for record in BlockRecords::new(block) {
+        segment.live.insert(record.seq);
+        segment.extent.records += 1;
+        segment.extent.body_bytes += record.body.len() as u64;
+        segment.extent.last = segment.extent.last.max(record.seq);
+    }
+}
+
+fn empty_segment(queue: QueueId, number: u64, size_bytes: u64) -> Segment {
+    Segment {
         number,
         queue,
         transient: false,
-        extent,
-        durable: extent,
-        first: live.first().unwrap_or(0),
-        live,
+        extent: Extent { size_bytes, ..Extent::default() },
+        durable: Extent::default(),
+        first: 0,
+        live: SeqSet::default(),
         file: None,
         appendable: false,
         busy: false,
-        damaged: !damage.is_empty(),
+        damaged: false,
         resume: (FILE_HEADER_BYTES as u64, 0),
-    };
-    Ok((segment, damage))
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
     inspect::lock_shared,
     journal::pending::Pending,
     manifest,
-    recovery::{Replay, survey},
+    replay::{Replay, survey},
     segment::{
         Segment,
         block::{BlockRecords, FILE_HEADER_BYTES, FileHeader},
@@ -59,9 +59,10 @@ pub fn check_on(storage: &dyn Storage) -> Result<CheckReport, StoreError> {
     let (manifest, invalid) = manifest::read_newest(storage)?;
     let mut report = CheckReport::default();
     let mut core = Core::new(Pending::new(1, 0), 1);
-    let (mut first_file, mut from) = (1, 0);
+    let mut first_file = 1;
     if let Some(manifest) = manifest {
-        (first_file, from, report.clean) = (manifest.first_file, manifest.position, manifest.clean);
+        core = Core::new(Pending::new(manifest.first_file, manifest.position), 1);
+        (first_file, report.clean) = (manifest.first_file, manifest.clean);
         for state in manifest.queues {
             let queue = core.open_queue(state.id);
             if let Some(slot) = core.queue(queue) {
@@ -70,7 +71,7 @@ pub fn check_on(storage: &dyn Storage) -> Result<CheckReport, StoreError> {
         }
     }
     let (journal, _) = survey(storage, &names, first_file)?;
-    let mut replay = Replay { storage, core, from, position: None, torn_tail: None, groups_replayed: 0 };
+    let mut replay = Replay::new(storage, core);
     replay.run(first_file, &journal)?;
     report.journal_files = journal.len() as u64;
     report.groups = replay.groups_replayed;

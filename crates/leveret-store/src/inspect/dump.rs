@@ -9,7 +9,7 @@ use crate::{
         op::{Op, Ops},
         scan::FileScan,
     },
-    recovery::survey,
+    replay::survey,
     segment::{
         block::BlockRecords,
         cursor::{BlockCursor, Found},

@@ -62,19 +62,14 @@ pub(crate) fn slot_of(name: &str) -> Option<u32> {
 }
 
 impl JournalFiles {
-    pub(crate) fn new(
-        storage: Arc<dyn Storage>,
-        nominal_bytes: u64,
-        next_slot: u32,
-        written_to: u64,
-    ) -> Self {
+    pub(crate) fn new(storage: Arc<dyn Storage>, nominal_bytes: u64, written_to: u64) -> Self {
         Self {
             storage,
             nominal_bytes,
             active: None,
             closed: VecDeque::new(),
             spare: Vec::new(),
-            next_slot,
+            next_slot: 0,
             written_to,
             buffers: Vec::new(),
             settles: Vec::new(),
@@ -174,6 +169,11 @@ impl JournalFiles {
         let nonce = RandomState::new().hash_one(number);
         self.active = Some(ActiveFile { name, file, number, nonce, offset: 0, allocated });
         Ok(())
+    }
+
+    /// A slot is in use by a file that is there.
+    pub(crate) fn reserve_slot(&mut self, slot: u32) {
+        self.next_slot = self.next_slot.max(slot + 1);
     }
 
     pub(crate) fn take_slot(&mut self) -> String {
