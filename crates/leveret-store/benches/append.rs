@@ -1,6 +1,6 @@
 //! Appended-and-synced records a second: the store beside a bare loop of write and `fdatasync`, in the same run, on the
 //! same disk. `cargo bench -p leveret-store --bench append`; the directory is a new one under `LEVERET_BENCH_DIR`, else
-//! under the build's target directory.
+//! under the system's directory for temporary files, which must not be in memory.
 
 use std::{
     fs::File,

@@ -42,8 +42,13 @@ fn manifest_name() -> &'static str {
     crate::manifest::NAMES[0]
 }
 
-fn take(state: &mut QueueState, segment: Segment) {
+fn take(state: &mut QueueState, mut segment: Segment) {
     state.max_seq = state.max_seq.max(segment.extent.last);
+    // A segment and the one that compaction has made of it may both be there.
+    let twice: Vec<u64> = segment.live.iter().filter(|&seq| state.in_segment(seq)).collect();
+    twice.into_iter().for_each(|seq| {
+        segment.live.remove(seq);
+    });
     if !segment.live.is_empty() {
         state.insert_segment(segment);
     }

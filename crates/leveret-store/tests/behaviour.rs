@@ -4,8 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use leveret_store::{Append, Options, QueueId, Spill, Store};
-use support::{disk::Crash, rig::Rig};
+use leveret_store::{Append, Durability, Options, QueueId, Spill, Store};
+use support::{
+    disk::{Crash, SimulatedDisk},
+    rig::Rig,
+};
 
 #[test]
 fn a_position_is_committed_after_the_sync_and_told_once() {
@@ -227,6 +230,52 @@ fn purge_keeps_what_it_is_told_to_keep() {
     rig.store().commit().expect("commits");
     let rig = rig.restart(Crash::LoseAll);
     assert_eq!(rig.seqs(1), [7, 70, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100]);
+}
+
+#[test]
+fn without_syncs_the_end_of_the_process_is_survived_but_not_of_the_machine() {
+    let mut options = support::rig::options();
+    options.durability = Durability::Os;
+    for (crash, left) in [(Crash::KeepAll, 3), (Crash::LoseAll, 0)] {
+        let rig = Rig::on(SimulatedDisk::default(), options.clone()).expect("opens");
+        rig.fill(1, 1..=3);
+        assert_eq!(rig.restart(crash).seqs(1).len(), left);
+    }
+}
+
+#[test]
+fn a_batch_survives_as_a_whole() {
+    let rig = Rig::new();
+    rig.fill(1, 1..=1);
+    let [one, two] = [rig.queue(1), rig.queue(2)];
+    let moved = |rig: &Rig| {
+        let append = Append { flags: 0, body: &[b"moved"], targets: &[(two, 1)] };
+        let done = rig.store().batch(|batch| {
+            batch.settle(one, &[1]);
+            batch.append(&append)
+        });
+        done.expect("open").expect("fits");
+    };
+    moved(&rig);
+    let rig = rig.restart(Crash::LoseAll);
+    assert_eq!((rig.read(1).len(), rig.read(2).len()), (1, 0), "it was not committed");
+    moved(&rig);
+    rig.store().commit().expect("commits");
+    let rig = rig.restart(Crash::LoseAll);
+    assert_eq!((rig.read(1).len(), rig.read(2).len()), (0, 1));
+}
+
+#[test]
+fn congestion_is_told_and_passes() {
+    let rig = Rig::new();
+    let body = vec![1; 33 << 20];
+    for seq in 1..=2 {
+        assert!(!rig.store().is_congested());
+        rig.append(1, seq, &body).expect("appends");
+    }
+    assert!(rig.store().is_congested());
+    rig.store().commit().expect("commits");
+    assert!(!rig.store().is_congested());
 }
 
 #[test]
