@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use leveret_amqp::{Properties, Value, basic, channel, exchange, queue};
 use leveret_testkit::{
-    Delivery, PATIENCE, Peer, TestBroker, ack, bind_queue, cancel, close_channel, consume, declare_exchange,
+    Delivery, Peer, TestBroker, ack, bind_queue, cancel, close_channel, consume, declare_exchange,
     declare_queue, delete_queue, nack, publish, qos, table, unbind_queue,
 };
 
-const RUN: Duration = Duration::from_millis(2500);
+const RUN: Duration = Duration::from_millis(2000);
+/// Longer than any message is delayed.
+const LONGEST_DELAY: Duration = Duration::from_millis(350);
+/// What has not come after so much silence will never come.
+const LOST: Duration = Duration::from_secs(3);
 const QUEUES: [&str; 3] = ["first", "second", "third"];
 
 /// What the clients know of each message, by its text.
@@ -46,6 +50,13 @@ impl Stress {
     fn note_delivered(&self, delivery: &Delivery) {
         let text = message_name(delivery);
         assert!(!self.account().done.contains(text), "{text} was delivered after it was acknowledged");
+    }
+
+    /// What was confirmed and has come to nobody.
+    fn lost(&self) -> Vec<String> {
+        let account = self.account();
+        let is_lost = |name: &&String| !account.done.contains(*name) && !account.maybe_done.contains(*name);
+        account.published.iter().filter(is_lost).cloned().collect()
     }
 
     fn note_done(&self, names: Vec<String>) {
@@ -240,21 +251,30 @@ fn settle_the_account(stress: &Stress) {
     for queue in QUEUES {
         peer.send(1, basic::Consume { no_wait: true, ..consume(queue, queue) });
     }
-    let start = Instant::now();
+    let mut last_delivery = Instant::now();
     loop {
         let left = peer.collect_deliveries(1);
         left.iter().for_each(|delivery| stress.note_delivered(delivery));
         peer.send(1, basic::Ack { delivery_tag: 0, multiple: true });
+        if !left.is_empty() {
+            last_delivery = Instant::now();
+        }
         stress.note_done(names(&left));
-        let account = stress.account();
-        let is_lost = |name: &&String| !account.done.contains(*name) && !account.maybe_done.contains(*name);
-        let lost: Vec<&String> = account.published.iter().filter(is_lost).collect();
-        if lost.is_empty() && start.elapsed() > Duration::from_millis(300) {
-            println!("{} published, {} done", account.published.len(), account.done.len());
+        if last_delivery.elapsed() < LONGEST_DELAY {
+            continue;
+        }
+        let lost = stress.lost();
+        if lost.is_empty() {
             break;
         }
-        assert!(start.elapsed() < PATIENCE, "{} messages are lost, such as {:?}", lost.len(), lost.first());
+        assert!(
+            last_delivery.elapsed() < LOST,
+            "{} messages are lost, such as {:?}",
+            lost.len(),
+            lost.first()
+        );
     }
+    println!("{} messages", stress.account().published.len());
     let mut other = Peer::open(&stress.broker);
     for queue in QUEUES {
         let left = other.ask::<queue::DeclareOk>(1, declare_queue(queue));
