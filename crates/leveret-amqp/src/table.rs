@@ -261,6 +261,24 @@ pub enum Value {
     Table(FieldTable),
 }
 
+impl Value {
+    /// Any of the integer types, widened; `None` for other types and for more than `i64` holds.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        Some(match *self {
+            Self::I8(n) => n.into(),
+            Self::U8(n) => n.into(),
+            Self::I16(n) => n.into(),
+            Self::U16(n) => n.into(),
+            Self::I32(n) => n.into(),
+            Self::U32(n) => n.into(),
+            Self::I64(n) => n,
+            Self::U64(n) => n.try_into().ok()?,
+            _ => return None,
+        })
+    }
+}
+
 impl FieldTable {
     /// The first value of that name.
     #[must_use]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use leveret_amqp::Properties;
 use leveret_broker::{
-    Consume, ConsumerKey, Delivery, Effects, Inbox, Mailbox, Message, Queue, QueueOptions, Receipt, Route,
-    Settlement, route_of,
+    Consume, ConsumerKey, Delivery, Effects, Inbox, Mailbox, Message, Queue, QueueOptions, QueueRules,
+    Receipt, Route, Settlement, route_of,
 };
 use parking_lot::Mutex;
 
@@ -61,9 +61,9 @@ struct Bench {
 
 impl Bench {
     fn new(size: usize) -> Self {
-        let queue = Arc::new(Queue::new("q".into(), QueueOptions::default()));
+        let queue = Arc::new(Queue::new("q".into(), QueueOptions::default(), QueueRules::default()));
         Self {
-            route: Route { queues: vec![Arc::clone(&queue)], delayed: vec![] },
+            route: Route { queues: vec![Arc::clone(&queue)], ..Route::default() },
             queue,
             mailbox: Arc::default(),
             effects: Effects::default(),
@@ -87,6 +87,7 @@ impl Bench {
             properties: &self.properties,
             body: &self.body,
             persistent: false,
+            expiration_ms: None,
             record: None,
         };
         self.route.publish(&[message; RUN], &mut self.effects);
@@ -122,7 +123,7 @@ fn queue(criterion: &mut Criterion) {
         group.bench_function(format!("publish, wait and get, {size} B"), |bencher| {
             bencher.iter(|| {
                 bench.publish();
-                while bench.queue.get(true).is_some() {}
+                while bench.queue.get(true, &mut bench.effects).is_some() {}
             });
         });
     }

@@ -1,11 +1,13 @@
 //! The whole broker: its virtual hosts and its users.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use leveret_store::StoreError;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
+use crate::timers::TimerWaker;
 use crate::{Backing, Change, Effects, Error, Time, Users, Vhost};
 
 /// A broker. Everything in it can be used from many threads at once.
@@ -14,21 +16,21 @@ pub struct Broker {
     pub users: Users,
     vhosts: RwLock<FxHashMap<Arc<str>, Arc<Vhost>>>,
     backing: Mutex<Option<Arc<Backing>>>,
+    waker: TimerWaker,
 }
 
 impl Broker {
     /// A broker without virtual hosts, which keeps nothing over its end.
     #[must_use]
     pub fn new(users: Users) -> Self {
-        Self { users, vhosts: RwLock::default(), backing: Mutex::new(None) }
+        Self { users, vhosts: RwLock::default(), backing: Mutex::new(None), waker: TimerWaker::default() }
     }
 
     /// A broker on what an earlier one has kept; `kept` are the rows of its catalog.
     #[must_use]
-    pub fn restored(users: Users, backing: Backing, kept: &[Change]) -> Self {
+    pub fn restored(users: Users, backing: Backing, kept: &[Change], now: Time) -> Self {
         let backing = Arc::new(backing);
-        let broker =
-            Self { users, vhosts: RwLock::default(), backing: Mutex::new(Some(Arc::clone(&backing))) };
+        let broker = Self { backing: Mutex::new(Some(Arc::clone(&backing))), ..Self::new(users) };
         // Bindings need their ends.
         let order: [fn(&Change) -> bool; 4] = [
             |change| matches!(change, Change::PutVhost { .. }),
@@ -37,13 +39,13 @@ impl Broker {
             |change| matches!(change, Change::PutBinding { .. }),
         ];
         for of_kind in order {
-            kept.iter().filter(|change| of_kind(change)).for_each(|change| broker.restore(change));
+            kept.iter().filter(|change| of_kind(change)).for_each(|change| broker.restore(change, now));
         }
         backing.drop_unclaimed();
         broker
     }
 
-    fn restore(&self, change: &Change) {
+    fn restore(&self, change: &Change, now: Time) {
         match change {
             Change::PutVhost { name } => {
                 self.insert_vhost(name);
@@ -51,7 +53,7 @@ impl Broker {
             Change::PutExchange { vhost, .. }
             | Change::PutQueue { vhost, .. }
             | Change::PutBinding { vhost, .. } => {
-                self.insert_vhost(vhost).restore(change);
+                self.insert_vhost(vhost).restore(change, now);
             }
             _ => {}
         }
@@ -74,7 +76,9 @@ impl Broker {
     fn insert_vhost(&self, name: &str) -> Arc<Vhost> {
         let backing = self.backing.lock().clone();
         let mut vhosts = self.vhosts.write();
-        let vhost = vhosts.entry(name.into()).or_insert_with(|| Arc::new(Vhost::new(name, backing)));
+        let vhost = vhosts
+            .entry(name.into())
+            .or_insert_with(|| Arc::new(Vhost::new(name, backing, self.waker.clone())));
         Arc::clone(vhost)
     }
 
@@ -100,9 +104,15 @@ impl Broker {
         self.vhosts.read().get(name).cloned()
     }
 
-    /// Does what is due at `now`; returns when something will be due next.
-    pub fn tick(&self, now: Time, effects: &mut Effects) -> Option<Time> {
+    /// Has `waker` woken when something becomes due earlier than the last [`Broker::tick`] has said. The first one
+    /// given stays.
+    pub fn wake_for_ticks(&self, waker: Waker) {
+        self.waker.set(waker);
+    }
+
+    /// Does what is due at the effects' time; returns when something will be due next.
+    pub fn tick(&self, effects: &mut Effects) -> Option<Time> {
         let vhosts: Vec<_> = self.vhosts.read().values().cloned().collect();
-        vhosts.iter().filter_map(|vhost| vhost.tick(now, effects)).min()
+        vhosts.iter().filter_map(|vhost| vhost.tick(effects)).min()
     }
 }

@@ -7,12 +7,14 @@
 mod backing;
 mod broker;
 mod catalog;
+mod dead_letter;
 mod delay;
 mod error;
 mod mailbox;
 mod message;
 mod queue;
 mod time;
+mod timers;
 mod topology;
 mod users;
 mod vhost;
@@ -25,7 +27,8 @@ pub use error::{Error, ErrorKind};
 pub use mailbox::{Delivery, Inbox, Mailbox};
 pub use message::{Message, Record, properties_without_bcc, route_of, split_route};
 pub use queue::{
-    CONGESTED_READY, Consume, ConsumerKey, Effects, Fetched, Owner, Queue, QueueOptions, Receipt, Settlement,
+    CONGESTED_READY, Consume, ConsumerKey, Effects, Fetched, Overflow, Owner, Queue, QueueOptions,
+    QueueRules, Receipt, Settlement,
 };
 pub use time::Time;
 pub use topology::{Destination, Exchange, ExchangeKind, ExchangeOptions, Route, Routing};

@@ -18,6 +18,8 @@ pub struct Message<'a> {
     pub body: &'a [u8],
     /// Whether it is to outlive the broker's process, in queues that do.
     pub persistent: bool,
+    /// How long it may wait in a queue, in milliseconds: its `expiration` property.
+    pub expiration_ms: Option<u64>,
     /// The piece of memory that holds the three slices one after another, where they are to be shared rather
     /// than copied.
     pub record: Option<&'a Record>,
@@ -29,9 +31,15 @@ impl<'a> Message<'a> {
     pub fn in_record(record: &'a Record, route_len: usize, properties_len: usize) -> Self {
         let (route, rest) = record.split_at(route_len);
         let (properties, body) = rest.split_at(properties_len);
-        let persistent = Properties::parse(properties)
-            .is_ok_and(|properties| properties.mode() == DeliveryMode::Persistent);
-        Self { route, properties, body, persistent, record: Some(record) }
+        let parsed = Properties::parse(properties).unwrap_or_default();
+        Self {
+            route,
+            properties,
+            body,
+            persistent: parsed.mode() == DeliveryMode::Persistent,
+            expiration_ms: parsed.expiration.and_then(|expiration| expiration.parse().ok()),
+            record: Some(record),
+        }
     }
 
     /// A copy of the message in a piece of memory of its own.

@@ -7,14 +7,18 @@ use leveret_amqp::{FieldTable, Properties};
 use parking_lot::RwLock;
 
 use crate::backing::Backing;
+use crate::dead_letter::{DeadLetter, Reason, is_cycle};
 use crate::delay::delay_ms;
-use crate::message::{properties_without_bcc, split_route};
+use crate::message::{properties_without_bcc, route_of, split_route};
 use crate::queue::{Effects, Owner, QueueOptions, QueueUse};
+use crate::timers::{TimerWaker, Timers};
 use crate::topology::{BindingName, DeletedQueue, ExchangeOptions, Keys, Topology};
-use crate::{Change, Error, Held, Message, Queue, Routing, Time};
+use crate::{Change, Error, Held, Message, Queue, Route, Routing, Time};
 
 /// Messages that one tick releases before it lets others at the queues.
 const RELEASES_A_TICK: usize = 1000;
+/// Queues that one tick of the virtual host ticks.
+const TICKS_A_TICK: usize = 1000;
 
 /// A virtual host.
 pub struct Vhost {
@@ -22,6 +26,8 @@ pub struct Vhost {
     pub name: Arc<str>,
     topology: RwLock<Topology>,
     backing: Option<Arc<Backing>>,
+    timers: Arc<Timers>,
+    waker: TimerWaker,
     version: AtomicU64,
     dropped: AtomicU64,
 }
@@ -36,12 +42,15 @@ pub struct Declared {
 
 impl Vhost {
     /// A virtual host with the predeclared exchanges.
-    pub(crate) fn new(name: &str, backing: Option<Arc<Backing>>) -> Self {
+    pub(crate) fn new(name: &str, backing: Option<Arc<Backing>>, waker: TimerWaker) -> Self {
         let name: Arc<str> = name.into();
+        let timers = Arc::new(Timers::new(waker.clone()));
         Self {
-            topology: RwLock::new(Topology::new(Arc::clone(&name), backing.clone())),
+            topology: RwLock::new(Topology::new(Arc::clone(&name), backing.clone(), Arc::clone(&timers))),
             backing,
             name,
+            timers,
+            waker,
             version: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }
@@ -76,13 +85,17 @@ impl Vhost {
     }
 
     /// Puts back what was declared before the restart. What does not fit any more is left out.
-    pub(crate) fn restore(&self, change: &Change) {
+    pub(crate) fn restore(&self, change: &Change, now: Time) {
         let mut topology = self.topology.write();
         match change.clone() {
             Change::PutExchange { name, options, .. } => {
                 let _unknown_kind = topology.add_exchange(name, options);
             }
-            Change::PutQueue { name, id, options, .. } => topology.restore_queue(name, id, options),
+            Change::PutQueue { name, id, options, .. } => {
+                let queue = topology.restore_queue(name, id, options, now);
+                // The first tick finds out what is due.
+                self.timers.add(now, &queue);
+            }
             Change::PutBinding { binding, .. } => {
                 let name = BindingName {
                     source: &binding.source,
@@ -131,12 +144,21 @@ impl Vhost {
     /// # Errors
     /// `PreconditionFailed` where it is there with other properties or an argument is wrong, `ResourceLocked` where
     /// it is another connection's, `AccessRefused` for reserved names.
-    pub fn declare_queue(&self, name: &str, options: QueueOptions, owner: Owner) -> Result<Declared, Error> {
-        if self.topology.read().queue(name, owner).is_ok() {
-            let (queue, created) = self.topology.write().declare_queue(name, options, owner)?;
-            return Ok(Declared { queue, created });
-        }
-        let (queue, created) = self.change(|topology| topology.declare_queue(name, options, owner))?;
+    pub fn declare_queue(
+        &self,
+        name: &str,
+        options: QueueOptions,
+        owner: Owner,
+        effects: &mut Effects,
+    ) -> Result<Declared, Error> {
+        let now = effects.now;
+        let is_there = self.topology.read().queue(name, owner).is_ok();
+        let (queue, created) = if is_there {
+            self.topology.write().declare_queue(name, options, owner, now)?
+        } else {
+            self.change(|topology| topology.declare_queue(name, options, owner, now))?
+        };
+        queue.note_use(effects);
         Ok(Declared { queue, created })
     }
 
@@ -144,8 +166,15 @@ impl Vhost {
     ///
     /// # Errors
     /// `PreconditionFailed` where an argument is wrong.
-    pub fn declare_server_named(&self, name: &str, options: QueueOptions) -> Result<Arc<Queue>, Error> {
-        self.change(|topology| topology.add_queue(name, options))
+    pub fn declare_server_named(
+        &self,
+        name: &str,
+        options: QueueOptions,
+        effects: &mut Effects,
+    ) -> Result<Arc<Queue>, Error> {
+        let queue = self.change(|topology| topology.add_queue(name, options, effects.now))?;
+        queue.note_use(effects);
+        Ok(queue)
     }
 
     /// The queue of that name.
@@ -189,7 +218,8 @@ impl Vhost {
     pub fn delete_unused(&self, queue: &Queue) {
         let deleted = self.change(|topology| {
             topology.delete_queue(&queue.name, |in_use| {
-                let keep = in_use.consumers > 0 || !in_use.had_consumer;
+                let expires = queue.rules().expires_ms.is_some();
+                let keep = in_use.consumers > 0 || !(in_use.had_consumer || expires);
                 keep.then(|| Error::precondition("in use"))
             })
         });
@@ -283,8 +313,83 @@ impl Vhost {
         Ok((topology.route(found, &keys, properties, delay.is_some()), delay))
     }
 
-    /// Releases delayed messages that are due, a bounded number; returns when to come again.
-    pub fn tick(&self, now: Time, effects: &mut Effects) -> Option<Time> {
+    /// Carries out what operations on its queues have set off in others.
+    pub fn carry_out(&self, effects: &mut Effects) {
+        while !effects.dead.is_empty() || !effects.unused.is_empty() {
+            for letter in std::mem::take(&mut effects.dead) {
+                self.deliver_dead(&letter, effects);
+            }
+            for queue in std::mem::take(&mut effects.unused) {
+                self.delete_unused(&queue);
+            }
+        }
+    }
+
+    /// Holds a message in the exchanges of its route that do so.
+    pub fn hold(&self, route: &Route, message: &Message<'_>, delay_ms: u64, now: Time) {
+        let due = now.plus_ms(delay_ms);
+        for exchange in &route.delayed {
+            if exchange.hold(message, due) {
+                self.waker.wake();
+            }
+        }
+    }
+
+    /// Publishes a dead letter where its queue wants it, then lets the store forget it where it was.
+    fn deliver_dead(&self, letter: &DeadLetter, effects: &mut Effects) {
+        if let Some(properties) = letter.properties(effects.now) {
+            self.publish_dead(letter, &properties, effects);
+        }
+        if let Some((handle, seq)) = &letter.stored {
+            handle.settle(&[*seq]);
+        }
+    }
+
+    fn publish_dead(&self, letter: &DeadLetter, encoded: &[u8], effects: &mut Effects) {
+        let old = letter.message();
+        let (_, own_key) = split_route(old.route);
+        let Ok(properties) = Properties::parse(encoded) else { return };
+        let headers = properties.headers.unwrap_or_default();
+        let key = letter.rules.dead_letter_routing_key.as_deref().unwrap_or(own_key);
+        let exchange = letter.rules.dead_letter_exchange.as_deref().unwrap_or_default();
+        let delay = delay_ms(&properties);
+        let routing = {
+            let topology = self.topology.read();
+            let Ok(found) = topology.exchange(exchange) else { return };
+            let Ok(keys) = Keys::new(key, headers) else { return };
+            topology.route(found, &keys, &properties, delay.is_some())
+        };
+        let mut route = Route::clone(&routing.route);
+        if letter.reason != Reason::Rejected {
+            route.queues.retain(|queue| !is_cycle(headers, &queue.name));
+        }
+        let message = Message {
+            route: &route_of(exchange, key),
+            properties: encoded,
+            body: old.body,
+            persistent: old.persistent,
+            expiration_ms: properties.expiration.and_then(|expiration| expiration.parse().ok()),
+            record: None,
+        };
+        self.hold(&route, &message, delay.unwrap_or_default(), effects.now);
+        route.publish(std::slice::from_ref(&message), effects);
+        // Whoever published what is being dealt with has nothing to do with this queue's being full.
+        effects.rejected = false;
+    }
+
+    fn tick_queues(&self, effects: &mut Effects) {
+        for _ in 0..TICKS_A_TICK {
+            let due = self.timers.take_due(effects.now);
+            let Some(queue) = due else { return };
+            queue.tick(effects);
+        }
+    }
+
+    /// Releases delayed messages that are due and has queues do what is due, a bounded number; returns when to come
+    /// again.
+    pub fn tick(&self, effects: &mut Effects) -> Option<Time> {
+        let now = effects.now;
+        self.tick_queues(effects);
         let delayed: Vec<_> =
             self.topology.read().exchanges().filter_map(|exchange| exchange.delayed().cloned()).collect();
         let mut next: Option<Time> = None;
@@ -295,7 +400,8 @@ impl Vhost {
             }
             next = next.into_iter().chain(exchange.next_due()).min();
         }
-        next
+        self.carry_out(effects);
+        next.into_iter().chain(self.timers.next_due()).min()
     }
 
     fn release(&self, exchange: &str, held: &Held, effects: &mut Effects) {

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use leveret_broker::{
-    Consume, ConsumerKey, Effects, Message, Queue, QueueOptions, Receipt, Route, Settlement, route_of,
+    Consume, ConsumerKey, Effects, Message, Queue, QueueOptions, QueueRules, Receipt, Route, Settlement,
+    route_of,
 };
 use proptest::prelude::*;
 
@@ -57,7 +58,7 @@ struct Run {
 impl Run {
     fn new() -> Self {
         Self {
-            queue: Arc::new(Queue::new("q".into(), QueueOptions::default())),
+            queue: Arc::new(Queue::new("q".into(), QueueOptions::default(), QueueRules::default())),
             consumers: vec![],
             out: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -96,11 +97,18 @@ impl Run {
             .collect();
         let messages: Vec<Message<'_>> = bodies
             .iter()
-            .map(|body| Message { route: &route, properties: &[0, 0], body, persistent: false, record: None })
+            .map(|body| Message {
+                route: &route,
+                properties: &[0, 0],
+                body,
+                persistent: false,
+                expiration_ms: None,
+                record: None,
+            })
             .collect();
         self.ready.extend((self.next..self.next + count as u64).map(|n| (n, false)));
         self.next += count as u64;
-        let route = Route { queues: vec![Arc::clone(&self.queue)], delayed: vec![] };
+        let route = Route { queues: vec![Arc::clone(&self.queue)], ..Route::default() };
         route.publish(&messages, &mut self.effects);
     }
 
@@ -115,12 +123,12 @@ impl Run {
     fn cancel(&mut self, nth: usize) {
         if nth < self.consumers.len() {
             let (key, _) = self.consumers.remove(nth);
-            assert!(!self.queue.cancel(key), "the queue is not auto-delete");
+            assert!(!self.queue.cancel(key, &mut self.effects), "the queue is not auto-delete");
         }
     }
 
     fn get(&mut self, no_ack: bool) {
-        let fetched = self.queue.get(no_ack);
+        let fetched = self.queue.get(no_ack, &mut self.effects);
         let expected = self.ready.pop_front();
         assert_eq!(fetched.is_some(), expected.is_some());
         let (Some(fetched), Some((number, redelivered))) = (fetched, expected) else { return };

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use leveret_broker::{Backing, Broker, OpenStore, StoreOptions, Users};
+use leveret_broker::{Backing, Broker, OpenStore, StoreOptions, Time, Users};
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     clock: Clock,
     commits: Arc<Commits>,
     /// Wakes the timer when something becomes due earlier.
-    timer: Notify,
+    timer: Arc<Notify>,
     shutdown: watch::Sender<bool>,
     /// Why publishers are blocked now.
     alarm: watch::Sender<Option<&'static str>>,
@@ -114,17 +114,20 @@ impl Server {
         let users = Users::new(config.loopback_users.clone());
         users.add(&config.default_user, &config.default_pass);
         let commits = Arc::new(Commits::default());
+        let clock = Clock::start();
         let broker = match &config.data_dir {
             None => Broker::new(users),
-            Some(directory) => restore(users, directory, &config, &commits)?,
+            Some(directory) => restore(users, directory, &config, &commits, clock.now())?,
         };
         broker.add_vhost(&config.default_vhost).map_err(|error| StartError::Data(error.to_string()))?;
+        let timer = Arc::new(Notify::new());
+        broker.wake_for_ticks(Arc::new(timer::WakeTimer(Arc::clone(&timer))).into());
         let shared = Arc::new(Shared {
             broker,
             config,
-            clock: Clock::start(),
+            clock,
             commits,
-            timer: Notify::new(),
+            timer,
             shutdown: watch::Sender::new(false),
             alarm: watch::Sender::new(None),
             next_owner: AtomicU64::new(1),
@@ -216,6 +219,7 @@ fn restore(
     directory: &Path,
     config: &Config,
     commits: &Arc<Commits>,
+    now: Time,
 ) -> Result<Broker, StartError> {
     let broken =
         |error: &dyn std::fmt::Display| StartError::Data(format!("{}: {error}", directory.display()));
@@ -230,7 +234,7 @@ fn restore(
     let store = OpenStore::open(&messages, options, listener).map_err(|error| broken(&error))?;
     let catalog = RedbCatalog::open(&directory.join("catalog.redb"))?;
     let rows = catalog.rows().map_err(|error| broken(&error))?;
-    Ok(Broker::restored(users, Backing::new(store, memory, Box::new(catalog)), &rows))
+    Ok(Broker::restored(users, Backing::new(store, memory, Box::new(catalog)), &rows, now))
 }
 
 fn check(config: &Config) -> Result<(), StartError> {

@@ -1,18 +1,30 @@
 //! The timer: does what the broker has due, when it is due.
 
 use std::sync::Arc;
+use std::task::Wake;
 
 use leveret_broker::Effects;
+use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use crate::Shared;
+
+/// Wakes the timer from wherever something becomes due.
+pub(crate) struct WakeTimer(pub(crate) Arc<Notify>);
+
+impl Wake for WakeTimer {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
 
 /// Runs until the task is aborted. `shared.timer` is notified when something becomes due earlier than what the
 /// timer waits for.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut effects = Effects::default();
     loop {
-        let next = shared.broker.tick(shared.clock.now(), &mut effects);
+        effects.now = shared.clock.now();
+        let next = shared.broker.tick(&mut effects);
         effects.flush();
         effects.congested.clear();
         match next {

@@ -4,12 +4,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use leveret_amqp::{Properties, flags};
 use leveret_store::StoredRecord;
 
 use super::chunk::{Chunks, Place};
-use super::storage::{PREFIX_BYTES, PageRead, Paged, QueueStorage, stored_lens, stored_prefix};
-use crate::{Message, Record};
+use super::rules::QueueRules;
+use super::storage::{PREFIX_BYTES, PageRead, Paged, QueueStorage, StoreHandle, stored_lens, stored_prefix};
+use crate::{Message, Record, Time};
 
 /// Messages larger than this are shared between queues instead of copied into each, in bytes.
 const SHARED_FROM: usize = 8 << 10;
@@ -32,14 +35,16 @@ pub(super) struct Entry {
     pub(super) on_disk: bool,
     properties_len: u32,
     body_len: u32,
+    /// When it has waited long enough; [`Time::NEVER`] for most.
+    pub(super) expires: Time,
 }
 
 #[derive(Debug)]
 enum Location {
     /// Prefix, route, properties and body, as they are stored.
     Chunk(Place),
-    /// Route, properties and body.
-    Shared(Record),
+    /// Route, properties and body, and when they were published.
+    Shared(Record, Time),
 }
 
 /// The three parts of a stored message.
@@ -74,13 +79,16 @@ pub(super) struct Backlog {
     waiting_bytes: usize,
     /// No message up to here is being published for the first time.
     taken_up_to: u64,
+    /// Bytes of the bodies of all that waits.
+    ready_bytes: u64,
+    rules: Arc<QueueRules>,
     storage: Option<QueueStorage>,
     /// Stored messages that are done with, to be told to the store.
     settled: Vec<u64>,
 }
 
 impl Backlog {
-    pub(super) fn new(storage: Option<QueueStorage>) -> Self {
+    pub(super) fn new(rules: Arc<QueueRules>, storage: Option<QueueStorage>) -> Self {
         let recovered = storage.as_ref().and_then(QueueStorage::recovered);
         Self {
             returned: BTreeMap::new(),
@@ -91,6 +99,8 @@ impl Backlog {
             chunks: Chunks::default(),
             waiting_bytes: 0,
             taken_up_to: 0,
+            ready_bytes: storage.as_ref().map_or(0, QueueStorage::recovered_bytes),
+            rules,
             storage,
             settled: Vec::new(),
         }
@@ -113,14 +123,14 @@ impl Backlog {
 
     /// Appends a message.
     #[inline]
-    pub(super) fn push(&mut self, message: &Message<'_>) {
+    pub(super) fn push(&mut self, message: &Message<'_>, now: Time) {
         let seq = self.next_seq;
         self.next_seq += 1;
         let location = match message.record {
-            Some(record) => Location::Shared(Record::clone(record)),
-            None if message.size_bytes() >= SHARED_FROM => Location::Shared(message.to_record()),
+            Some(record) => Location::Shared(Record::clone(record), now),
+            None if message.size_bytes() >= SHARED_FROM => Location::Shared(message.to_record(), now),
             None => Location::Chunk(self.chunks.store([
-                &stored_prefix(message.properties.len()),
+                &stored_prefix(message.properties.len(), now),
                 message.route,
                 message.properties,
                 message.body,
@@ -135,21 +145,25 @@ impl Backlog {
             on_disk: false,
             properties_len: message.properties.len() as u32,
             body_len: message.body.len() as u32,
+            expires: self.rules.expiry(now, message.expiration_ms),
         };
         self.waiting_bytes += entry.memory_bytes();
+        self.ready_bytes += u64::from(entry.body_len);
         if self.paged.is_some() { self.last.push_back(entry) } else { self.first.push_back(entry) }
     }
 
     /// Takes the first message out. Its memory stays until [`Backlog::release`].
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        if !self.returned.is_empty() {
-            return self.returned.pop_first().map(|(_, entry)| entry);
+        if let Some((_, entry)) = self.returned.pop_first() {
+            self.ready_bytes = self.ready_bytes.saturating_sub(entry.body_len.into());
+            return Some(entry);
         }
         if self.first.is_empty() {
             self.page_in();
         }
         let entry = self.first.pop_front()?;
+        self.ready_bytes = self.ready_bytes.saturating_sub(entry.body_len.into());
         self.waiting_bytes -= entry.memory_bytes();
         self.taken_up_to = entry.seq;
         if self.first.is_empty() && self.first.capacity() > 4096 {
@@ -161,7 +175,37 @@ impl Backlog {
     /// Puts a message back where it stood.
     pub(super) fn put_back(&mut self, mut entry: Entry) {
         entry.redelivered = true;
+        self.ready_bytes += u64::from(entry.body_len);
         self.returned.insert(entry.seq, entry);
+    }
+
+    /// Bytes of the bodies of all that waits; after a restart an estimate until what was there then is gone.
+    pub(super) fn ready_bytes(&self) -> u64 {
+        self.ready_bytes
+    }
+
+    /// When the first message has waited long enough.
+    pub(super) fn first_expiry(&mut self) -> Time {
+        if let Some((_, entry)) = self.returned.first_key_value() {
+            return entry.expires;
+        }
+        if self.first.is_empty() {
+            self.page_in();
+        }
+        self.first.front().map_or(Time::NEVER, |entry| entry.expires)
+    }
+
+    /// A message on its way to the dead letters: it leaves memory, and the store once it has arrived.
+    pub(super) fn bury(&mut self, entry: &Entry) -> (Record, Option<(StoreHandle, u64)>) {
+        let parts = self.parts(entry);
+        let record = match &entry.location {
+            Location::Shared(record, _) => Record::clone(record),
+            Location::Chunk(_) => Arc::new([parts.route, parts.properties, parts.body].concat()),
+        };
+        self.forget(entry);
+        let stored = entry.persistent || entry.on_disk;
+        let handle = self.storage.as_ref().filter(|_| stored).map(QueueStorage::handle);
+        (record, handle.map(|handle| (handle, entry.seq)))
     }
 
     /// Ends the queue's part of the store.
@@ -183,7 +227,7 @@ impl Backlog {
     pub(super) fn parts<'a>(&'a self, entry: &'a Entry) -> Parts<'a> {
         let bytes = match &entry.location {
             Location::Chunk(place) => &self.chunks.bytes(*place, PREFIX_BYTES + entry.len())[PREFIX_BYTES..],
-            Location::Shared(record) => record.as_slice(),
+            Location::Shared(record, _) => record.as_slice(),
         };
         let (route, rest) = bytes.split_at(usize::from(entry.route_len));
         let (properties, body) = rest.split_at(entry.properties_len as usize);
@@ -229,6 +273,7 @@ impl Backlog {
         waiting.iter().for_each(|entry| self.forget(entry));
         self.paged = None;
         self.waiting_bytes = 0;
+        self.ready_bytes = 0;
         if let Some(storage) = &self.storage {
             storage.handle().purge(self.next_seq - 1, out);
         }
@@ -267,8 +312,9 @@ impl Backlog {
     fn stored(&self, entry: &Entry) -> Cow<'_, [u8]> {
         match &entry.location {
             Location::Chunk(place) => Cow::Borrowed(self.chunks.bytes(*place, PREFIX_BYTES + entry.len())),
-            Location::Shared(record) => {
-                Cow::Owned([&stored_prefix(entry.properties_len as usize), record.as_slice()].concat())
+            Location::Shared(record, published) => {
+                let prefix = stored_prefix(entry.properties_len as usize, *published);
+                Cow::Owned([&prefix, record.as_slice()].concat())
             }
         }
     }
@@ -290,9 +336,9 @@ impl Backlog {
         let Some(store) = self.storage.as_ref().map(QueueStorage::handle) else { return };
         while self.first.is_empty() {
             let Some(mut paged) = self.paged.take() else { return };
-            let Self { first, chunks, waiting_bytes, .. } = self;
+            let Self { first, chunks, waiting_bytes, rules, .. } = self;
             let read = store.read(&mut paged, |record| {
-                let Some(entry) = read_entry(&record, chunks) else { return };
+                let Some(entry) = read_entry(&record, chunks, rules) else { return };
                 *waiting_bytes += entry.memory_bytes();
                 first.push_back(entry);
             });
@@ -308,8 +354,10 @@ impl Backlog {
     }
 }
 
-fn read_entry(record: &StoredRecord<'_>, chunks: &mut Chunks) -> Option<Entry> {
+fn read_entry(record: &StoredRecord<'_>, chunks: &mut Chunks, rules: &QueueRules) -> Option<Entry> {
     let lens = stored_lens(record.body)?;
+    let properties = record.body.get(PREFIX_BYTES + usize::from(lens.route)..)?;
+    let expiration_ms = expiration_ms(properties.get(..lens.properties as usize)?);
     Some(Entry {
         seq: record.seq,
         location: Location::Chunk(chunks.store([record.body, b"", b"", b""])),
@@ -319,5 +367,15 @@ fn read_entry(record: &StoredRecord<'_>, chunks: &mut Chunks) -> Option<Entry> {
         on_disk: record.on_disk,
         properties_len: lens.properties,
         body_len: lens.body,
+        expires: rules.expiry(lens.published, expiration_ms),
     })
+}
+
+/// The `expiration` in encoded properties.
+fn expiration_ms(encoded: &[u8]) -> Option<u64> {
+    let set = u16::from_be_bytes(*encoded.first_chunk()?);
+    if set & flags::EXPIRATION == 0 {
+        return None;
+    }
+    Properties::parse(encoded).ok()?.expiration?.parse().ok()
 }

@@ -4,6 +4,7 @@
 mod backlog;
 mod chunk;
 mod consumers;
+mod rules;
 mod storage;
 mod unacked;
 
@@ -14,13 +15,16 @@ use leveret_amqp::FieldTable;
 use leveret_store::{Lsn, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
-use self::backlog::Backlog;
+use self::backlog::{Backlog, Entry};
 use self::consumers::Consumers;
 pub(crate) use self::storage::{MessageMemory, Persistence, QueueStorage, StoreHandle, stored_prefix};
 use self::unacked::Unacked;
-use crate::{Delivery, Error, Inbox, Mailbox, Message};
+use crate::dead_letter::{DeadLetter, Reason};
+use crate::timers::Timers;
+use crate::{Delivery, Error, Inbox, Mailbox, Message, Time};
 
 pub use self::consumers::{Consume, ConsumerKey};
+pub use self::rules::{Overflow, QueueRules};
 pub use self::unacked::Receipt;
 
 /// Ready messages from which on a queue whose consumers are slower than its publishers asks these to pause.
@@ -53,15 +57,19 @@ pub struct Queue {
     pub name: Arc<str>,
     /// What it was declared with.
     pub options: QueueOptions,
+    rules: Arc<QueueRules>,
+    timers: Option<Arc<Timers>>,
     /// Where its persistent messages are kept over a restart, where they are.
     durable: Option<StoreHandle>,
     state: Mutex<State>,
 }
 
-/// What an operation on a queue sets off elsewhere. To be carried out by [`Effects::flush`] and by the caller
-/// once no lock is held.
+/// What an operation on a queue sets off elsewhere, to be carried out once no lock is held: by
+/// [`Vhost::carry_out`](crate::Vhost::carry_out), then by [`Effects::flush`], and by the caller.
 #[derive(Default)]
 pub struct Effects {
+    /// The time of all that is done with these effects.
+    pub now: Time,
     /// Mailboxes that have something to send.
     pub mailboxes: Vec<Arc<dyn Mailbox>>,
     /// Queues that ask their publishers to pause.
@@ -70,6 +78,12 @@ pub struct Effects {
     pub position: Option<Lsn>,
     /// Why something that was to be stored was not.
     pub failure: Option<StoreError>,
+    /// Whether a queue has refused the message, being full.
+    pub rejected: bool,
+    /// Messages on their way to a dead-letter exchange.
+    pub(crate) dead: Vec<DeadLetter>,
+    /// Queues that nobody has used for too long.
+    pub(crate) unused: Vec<Arc<Queue>>,
 }
 
 /// The messages of a run that a queue has kept: those from `from` on, numbered from `first_seq`.
@@ -82,9 +96,12 @@ pub(crate) struct Kept {
 impl Effects {
     /// Sends what has gathered in the mailboxes, and what that sets off.
     pub fn flush(&mut self) {
+        // Consumers that go on now may be of any virtual host: what has expired is left to the queues' timers.
+        let now = std::mem::take(&mut self.now);
         while let Some(mailbox) = self.mailboxes.pop() {
             mailbox.flush(self);
         }
+        self.now = now;
     }
 }
 
@@ -117,12 +134,18 @@ pub struct Fetched {
 }
 
 struct State {
+    name: Arc<str>,
+    rules: Arc<QueueRules>,
     backlog: Backlog,
     unacked: Unacked,
     consumers: Consumers,
     paused_publishers: Vec<Waker>,
     /// Deliveries since the queue was declared.
     delivered: u64,
+    /// When somebody last declared it, fetched from it or ceased to consume.
+    last_used: Time,
+    /// When the queue is going to be ticked.
+    timer: Time,
     had_consumer: bool,
     deleted: bool,
 }
@@ -130,14 +153,29 @@ struct State {
 impl Queue {
     /// An empty queue whose messages live in memory.
     #[must_use]
-    pub fn new(name: Arc<str>, options: QueueOptions) -> Self {
-        Self::with_storage(name, options, None)
+    pub fn new(name: Arc<str>, options: QueueOptions, rules: QueueRules) -> Self {
+        Self::with_storage(name, options, rules, None, (None, Time::default()))
     }
 
     /// A queue with what the store has of it.
-    pub(crate) fn with_storage(name: Arc<str>, options: QueueOptions, storage: Option<QueueStorage>) -> Self {
+    pub(crate) fn with_storage(
+        name: Arc<str>,
+        options: QueueOptions,
+        rules: QueueRules,
+        storage: Option<QueueStorage>,
+        (timers, now): (Option<Arc<Timers>>, Time),
+    ) -> Self {
         let durable = storage.as_ref().filter(|storage| storage.durable).map(QueueStorage::handle);
-        Self { name, options, durable, state: Mutex::new(State::new(Backlog::new(storage))) }
+        let rules = Arc::new(rules);
+        let backlog = Backlog::new(Arc::clone(&rules), storage);
+        let state = Mutex::new(State::new(Arc::clone(&name), Arc::clone(&rules), backlog, now));
+        Self { name, options, rules, timers, durable, state }
+    }
+
+    /// What its arguments ask for.
+    #[must_use]
+    pub fn rules(&self) -> &QueueRules {
+        &self.rules
     }
 
     /// Where its persistent messages are kept over a restart.
@@ -159,9 +197,15 @@ impl Queue {
         let from = state.hand_on(run, effects);
         let first_seq = state.backlog.next_seq();
         for message in &run[from..] {
-            state.backlog.push(message);
+            if state.rejects(message) {
+                state.reject(message, effects);
+                return Kept { from: run.len(), first_seq };
+            }
+            state.backlog.push(message, effects.now);
         }
         state.deliver(effects);
+        state.let_go(effects);
+        self.arm(state);
         if state.backlog.len() > CONGESTED_READY {
             state.backlog.page_out_if_large();
             if state.consumers.len() > 0 {
@@ -191,33 +235,78 @@ impl Queue {
     /// Takes a consumer away; what it holds stays out. True where the queue is now to be deleted, being
     /// auto-delete.
     #[must_use]
-    pub fn cancel(&self, key: ConsumerKey) -> bool {
-        let mut state = self.lock();
+    pub fn cancel(self: &Arc<Self>, key: ConsumerKey, effects: &mut Effects) -> bool {
+        let state = &mut *self.lock();
         let was_there = state.consumers.remove(key).is_some();
+        state.last_used = effects.now;
+        self.arm(state);
         state.wake_publishers_if_relaxed();
         was_there && self.options.auto_delete && state.consumers.len() == 0
     }
 
     /// Delivers to a consumer whose mailbox has room again.
-    pub fn resume(&self, key: ConsumerKey, effects: &mut Effects) {
-        let mut state = self.lock();
+    pub fn resume(self: &Arc<Self>, key: ConsumerKey, effects: &mut Effects) {
+        let state = &mut *self.lock();
         state.consumers.resume(key);
         state.deliver(effects);
+        self.arm(state);
     }
 
     /// Takes the first ready message.
     #[must_use]
-    pub fn get(&self, no_ack: bool) -> Option<Fetched> {
-        self.lock().fetch(no_ack)
+    pub fn get(self: &Arc<Self>, no_ack: bool, effects: &mut Effects) -> Option<Fetched> {
+        let state = &mut *self.lock();
+        state.last_used = effects.now;
+        let fetched = state.fetch(no_ack, effects);
+        self.arm(state);
+        fetched
+    }
+
+    /// Notes that somebody has declared it anew.
+    pub fn note_use(self: &Arc<Self>, effects: &mut Effects) {
+        let state = &mut *self.lock();
+        state.last_used = effects.now;
+        self.arm(state);
+    }
+
+    /// Does what is due: lets expired messages go, and the queue itself where nobody has used it.
+    pub(crate) fn tick(self: &Arc<Self>, effects: &mut Effects) {
+        let state = &mut *self.lock();
+        if state.deleted {
+            return;
+        }
+        state.timer = Time::NEVER;
+        state.let_go(effects);
+        if state.unused_at() <= effects.now {
+            effects.unused.push(Arc::clone(self));
+            return;
+        }
+        self.arm(state);
+    }
+
+    /// Sees to it that the queue is ticked when it next has to.
+    #[inline]
+    fn arm(self: &Arc<Self>, state: &mut State) {
+        let due = state.backlog.first_expiry().min(state.unused_at());
+        if due < state.timer {
+            state.timer = due;
+            if let Some(timers) = &self.timers {
+                timers.add(due, self);
+            }
+        }
     }
 
     /// Settles deliveries, all in one way. A receipt is good for one settlement.
-    pub fn settle(&self, receipts: &[Receipt], settlement: Settlement, effects: &mut Effects) {
-        let mut state = self.lock();
+    pub fn settle(self: &Arc<Self>, receipts: &[Receipt], settlement: Settlement, effects: &mut Effects) {
+        let state = &mut *self.lock();
         for receipt in receipts {
-            state.settle(*receipt, settlement);
+            state.settle(*receipt, settlement, effects);
         }
         state.deliver(effects);
+        if settlement == Settlement::Requeued {
+            state.let_go(effects);
+            self.arm(state);
+        }
     }
 
     /// Drops all ready messages; returns how many.
@@ -288,7 +377,10 @@ impl Queue {
         let mailboxes = state.consumers.drain().into_iter().map(|consumer| consumer.mailbox).collect();
         let paused = std::mem::take(&mut state.paused_publishers);
         state.backlog.delete_stored();
-        *state = State { deleted: true, ..State::new(Backlog::new(None)) };
+        let rules = Arc::clone(&self.rules);
+        let nothing = Backlog::new(Arc::clone(&rules), None);
+        *state =
+            State { deleted: true, ..State::new(Arc::clone(&self.name), rules, nothing, state.last_used) };
         paused.into_iter().for_each(Waker::wake);
         Ok((ready, mailboxes))
     }
@@ -303,8 +395,12 @@ pub(crate) struct QueueUse {
 }
 
 impl State {
-    fn new(backlog: Backlog) -> Self {
+    fn new(name: Arc<str>, rules: Arc<QueueRules>, backlog: Backlog, now: Time) -> Self {
         Self {
+            name,
+            rules,
+            last_used: now,
+            timer: Time::NEVER,
             backlog,
             unacked: Unacked::default(),
             consumers: Consumers::default(),
@@ -313,6 +409,61 @@ impl State {
             had_consumer: false,
             deleted: false,
         }
+    }
+
+    /// When the queue goes if nobody uses it.
+    fn unused_at(&self) -> Time {
+        match self.rules.expires_ms {
+            Some(ms) if self.consumers.len() == 0 => self.last_used.plus_ms(ms),
+            _ => Time::NEVER,
+        }
+    }
+
+    /// Whether the queue is full, and of those that then take no more.
+    fn rejects(&self, message: &Message<'_>) -> bool {
+        let bytes = self.backlog.ready_bytes() + message.body.len() as u64;
+        self.rules.may_reject() && self.rules.is_over(self.backlog.len() + 1, bytes)
+    }
+
+    fn reject(&mut self, message: &Message<'_>, effects: &mut Effects) {
+        effects.rejected = true;
+        if self.rules.overflow == Overflow::RejectPublishDlx && self.rules.dead_letter_exchange.is_some() {
+            effects.dead.push(DeadLetter {
+                queue: Arc::clone(&self.name),
+                rules: Arc::clone(&self.rules),
+                reason: Reason::MaxLength,
+                record: message.to_record(),
+                route_len: message.route.len(),
+                properties_len: message.properties.len(),
+                stored: None,
+            });
+        }
+    }
+
+    /// Lets go of the first messages while they have waited long enough or are too many.
+    #[inline]
+    fn let_go(&mut self, effects: &mut Effects) {
+        while self.backlog.first_expiry() <= effects.now {
+            let Some(entry) = self.backlog.pop() else { break };
+            self.dead_letter(entry, Reason::Expired, effects);
+        }
+        while self.rules.is_over(self.backlog.len(), self.backlog.ready_bytes()) {
+            let Some(entry) = self.backlog.pop() else { break };
+            self.dead_letter(entry, Reason::MaxLength, effects);
+        }
+        self.backlog.settle_stored();
+    }
+
+    /// A message that the queue is done with although nobody wanted it.
+    fn dead_letter(&mut self, entry: Entry, reason: Reason, effects: &mut Effects) {
+        if self.rules.dead_letter_exchange.is_none() {
+            return self.backlog.release(entry);
+        }
+        let parts = self.backlog.parts(&entry);
+        let (route_len, properties_len) = (parts.route.len(), parts.properties.len());
+        let (record, stored) = self.backlog.bury(&entry);
+        let (queue, rules) = (Arc::clone(&self.name), Arc::clone(&self.rules));
+        effects.dead.push(DeadLetter { queue, rules, reason, record, route_len, properties_len, stored });
     }
 
     /// Hands messages straight to a consumer that neither acknowledges nor has anything waiting before them;
@@ -356,6 +507,7 @@ impl State {
             let no_ack = consumer.no_ack;
             let mut taken = 0;
             let mut stalled = true;
+            let mut expired = Vec::new();
             let owed = consumer.mailbox.open(key, &mut |inbox| {
                 stalled = false;
                 while taken < turn {
@@ -363,9 +515,12 @@ impl State {
                         stalled = true;
                         break;
                     }
-                    if !deliver_one(backlog, unacked, (!no_ack).then_some(key), inbox) {
-                        break;
+                    let Some(entry) = backlog.pop() else { break };
+                    if entry.expires <= effects.now {
+                        expired.push(entry);
+                        continue;
                     }
+                    deliver_one(entry, (backlog, unacked), (!no_ack).then_some(key), inbox);
                     taken += 1;
                 }
             });
@@ -374,7 +529,9 @@ impl State {
             }
             self.delivered += u64::from(taken);
             self.consumers.turn_over(key, taken, stalled);
-            if taken == 0 && !stalled {
+            let none_found = taken == 0 && expired.is_empty();
+            expired.into_iter().for_each(|entry| self.dead_letter(entry, Reason::Expired, effects));
+            if none_found && !stalled {
                 // What is paged out cannot be read now.
                 break;
             }
@@ -383,7 +540,8 @@ impl State {
         self.wake_publishers_if_relaxed();
     }
 
-    fn fetch(&mut self, no_ack: bool) -> Option<Fetched> {
+    fn fetch(&mut self, no_ack: bool, effects: &mut Effects) -> Option<Fetched> {
+        self.let_go(effects);
         let entry = self.backlog.pop()?;
         self.delivered += 1;
         let parts = self.backlog.parts(&entry);
@@ -405,13 +563,14 @@ impl State {
     }
 
     #[inline]
-    fn settle(&mut self, receipt: Receipt, settlement: Settlement) {
+    fn settle(&mut self, receipt: Receipt, settlement: Settlement, effects: &mut Effects) {
         let Some(held) = self.unacked.remove(receipt) else { return };
         if let Some(consumer) = held.consumer {
             self.consumers.settled(consumer);
         }
         match settlement {
-            Settlement::Acked | Settlement::Rejected => self.backlog.release(held.entry),
+            Settlement::Acked => self.backlog.release(held.entry),
+            Settlement::Rejected => self.dead_letter(held.entry, Reason::Rejected, effects),
             Settlement::Requeued => self.backlog.put_back(held.entry),
         }
     }
@@ -438,15 +597,14 @@ fn handed_over<'a>(message: &Message<'a>) -> Delivery<'a> {
     }
 }
 
-/// Delivers the first waiting message, to be settled where `consumer` names who will. False where none waits.
+/// Delivers a message, to be settled where `consumer` names who will.
 #[inline]
 fn deliver_one(
-    backlog: &mut Backlog,
-    unacked: &mut Unacked,
+    entry: Entry,
+    (backlog, unacked): (&mut Backlog, &mut Unacked),
     consumer: Option<ConsumerKey>,
     inbox: &mut dyn Inbox,
-) -> bool {
-    let Some(entry) = backlog.pop() else { return false };
+) {
     let redelivered = entry.redelivered;
     let parts = backlog.parts(&entry);
     let delivery = Delivery {
@@ -468,5 +626,4 @@ fn deliver_one(
             unacked.insert(entry, Some(key));
         }
     }
-    true
 }

@@ -1,8 +1,8 @@
 //! A queue's part of the store: how its messages look as records, what is paged out, and how much memory the queue
 //! may hold.
 //!
-//! A record is `u32 length of the properties` (little-endian), then exchange and routing key as short strings, the
-//! encoded properties, and the body.
+//! A record is `u32 length of the properties`, `u64 time of publishing` (microseconds since 1970), both little-endian,
+//! then exchange and routing key as short strings, the encoded properties, and the body.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use leveret_store::{QueueRef, RecoveredQueue, Spill, Store, StoredRecord};
 
 use super::backlog::Entry;
+use crate::Time;
 
 /// Bytes of a record before the route.
-pub(super) const PREFIX_BYTES: usize = 4;
+pub(super) const PREFIX_BYTES: usize = 12;
 /// Bytes read back at a time.
 const PAGE_BYTES: usize = 512 << 10;
 /// Bytes handed to the store at a time.
@@ -24,12 +25,16 @@ const REPORT_BYTES: usize = 64 << 10;
 
 /// The beginning of a record.
 #[inline]
-pub(crate) fn stored_prefix(properties_len: usize) -> [u8; PREFIX_BYTES] {
-    (properties_len as u32).to_le_bytes()
+pub(crate) fn stored_prefix(properties_len: usize, published: Time) -> [u8; PREFIX_BYTES] {
+    let mut prefix = [0; PREFIX_BYTES];
+    prefix[..4].copy_from_slice(&(properties_len as u32).to_le_bytes());
+    prefix[4..].copy_from_slice(&published.0.to_le_bytes());
+    prefix
 }
 
 /// Lengths of the parts of a record.
 pub(super) struct Lens {
+    pub(super) published: Time,
     pub(super) route: u16,
     pub(super) properties: u32,
     pub(super) body: u32,
@@ -37,12 +42,13 @@ pub(super) struct Lens {
 
 /// The lengths of a record's parts; `None` where it is no record of a queue.
 pub(super) fn stored_lens(record: &[u8]) -> Option<Lens> {
-    let (prefix, rest) = record.split_first_chunk::<PREFIX_BYTES>()?;
-    let properties = u32::from_le_bytes(*prefix);
+    let (properties, rest) = record.split_first_chunk::<4>()?;
+    let (published, rest) = rest.split_first_chunk::<8>()?;
+    let (properties, published) = (u32::from_le_bytes(*properties), Time(u64::from_le_bytes(*published)));
     let exchange = 1 + usize::from(*rest.first()?);
     let route = exchange + 1 + usize::from(*rest.get(exchange)?);
     let body = rest.len().checked_sub(route)?.checked_sub(properties as usize)?;
-    Some(Lens { route: route as u16, properties, body: body as u32 })
+    Some(Lens { published, route: route as u16, properties, body: body as u32 })
 }
 
 /// The memory that waiting messages of all queues may take, and do.
@@ -129,6 +135,11 @@ impl QueueStorage {
         Some((paged.filter(|paged| paged.count > 0), recovered.max_seq))
     }
 
+    /// Bytes of what waited when the store was opened.
+    pub(super) fn recovered_bytes(&self) -> u64 {
+        self.recovered.as_ref().map_or(0, |recovered| recovered.body_bytes)
+    }
+
     /// Whether a queue with so many waiting bytes in memory holds more than its share.
     #[inline]
     pub(super) fn is_over_share(&mut self, waiting_bytes: usize) -> bool {
@@ -162,7 +173,7 @@ pub(crate) struct StoreHandle {
 impl StoreHandle {
     /// Tells the store that records are done with. A store that has failed takes no notice: it said so to everybody.
     #[inline]
-    pub(super) fn settle(&self, seqs: &[u64]) {
+    pub(crate) fn settle(&self, seqs: &[u64]) {
         let _failed = self.persistence.store.settle(self.queue, seqs);
     }
 

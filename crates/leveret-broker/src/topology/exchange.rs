@@ -154,7 +154,7 @@ fn differ<T: PartialEq + fmt::Display>(
 }
 
 /// A value as RabbitMQ's texts show it.
-pub(crate) fn shown(value: Option<&Value>) -> String {
+pub(super) fn shown(value: Option<&Value>) -> String {
     match value {
         None => "none".into(),
         Some(Value::Text(text)) => String::from_utf8_lossy(text).into_owned(),

@@ -9,22 +9,23 @@ mod topic;
 
 use std::sync::Arc;
 
-use leveret_amqp::{FieldTable, Table};
+use leveret_amqp::{FieldTable, Table, Value};
 use rustc_hash::FxHashMap;
 
 use self::bindings::Binding;
 use crate::backing::Backing;
-use crate::queue::{Owner, QueueOptions, QueueStorage};
-use crate::{Change, Error, KeptBinding, Mailbox, Queue};
+use crate::queue::{Owner, QueueOptions, QueueRules};
+use crate::timers::Timers;
+use crate::{Change, Error, KeptBinding, Mailbox, Queue, Time};
 
 pub use self::bindings::Destination;
-pub(crate) use self::exchange::shown;
+use self::exchange::shown;
 pub use self::exchange::{Exchange, ExchangeKind, ExchangeOptions};
 pub(crate) use self::route::Keys;
 pub use self::route::{Route, Routing};
 
-/// Queue arguments that Leveret does not have yet; accepting them in silence would break promises.
-const UNSUPPORTED_ARGUMENTS: [&str; 12] = [
+/// Queue arguments that must be the same in every declaration.
+const COMPARED_ARGUMENTS: [&str; 7] = [
     "x-message-ttl",
     "x-expires",
     "x-max-length",
@@ -32,11 +33,6 @@ const UNSUPPORTED_ARGUMENTS: [&str; 12] = [
     "x-overflow",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
-    "x-max-priority",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-consumer-timeout",
-    "x-message-deduplication",
 ];
 
 /// All that is declared in one virtual host.
@@ -47,6 +43,7 @@ pub(crate) struct Topology {
     /// The bindings that lead to each destination, by whether it is a queue and its name: what has to go with it.
     inbound: FxHashMap<(bool, Arc<str>), Vec<Inbound>>,
     backing: Option<Arc<Backing>>,
+    timers: Arc<Timers>,
     /// Changes of what is durable that the catalog does not know yet.
     changes: Vec<Change>,
 }
@@ -78,13 +75,14 @@ pub(crate) struct DeletedQueue {
 
 impl Topology {
     /// A topology with the exchanges that every virtual host has.
-    pub(crate) fn new(vhost: Arc<str>, backing: Option<Arc<Backing>>) -> Self {
+    pub(crate) fn new(vhost: Arc<str>, backing: Option<Arc<Backing>>, timers: Arc<Timers>) -> Self {
         let mut topology = Self {
             vhost,
             exchanges: FxHashMap::default(),
             queues: FxHashMap::default(),
             inbound: FxHashMap::default(),
             backing,
+            timers,
             changes: Vec::new(),
         };
         let predeclared = [
@@ -206,6 +204,7 @@ impl Topology {
         name: &str,
         options: QueueOptions,
         owner: Owner,
+        now: Time,
     ) -> Result<(Arc<Queue>, bool), Error> {
         if let Some(queue) = self.queues.get(name) {
             self.check_owner(queue, owner)?;
@@ -213,12 +212,17 @@ impl Topology {
             return Ok((Arc::clone(queue), false));
         }
         check_not_reserved("queue", name)?;
-        Ok((self.add_queue(name, options)?, true))
+        Ok((self.add_queue(name, options, now)?, true))
     }
 
     /// Adds a queue that is not there yet.
-    pub(crate) fn add_queue(&mut self, name: &str, options: QueueOptions) -> Result<Arc<Queue>, Error> {
-        check_supported(&options.arguments, &self.object("queue", name))?;
+    pub(crate) fn add_queue(
+        &mut self,
+        name: &str,
+        options: QueueOptions,
+        now: Time,
+    ) -> Result<Arc<Queue>, Error> {
+        let rules = QueueRules::parse(&options.arguments, &self.object("queue", name))?;
         let name: Arc<str> = name.into();
         let storage = self.backing.clone().map(|backing| {
             let id = backing.new_id(options.durable);
@@ -228,26 +232,31 @@ impl Topology {
             }
             backing.queue(id, options.durable)
         });
-        Ok(self.insert_queue(name, options, storage))
+        let timers = Arc::clone(&self.timers);
+        Ok(self.insert_queue(Queue::with_storage(name, options, rules, storage, (Some(timers), now))))
     }
 
     /// Adds a queue as it was before the restart.
-    pub(crate) fn restore_queue(&mut self, name: Arc<str>, id: u64, options: QueueOptions) {
+    pub(crate) fn restore_queue(
+        &mut self,
+        name: Arc<str>,
+        id: u64,
+        options: QueueOptions,
+        now: Time,
+    ) -> Arc<Queue> {
+        // Arguments that were right once are taken as they are; a newer version may have known more.
+        let rules = QueueRules::parse(&options.arguments, &name).unwrap_or_default();
         let storage = self.backing.as_ref().map(|backing| {
             backing.note_id(id);
             backing.queue(id, true)
         });
-        self.insert_queue(name, options, storage);
+        let timers = Arc::clone(&self.timers);
+        self.insert_queue(Queue::with_storage(name, options, rules, storage, (Some(timers), now)))
     }
 
-    fn insert_queue(
-        &mut self,
-        name: Arc<str>,
-        options: QueueOptions,
-        storage: Option<QueueStorage>,
-    ) -> Arc<Queue> {
-        let queue = Arc::new(Queue::with_storage(Arc::clone(&name), options, storage));
-        self.queues.insert(name, Arc::clone(&queue));
+    fn insert_queue(&mut self, queue: Queue) -> Arc<Queue> {
+        let queue = Arc::new(queue);
+        self.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
         queue
     }
 
@@ -262,6 +271,12 @@ impl Topology {
         ] {
             if received != is {
                 return Err(Error::inequivalent(argument, &object, received, is));
+            }
+        }
+        for argument in COMPARED_ARGUMENTS {
+            let (received, is) = (declared.arguments.find(argument), current.arguments.find(argument));
+            if !same_value(received, is) {
+                return Err(Error::inequivalent(argument, &object, shown(received), shown(is)));
             }
         }
         Ok(())
@@ -395,13 +410,8 @@ fn check_not_reserved(kind: &str, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_supported(arguments: &FieldTable, object: &str) -> Result<(), Error> {
-    let unsupported = arguments.0.iter().find(|(name, _)| UNSUPPORTED_ARGUMENTS.contains(&name.as_str()));
-    match unsupported {
-        None => Ok(()),
-        Some((name, value)) => Err(Error::precondition(format!(
-            "invalid arg '{name}' for {object}: '{}' asks for what Leveret does not have yet",
-            shown(Some(value))
-        ))),
-    }
+/// Integers are the same whatever type the client has sent them as.
+fn same_value(a: Option<&Value>, b: Option<&Value>) -> bool {
+    let number = |value: Option<&Value>| value.and_then(Value::as_i64);
+    a == b || (number(a).is_some() && number(a) == number(b))
 }

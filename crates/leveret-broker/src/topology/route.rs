@@ -20,6 +20,8 @@ pub struct Route {
     pub queues: Vec<Arc<Queue>>,
     /// To these exchanges, which hold it back.
     pub delayed: Vec<Arc<DelayedExchange>>,
+    /// Whether a queue may refuse a message, so that each has to be published by itself.
+    pub one_by_one: bool,
 }
 
 impl Route {
@@ -70,7 +72,7 @@ fn store(run: &[Message<'_>], kept: &[(&StoreHandle, Kept)], effects: &mut Effec
             targets.extend(
                 of_message.map(|(handle, kept)| (handle.queue, kept.first_seq + (at - kept.from) as u64)),
             );
-            let prefix = stored_prefix(message.properties.len());
+            let prefix = stored_prefix(message.properties.len(), effects.now);
             let body = [prefix.as_slice(), message.route, message.properties, message.body];
             effects.position = Some(batch.append(&Append { flags: 0, body: &body, targets: &targets })?);
         }
@@ -214,6 +216,7 @@ impl<'a> Walk<'a> {
     fn queue(&mut self, queue: &Arc<Queue>) {
         self.matched = true;
         if self.queues.insert(Arc::as_ptr(queue)) {
+            self.route.one_by_one |= queue.rules().may_reject();
             self.route.queues.push(Arc::clone(queue));
         }
     }

@@ -109,11 +109,13 @@ impl Session {
         let position = self.effects.position.take();
         let failure = self.effects.failure.take();
         let returned = self.returned.take();
+        let rejected = std::mem::take(&mut self.effects.rejected);
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         match (&mut channel.mode, failure) {
             (Mode::Confirm(confirms), failure) => {
                 let outcome = match (failure, returned) {
                     (Some(_), _) => Outcome::Failed,
+                    _ if rejected => Outcome::Failed,
                     (None, Some(returned)) => Outcome::Returned(returned),
                     (None, None) => Outcome::At(position.unwrap_or_default()),
                 };

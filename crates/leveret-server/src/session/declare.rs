@@ -90,9 +90,9 @@ impl Session {
             };
             self.owns_queues |= declare.exclusive;
             if declare.queue.is_empty() {
-                self.vhost.declare_server_named(&server_name("amq.gen-"), options)?
+                self.vhost.declare_server_named(&server_name("amq.gen-"), options, &mut self.effects)?
             } else {
-                self.vhost.declare_queue(declare.queue, options, self.owner)?.queue
+                self.vhost.declare_queue(declare.queue, options, self.owner, &mut self.effects)?.queue
             }
         };
         self.open_channel(number)?.last_queue = queue.name.to_string();

@@ -110,7 +110,7 @@ impl Session {
             return refuse("reply consumer already set");
         }
         let name = server_name(&format!("{REPLY_TO}."));
-        let queue = self.vhost.declare_server_named(&name, QueueOptions::default())?;
+        let queue = self.vhost.declare_server_named(&name, QueueOptions::default(), &mut self.effects)?;
         self.open_channel(number)?.reply_queue = Some(Arc::clone(&queue));
         Ok(queue)
     }
@@ -123,15 +123,15 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn cancel_subscription(&self, subscription: &Subscription) {
-        if subscription.queue.cancel(subscription.key) {
+    pub(super) fn cancel_subscription(&mut self, subscription: &Subscription) {
+        if subscription.queue.cancel(subscription.key, &mut self.effects) {
             self.vhost.delete_unused(&subscription.queue);
         }
     }
 
     pub(super) fn get(&mut self, number: u16, get: basic::Get<'_>) -> Result<(), Exception> {
         let queue = self.queue_named(number, get.queue)?;
-        let Some(fetched) = queue.get(get.no_ack) else {
+        let Some(fetched) = queue.get(get.no_ack, &mut self.effects) else {
             self.send(number, basic::GetEmpty { cluster_id: "" });
             return Ok(());
         };

@@ -96,8 +96,10 @@ impl Session {
     /// Handles the whole frames in `bytes`; returns how many bytes they were.
     pub(crate) fn handle(&mut self, bytes: &[u8]) -> (usize, Batch) {
         let mut at = 0;
+        self.effects.now = self.shared.clock.now();
         let batch = self.frames(bytes, &mut at);
         self.settle();
+        self.vhost.carry_out(&mut self.effects);
         self.send_confirms();
         self.outbox.flush(&mut self.effects);
         self.effects.flush();
@@ -311,6 +313,7 @@ impl Session {
         if self.owns_queues {
             self.vhost.delete_owned(self.owner);
         }
+        self.vhost.carry_out(&mut self.effects);
         self.effects.flush();
     }
 

@@ -110,7 +110,14 @@ fn whole<'b>(method: &Frame<'b>, bytes: &'b [u8], frame_max: u32) -> Option<Whol
         body = frame.payload;
     }
     // Whether it is persistent is known once its properties are looked at.
-    let message = Message { route, properties: content.properties, body, persistent: false, record: None };
+    let message = Message {
+        route,
+        properties: content.properties,
+        body,
+        persistent: false,
+        expiration_ms: None,
+        record: None,
+    };
     Some(Whole { message, mandatory: bits == 1, wire_len })
 }
 
@@ -147,7 +154,7 @@ impl Session {
         let nowhere = whole.mandatory && route.is_empty();
         let too_large = message.body.len() as u64 > self.shared.config.max_message_bytes;
         let to_be_shared = message.body.len() > COPIED_BYTES && route.queues.len() > 1;
-        if nowhere || too_large || to_be_shared {
+        if nowhere || too_large || to_be_shared || route.one_by_one {
             return false;
         }
         let same_way =
@@ -285,7 +292,7 @@ impl Session {
             message = Message { properties, record: None, ..message };
         }
         if let Some(delay_ms) = delay_ms {
-            self.hold(&routing.route, &message, delay_ms);
+            self.vhost.hold(&routing.route, &message, delay_ms, self.shared.clock.now());
         }
         let without_bcc = properties_without_bcc(&properties);
         if let Some(properties) = &without_bcc {
@@ -300,15 +307,6 @@ impl Session {
             channel.routes.remember(message.route, version, &routing.route);
         }
         Ok(())
-    }
-
-    fn hold(&mut self, route: &Route, message: &Message<'_>, delay_ms: u64) {
-        let due = self.shared.clock.now().plus_ms(delay_ms);
-        for exchange in &route.delayed {
-            if exchange.hold(message, due) {
-                self.shared.timer.notify_one();
-            }
-        }
     }
 
     fn check_properties(&self, properties: &Properties<'_>) -> Result<(), Exception> {
