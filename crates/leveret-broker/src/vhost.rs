@@ -372,9 +372,10 @@ impl Vhost {
             record: None,
         };
         self.hold(&route, &message, delay.unwrap_or_default(), effects.now);
+        // Whoever published what is being dealt with has nothing to do with these queues' being full.
+        let rejected = effects.rejected;
         route.publish(std::slice::from_ref(&message), effects);
-        // Whoever published what is being dealt with has nothing to do with this queue's being full.
-        effects.rejected = false;
+        effects.rejected = rejected;
     }
 
     fn tick_queues(&self, effects: &mut Effects) {

@@ -1,0 +1,295 @@
+//! Expiry, limits and dead letters of queues in a virtual host, on a clock of the test's own.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+
+use leveret_amqp::{DeliveryMode, FieldTable, Properties, Table, Value};
+use leveret_broker::{
+    Broker, Effects, Fetched, Message, Owner, QueueOptions, Settlement, Time, Users, Vhost, route_of,
+    split_route,
+};
+
+const ME: Owner = Owner(1);
+
+struct House {
+    broker: Broker,
+    vhost: Arc<Vhost>,
+    effects: Effects,
+}
+
+impl House {
+    fn new() -> Self {
+        let broker = Broker::new(Users::new(vec![]));
+        let vhost = broker.add_vhost("/").unwrap();
+        let mut effects = Effects::default();
+        effects.now = Time(1_000_000_000);
+        Self { broker, vhost, effects }
+    }
+
+    fn declare(&mut self, name: &str, arguments: impl IntoIterator<Item = (&'static str, Value)>) {
+        let options = QueueOptions { arguments: FieldTable::from_iter(arguments), ..QueueOptions::default() };
+        self.vhost.declare_queue(name, options, ME, &mut self.effects).unwrap();
+    }
+
+    fn refusal(&mut self, arguments: impl IntoIterator<Item = (&'static str, Value)>) -> String {
+        let options = QueueOptions { arguments: FieldTable::from_iter(arguments), ..QueueOptions::default() };
+        let refused = self.vhost.declare_queue("refused", options, ME, &mut self.effects);
+        refused.err().expect("a refusal").text
+    }
+
+    /// Publishes to the queue by name; true where it was taken.
+    fn publish(&mut self, queue: &str, body: &str, properties: Properties<'_>) -> bool {
+        let encoded = properties.encode();
+        let message = Message {
+            route: &route_of("", queue),
+            properties: &encoded,
+            body: body.as_bytes(),
+            persistent: properties.mode() == DeliveryMode::Persistent,
+            expiration_ms: properties.expiration.map(|ms| ms.parse().unwrap()),
+            record: None,
+        };
+        let (routing, _) = self.vhost.route("", queue, &properties).unwrap();
+        routing.route.publish(&[message], &mut self.effects);
+        self.vhost.carry_out(&mut self.effects);
+        !std::mem::take(&mut self.effects.rejected)
+    }
+
+    fn put(&mut self, queue: &str, body: &str) -> bool {
+        self.publish(queue, body, Properties::default())
+    }
+
+    fn wait_ms(&mut self, ms: u64) {
+        let end = self.effects.now.plus_ms(ms);
+        // As a server would: from one due moment to the next.
+        while let Some(due) = self.broker.tick(&mut self.effects).filter(|due| *due <= end) {
+            self.effects.now = due.max(self.effects.now);
+        }
+        self.effects.now = end;
+        self.broker.tick(&mut self.effects);
+    }
+
+    fn get(&mut self, queue: &str) -> Option<Fetched> {
+        let queue = self.vhost.queue(queue, ME).unwrap();
+        let fetched = queue.get(false, &mut self.effects);
+        self.vhost.carry_out(&mut self.effects);
+        fetched
+    }
+
+    fn texts(&mut self, queue: &str) -> Vec<String> {
+        std::iter::from_fn(|| self.get(queue)).map(|it| String::from_utf8(it.body).unwrap()).collect()
+    }
+
+    fn count(&self, queue: &str) -> usize {
+        self.vhost.queue(queue, ME).unwrap().ready_count()
+    }
+}
+
+fn ttl(ms: i32) -> (&'static str, Value) {
+    ("x-message-ttl", ms.into())
+}
+
+fn dead_to(exchange: &str) -> (&'static str, Value) {
+    ("x-dead-letter-exchange", exchange.into())
+}
+
+fn dead_key(key: &str) -> (&'static str, Value) {
+    ("x-dead-letter-routing-key", key.into())
+}
+
+fn headers(fetched: &Fetched) -> FieldTable {
+    let properties = Properties::parse(&fetched.properties).unwrap();
+    properties.headers.map(|headers| headers.to_owned()).unwrap_or_default()
+}
+
+fn deaths(fetched: &Fetched) -> Vec<FieldTable> {
+    let Some(Value::Array(deaths)) = headers(fetched).find("x-death").cloned() else { return vec![] };
+    deaths
+        .into_iter()
+        .map(|death| match death {
+            Value::Table(death) => death,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_message_is_gone_when_it_has_waited_its_time_and_not_before() {
+    let mut house = House::new();
+    house.declare("q", [ttl(100)]);
+    house.put("q", "a");
+    house.wait_ms(99);
+    assert_eq!(house.count("q"), 1);
+    house.put("q", "b");
+    house.wait_ms(1);
+    assert_eq!(house.count("q"), 1);
+    assert_eq!(house.texts("q"), ["b"]);
+}
+
+#[test]
+fn the_shorter_of_both_times_counts_and_expiry_goes_from_the_head() {
+    let mut house = House::new();
+    house.declare("q", [ttl(1000)]);
+    house.put("q", "long");
+    house.publish("q", "short", Properties { expiration: Some("10"), ..Properties::default() });
+    house.wait_ms(500);
+    assert_eq!(house.count("q"), 2, "what stands behind a message that lives waits for it");
+    assert_eq!(house.texts("q"), ["long"]);
+}
+
+#[test]
+fn an_expired_message_goes_to_the_dead_letter_exchange_with_its_story() {
+    let mut house = House::new();
+    house.declare("q", [dead_to(""), dead_key("dead")]);
+    house.declare("dead", []);
+    let properties = Properties { expiration: Some("50"), message_id: Some("m"), ..Properties::default() };
+    house.publish("q", "a", properties);
+    house.wait_ms(50);
+    assert_eq!(house.count("q"), 0);
+    let dead = house.get("dead").expect("the dead letter");
+    assert_eq!(split_route(&dead.route), ("", "dead"));
+    let properties = Properties::parse(&dead.properties).unwrap();
+    assert_eq!((properties.expiration, properties.message_id), (None, Some("m")));
+    let story = deaths(&dead);
+    let expected = FieldTable::from_iter([
+        ("count", Value::I64(1)),
+        ("reason", "expired".into()),
+        ("queue", "q".into()),
+        ("time", Value::Timestamp(1000)),
+        ("exchange", "".into()),
+        ("routing-keys", Value::Array(vec!["q".into()])),
+        ("original-expiration", "50".into()),
+    ]);
+    assert_eq!(story, [expected]);
+    for end in ["first", "last"] {
+        assert_eq!(headers(&dead).find(&format!("x-{end}-death-reason")), Some(&"expired".into()));
+        assert_eq!(headers(&dead).find(&format!("x-{end}-death-queue")), Some(&"q".into()));
+    }
+}
+
+#[test]
+fn a_rejected_message_goes_there_too_and_repetitions_are_counted() {
+    let mut house = House::new();
+    house.declare("work", [dead_to(""), dead_key("wait")]);
+    house.declare("wait", [ttl(10), dead_to(""), dead_key("work")]);
+    house.put("work", "a");
+    for _ in 0..3 {
+        let fetched = house.get("work").expect("back at work");
+        let queue = house.vhost.queue("work", ME).unwrap();
+        queue.settle(&[fetched.receipt.unwrap()], Settlement::Rejected, &mut house.effects);
+        house.vhost.carry_out(&mut house.effects);
+        house.wait_ms(10);
+    }
+    let back = house.get("work").unwrap();
+    let story: Vec<_> = deaths(&back)
+        .into_iter()
+        .map(|death| (death.find("queue").cloned().unwrap(), death.find("count").cloned().unwrap()))
+        .collect();
+    assert_eq!(story, [("wait".into(), Value::I64(3)), ("work".into(), Value::I64(3))]);
+    assert_eq!(headers(&back).find("x-first-death-queue"), Some(&"work".into()));
+    assert_eq!(headers(&back).find("x-last-death-queue"), Some(&"wait".into()));
+}
+
+#[test]
+fn a_cycle_that_nobody_rejects_in_ends() {
+    let mut house = House::new();
+    house.declare("a", [ttl(10), dead_to(""), dead_key("b")]);
+    house.declare("b", [ttl(10), dead_to(""), dead_key("a")]);
+    house.put("a", "round");
+    house.wait_ms(10);
+    assert_eq!(house.count("b"), 1);
+    house.wait_ms(10);
+    assert_eq!((house.count("a"), house.count("b")), (0, 0));
+}
+
+#[test]
+fn a_full_queue_lets_the_oldest_go() {
+    let mut house = House::new();
+    house.declare("q", [("x-max-length", 2.into()), dead_to(""), dead_key("dead")]);
+    house.declare("dead", []);
+    for body in ["a", "b", "c", "d"] {
+        assert!(house.put("q", body));
+    }
+    assert_eq!(house.texts("q"), ["c", "d"]);
+    let dead = house.get("dead").unwrap();
+    assert_eq!((dead.body.as_slice(), deaths(&dead)[0].find("reason")), (&b"a"[..], Some(&"maxlen".into())));
+    house.declare("bytes", [("x-max-length-bytes", 5.into())]);
+    for body in ["aaa", "bb", "c"] {
+        house.put("bytes", body);
+    }
+    assert_eq!(house.texts("bytes"), ["bb", "c"]);
+}
+
+#[test]
+fn or_it_takes_no_new_ones() {
+    let mut house = House::new();
+    house.declare("q", [("x-max-length", 1.into()), ("x-overflow", "reject-publish".into())]);
+    assert!(house.put("q", "a"));
+    assert!(!house.put("q", "b"));
+    assert_eq!(house.texts("q"), ["a"]);
+    let overflow = ("x-overflow", Value::from("reject-publish-dlx"));
+    house.declare("r", [("x-max-length", 0.into()), overflow, dead_to(""), dead_key("dead")]);
+    house.declare("dead", []);
+    assert!(!house.put("r", "c"));
+    assert_eq!(house.texts("dead"), ["c"]);
+}
+
+#[test]
+fn a_queue_that_nobody_uses_goes() {
+    let mut house = House::new();
+    house.declare("q", [("x-expires", 100.into())]);
+    house.wait_ms(60);
+    house.get("q");
+    house.wait_ms(60);
+    assert!(house.vhost.queue("q", ME).is_ok(), "it was fetched from");
+    house.wait_ms(40);
+    assert!(house.vhost.queue("q", ME).is_err());
+}
+
+#[test]
+fn a_missing_dead_letter_exchange_loses_the_message_and_nothing_else() {
+    let mut house = House::new();
+    house.declare("q", [ttl(10), dead_to("nowhere")]);
+    house.put("q", "a");
+    house.wait_ms(10);
+    assert_eq!(house.count("q"), 0);
+}
+
+#[test]
+fn wrong_arguments_are_refused_by_name() {
+    let mut house = House::new();
+    for (name, value) in [
+        ("x-message-ttl", Value::from("soon")),
+        ("x-message-ttl", Value::I32(-1)),
+        ("x-expires", Value::I32(0)),
+        ("x-max-length", Value::I64(-5)),
+        ("x-max-length-bytes", Value::Bool(true)),
+        ("x-overflow", "spill".into()),
+        ("x-dead-letter-exchange", Value::I32(1)),
+        ("x-dead-letter-routing-key", "alone".into()),
+    ] {
+        let text = house.refusal([(name, value)]);
+        assert!(text.contains(&format!("'{name}'")), "{text}");
+    }
+    house.declare("q", [ttl(5)]);
+    let options = QueueOptions { arguments: FieldTable::from_iter([ttl(6)]), ..QueueOptions::default() };
+    let refused = house.vhost.declare_queue("q", options, ME, &mut house.effects).err().unwrap();
+    assert!(refused.text.contains("'x-message-ttl'"), "{}", refused.text);
+    // The type of the integer does not matter.
+    house.declare("q", [("x-message-ttl", Value::I64(5))]);
+}
+
+#[test]
+fn the_headers_stay_readable() {
+    let mut house = House::new();
+    let own = FieldTable::from_iter([("CC", Value::Array(vec!["copy".into()])), ("mine", 7.into())]).encode();
+    let properties = Properties { headers: Some(Table::parse(&own).unwrap()), ..Properties::default() };
+    house.declare("q", [ttl(1), dead_to(""), dead_key("dead")]);
+    house.declare("dead", []);
+    house.publish("q", "a", properties);
+    house.wait_ms(1);
+    let dead = house.get("dead").unwrap();
+    assert_eq!(headers(&dead).find("mine"), Some(&7.into()));
+    assert_eq!(headers(&dead).find("CC"), None, "a dead-letter routing key replaces the copies' keys");
+    let keys = Value::Array(vec!["q".into(), "copy".into()]);
+    assert_eq!(deaths(&dead)[0].find("routing-keys"), Some(&keys));
+}
