@@ -30,7 +30,8 @@ pub(crate) struct QueueState {
     pub(crate) unsaved: bool,
     /// No segment holds a higher number.
     pub(crate) spilled_up_to: u64,
-    /// Records in segments that the caller holds too: not spilled by it, or read since. A read passes over them.
+    /// Records that had to leave the journal while the caller has them in memory: it has not spilled them, so a read
+    /// passes over them.
     pub(crate) held: SeqSet,
     /// Found at the start, kept in the journal, not read yet.
     pub(crate) recovered: BTreeMap<u64, RecoveredRecord>,

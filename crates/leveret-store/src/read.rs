@@ -235,10 +235,7 @@ impl Engine {
     fn load_live(&self, queue: QueueRef, source: &mut Source, block_bytes: usize, after: u64, to: u64) {
         let mut core = self.core.lock();
         let Some(state) = core.queue(queue) else { return };
-        // Whatever is loaded is handed over; what is not given out in the end is taken back.
-        let mut held = std::mem::take(&mut state.held);
-        let Some(segment) = state.segment_mut(source.number) else {
-            state.held = held;
+        let Some(segment) = state.segments.iter().find(|segment| segment.number == source.number) else {
             return;
         };
         let mut start = BLOCK_HEADER_BYTES;
@@ -246,12 +243,11 @@ impl Engine {
             start += RECORD_HEADER_BYTES;
             let end = start + record.body.len();
             let is_wanted = record.seq > after && record.seq <= to && segment.live.contains(record.seq);
-            if is_wanted && held.insert(record.seq) {
+            if is_wanted && !state.held.contains(record.seq) {
                 source.records.push(Place { seq: record.seq, flags: record.flags, start, end });
             }
             start = end;
         }
-        state.held = held;
     }
 
     /// Writes off what should live between what was seen and `to`, and reports it.
@@ -291,13 +287,8 @@ impl Engine {
             }
         }
         for source in reading.open.into_iter().chain(reading.done) {
-            if let Some(state) = core.queue(queue) {
-                source.records[source.given..].iter().for_each(|place| {
-                    state.held.remove(place.seq);
-                });
-                if let Some(segment) = state.segment_mut(source.number) {
-                    segment.resume = source.resume();
-                }
+            if let Some(segment) = core.queue(queue).and_then(|state| state.segment_mut(source.number)) {
+                segment.resume = source.resume();
             }
             self.give_buffer(source.cursor.into_window());
         }

@@ -56,7 +56,8 @@ pub struct StoredRecord<'a> {
     pub transient: bool,
     /// It was found at the last start and may have been delivered before.
     pub redelivered: bool,
-    /// It is in a segment already, so that spilling it again costs no write.
+    /// It is in a segment: memory may forget it and read it again. Otherwise it was handed over, and has to be spilled
+    /// before memory may forget it.
     pub on_disk: bool,
     /// Its body.
     pub body: &'a [u8],
@@ -171,9 +172,10 @@ impl Store {
         self.engine.spill(queue, records, Holder::NobodyElse)
     }
 
-    /// Hands a queue's unsettled records over to the caller's memory, in the order of their numbers: those that it has
-    /// spilled, and those found at the last start. A record is handed over once; spilled again, it can be read
-    /// again. Stops after about `max_bytes` of bodies, at the end of a block. Works on a failed store too.
+    /// Reads a queue's unsettled records in the order of their numbers: those that the caller has spilled, and those
+    /// found at the last start. What is on the disk may be read again; the rest
+    /// ([`StoredRecord::on_disk`] is false) is handed over once. Stops after about `max_bytes` of bodies, at the end of a
+    /// block. Works on a failed store too.
     ///
     /// # Errors
     /// A failed read, which does not close the store.

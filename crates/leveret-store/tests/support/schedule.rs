@@ -170,7 +170,7 @@ impl Schedule {
                 record.spilled = false;
             }
         }
-        self.check_handed_over(store);
+        self.mark_readable(store);
         self.queues.retain(|_, model| model.deleted.is_none());
         while (self.queues.len() as u64) < QUEUES {
             self.queues.insert(self.next_queue, QueueModel { next_seq: 1, ..QueueModel::default() });
@@ -193,9 +193,12 @@ impl Schedule {
         }
     }
 
-    fn check_handed_over(&self, store: &Store) {
-        for id in self.queues.keys() {
-            assert!(read_all(store, *id).is_empty(), "queue {id} hands records over twice");
+    /// What is in segments can be read again, what was in memory cannot.
+    fn mark_readable(&mut self, store: &Store) {
+        for (id, model) in &mut self.queues {
+            for seq in read_all(store, *id).keys() {
+                model.records.get_mut(seq).expect("just read").spilled = true;
+            }
         }
     }
 
@@ -368,7 +371,6 @@ impl Schedule {
             let mut wrong = None;
             let end = store.read(store.queue(QueueId(id)), seq..=to, max_bytes, |record| {
                 let fits = wanted.next().is_some_and(|(seq, model)| {
-                    model.spilled = false;
                     (*seq, model.flags, &model.body[..], model.transient)
                         == (record.seq, record.flags, record.body, record.transient)
                 });
