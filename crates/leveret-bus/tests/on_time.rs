@@ -61,7 +61,6 @@ async fn retries_on_time_by_what_the_broker_has() {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker with dead-letter exchanges: RabbitMQ by LEVERET_TEST_AMQP_URL"]
 async fn retries_on_time_by_the_ladder() {
     delays_double_and_then_it_is_parked(DelayMode::Ladder).await;
 }

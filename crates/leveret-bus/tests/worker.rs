@@ -53,14 +53,12 @@ async fn order_by_due_time_by_what_the_broker_has() {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker with dead-letter exchanges: RabbitMQ by LEVERET_TEST_AMQP_URL"]
 async fn order_by_due_time_by_the_ladder() {
     short_delays_overtake_long_ones(DelayMode::Ladder).await;
 }
 
 /// RabbitMQ drops what passes the same queue twice by dead-lettering alone; retries must not look so.
 #[tokio::test]
-#[ignore = "needs a broker with dead-letter exchanges: RabbitMQ by LEVERET_TEST_AMQP_URL"]
 async fn the_same_delay_works_many_times_over() {
     let broker = Broker::start().await;
     let bus = broker.bus().await;
