@@ -13,6 +13,7 @@ mod error;
 mod mailbox;
 mod message;
 mod queue;
+pub mod stored;
 mod time;
 mod timers;
 mod topology;

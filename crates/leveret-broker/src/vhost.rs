@@ -128,7 +128,9 @@ impl Vhost {
     /// # Errors
     /// `NotFound`.
     pub fn check_exchange(&self, name: &str) -> Result<(), Error> {
-        self.topology.read().exchange(name).map(|_| ())
+        let topology = self.topology.read();
+        topology.check_not_default(name)?;
+        topology.exchange(name).map(|_| ())
     }
 
     /// Deletes an exchange, its bindings, and what it holds back. One that is not there is no error.
@@ -217,6 +219,9 @@ impl Vhost {
     /// Deletes an auto-delete queue that has lost its last consumer.
     pub fn delete_unused(&self, queue: &Queue) {
         let deleted = self.change(|topology| {
+            if !topology.has(queue) {
+                return Ok(DeletedQueue::default());
+            }
             topology.delete_queue(&queue.name, |in_use| {
                 let expires = queue.rules().expires_ms.is_some();
                 let keep = in_use.consumers > 0 || !(in_use.had_consumer || expires);

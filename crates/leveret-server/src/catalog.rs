@@ -1,11 +1,15 @@
 //! The durable declarations in a `redb` database, one table a kind. Every change is on the disk before it counts.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use leveret_amqp::{FieldTable, Table};
 use leveret_broker::{Catalog, Change, ExchangeOptions, KeptBinding, QueueOptions};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError, WriteTransaction,
+};
 
 use crate::StartError;
 
@@ -64,31 +68,7 @@ impl RedbCatalog {
 
     /// All rows.
     pub(crate) fn rows(&self) -> Result<Vec<Change>, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        let mut rows = Vec::new();
-        if let Some(table) = present(transaction.open_table(VHOSTS))? {
-            for row in table.iter()? {
-                rows.push(Change::PutVhost { name: row?.0.value().into() });
-            }
-        }
-        if let Some(table) = present(transaction.open_table(EXCHANGES))? {
-            for row in table.iter()? {
-                let (key, value) = row?;
-                rows.push(exchange_row(key.value(), value.value()));
-            }
-        }
-        if let Some(table) = present(transaction.open_table(QUEUES))? {
-            for row in table.iter()? {
-                let (key, value) = row?;
-                rows.push(queue_row(key.value(), value.value()));
-            }
-        }
-        if let Some(table) = present(transaction.open_table(BINDINGS))? {
-            for row in table.iter()? {
-                rows.push(binding_row(row?.0.value()));
-            }
-        }
-        Ok(rows)
+        rows(&self.database.begin_read()?)
     }
 
     fn write(&self, changes: &[Change]) -> Result<(), redb::Error> {
@@ -101,6 +81,19 @@ impl RedbCatalog {
     }
 }
 
+/// The durable queues declared in a data directory, by their number in the store, as `'queue' in vhost '/'`. Empty
+/// where a broker has the catalog open, or has crashed with it open and not been started since.
+#[must_use]
+pub fn queue_names(data_dir: &Path) -> BTreeMap<u64, String> {
+    let database = ReadOnlyDatabase::open(data_dir.join("catalog.redb"));
+    let rows = database.map_err(redb::Error::from).and_then(|database| rows(&database.begin_read()?));
+    let names = rows.unwrap_or_default().into_iter().filter_map(|row| match row {
+        Change::PutQueue { vhost, name, id, .. } => Some((id, format!("'{name}' in vhost '{vhost}'"))),
+        _ => None,
+    });
+    names.collect()
+}
+
 impl Catalog for RedbCatalog {
     fn keep(&self, changes: &[Change]) -> Result<(), String> {
         self.write(changes).map_err(|error| {
@@ -108,6 +101,34 @@ impl Catalog for RedbCatalog {
             format!("cannot keep the declaration on disk: {error}")
         })
     }
+}
+
+/// All rows.
+fn rows(transaction: &ReadTransaction) -> Result<Vec<Change>, redb::Error> {
+    let mut rows = Vec::new();
+    if let Some(table) = present(transaction.open_table(VHOSTS))? {
+        for row in table.iter()? {
+            rows.push(Change::PutVhost { name: row?.0.value().into() });
+        }
+    }
+    if let Some(table) = present(transaction.open_table(EXCHANGES))? {
+        for row in table.iter()? {
+            let (key, value) = row?;
+            rows.push(exchange_row(key.value(), value.value()));
+        }
+    }
+    if let Some(table) = present(transaction.open_table(QUEUES))? {
+        for row in table.iter()? {
+            let (key, value) = row?;
+            rows.push(queue_row(key.value(), value.value()));
+        }
+    }
+    if let Some(table) = present(transaction.open_table(BINDINGS))? {
+        for row in table.iter()? {
+            rows.push(binding_row(row?.0.value()));
+        }
+    }
+    Ok(rows)
 }
 
 /// A table that nothing was written to yet is not there.

@@ -43,6 +43,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub use catalog::queue_names;
 pub use config::{Config, Durability, Tls};
 
 use self::catalog::RedbCatalog;

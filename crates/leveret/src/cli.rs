@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::demo;
 use crate::perf;
 use crate::settings::Flags;
+use crate::store::StoreCommand;
 
 /// A RabbitMQ-compatible message broker (AMQP 0-9-1) with delayed delivery, in one small binary.
 #[derive(Debug, Parser)]
@@ -35,6 +36,11 @@ pub(crate) enum Command {
     Demo(demo::Options),
     /// Measure what a broker does: rates, latency, and whether every message arrives.
     Perf(perf::Options),
+    /// Look at a data folder that no broker has open: what waits in it, and whether it is whole.
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
 }
 
 const SERVE_ABOUT: &str = "\

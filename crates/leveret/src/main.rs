@@ -12,6 +12,7 @@ mod perf;
 mod serve;
 mod settings;
 mod stop;
+mod store;
 
 use std::process::ExitCode;
 
@@ -34,5 +35,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         #[cfg(feature = "systems")]
         Command::Demo(options) => demo::run(&options),
         Command::Perf(options) => perf::run(&options),
+        Command::Store { command } => store::run(&command),
     }
 }

@@ -21,6 +21,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         "leveret",
         &[
             "leveret-amqp",
+            "leveret-store",
+            "leveret-broker",
             "leveret-server",
             "leveret-management",
             "leveret-bus",

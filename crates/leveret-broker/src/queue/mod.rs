@@ -17,7 +17,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::backlog::{Backlog, Entry};
 use self::consumers::Consumers;
-pub(crate) use self::storage::{MessageMemory, Persistence, QueueStorage, StoreHandle, stored_prefix};
+pub(crate) use self::storage::{
+    MessageMemory, PREFIX_BYTES, Persistence, QueueStorage, StoreHandle, stored_lens, stored_prefix,
+};
 use self::unacked::Unacked;
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::timers::Timers;

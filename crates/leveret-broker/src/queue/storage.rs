@@ -15,7 +15,7 @@ use super::backlog::Entry;
 use crate::Time;
 
 /// Bytes of a record before the route.
-pub(super) const PREFIX_BYTES: usize = 12;
+pub(crate) const PREFIX_BYTES: usize = 12;
 /// Bytes read back at a time.
 const PAGE_BYTES: usize = 512 << 10;
 /// Bytes handed to the store at a time.
@@ -33,15 +33,15 @@ pub(crate) fn stored_prefix(properties_len: usize, published: Time) -> [u8; PREF
 }
 
 /// Lengths of the parts of a record.
-pub(super) struct Lens {
+pub(crate) struct Lens {
     pub(super) published: Time,
-    pub(super) route: u16,
-    pub(super) properties: u32,
+    pub(crate) route: u16,
+    pub(crate) properties: u32,
     pub(super) body: u32,
 }
 
 /// The lengths of a record's parts; `None` where it is no record of a queue.
-pub(super) fn stored_lens(record: &[u8]) -> Option<Lens> {
+pub(crate) fn stored_lens(record: &[u8]) -> Option<Lens> {
     let (properties, rest) = record.split_first_chunk::<4>()?;
     let (published, rest) = rest.split_first_chunk::<8>()?;
     let (properties, published) = (u32::from_le_bytes(*properties), Time(u64::from_le_bytes(*published)));

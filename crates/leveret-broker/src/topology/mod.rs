@@ -127,19 +127,28 @@ impl Topology {
         Ok(queue)
     }
 
+    /// Whether it is this queue, and not another one of its name, that is there.
+    pub(crate) fn has(&self, queue: &Queue) -> bool {
+        self.queues.get(&queue.name).is_some_and(|there| std::ptr::eq(&raw const **there, queue))
+    }
+
     pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.queues.values()
     }
 
     fn check_owner(&self, queue: &Queue, owner: Owner) -> Result<(), Error> {
         match queue.options.exclusive {
-            Some(other) if other != owner => Err(Error::locked(format!(
-                "cannot obtain exclusive access to locked {}. It could be originally declared on another \
-                 connection or the exclusive property value does not match that of the original declaration.",
-                self.object("queue", &queue.name)
-            ))),
+            Some(other) if other != owner => Err(self.locked(queue)),
             _ => Ok(()),
         }
+    }
+
+    fn locked(&self, queue: &Queue) -> Error {
+        Error::locked(format!(
+            "cannot obtain exclusive access to locked {}. It could be originally declared on another connection or \
+             the exclusive property value does not match that of the original declaration.",
+            self.object("queue", &queue.name)
+        ))
     }
 
     /// Declares an exchange; false where the same is there already.
@@ -208,6 +217,9 @@ impl Topology {
     ) -> Result<(Arc<Queue>, bool), Error> {
         if let Some(queue) = self.queues.get(name) {
             self.check_owner(queue, owner)?;
+            if options.exclusive.is_some() && queue.options.exclusive.is_none() {
+                return Err(self.locked(queue));
+            }
             self.check_equivalent(queue, &options)?;
             return Ok((Arc::clone(queue), false));
         }
@@ -395,7 +407,7 @@ impl Topology {
         })
     }
 
-    fn check_not_default(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn check_not_default(&self, name: &str) -> Result<(), Error> {
         if name.is_empty() {
             return Err(Error::refused("operation not permitted on the default exchange"));
         }

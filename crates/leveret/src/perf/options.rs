@@ -10,7 +10,8 @@ use super::body::{MARK_BYTES, STREAMS_MAX};
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Broker to test, as amqp://USER:PASSWORD@HOST:PORT/VHOST. Without it a broker is started in this process.
+    /// Broker to test, as amqp://USER:PASSWORD@HOST:PORT/VHOST. Without it one is started in this process, which keeps
+    /// nothing on disk.
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
     /// Producers, each with a connection of its own.
