@@ -47,7 +47,7 @@ pub(crate) struct Options {
 impl Options {
     /// Every suite, against our own broker.
     pub(crate) fn everything() -> Self {
-        Self { url: None, no_delayed: false, dead_letters: false, suites: Vec::new(), place: "" }
+        Self { url: None, no_delayed: false, dead_letters: true, suites: Vec::new(), place: "" }
     }
 
     /// Every suite, against a RabbitMQ without plugins.
