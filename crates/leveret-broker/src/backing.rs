@@ -66,6 +66,14 @@ impl Backing {
         self.catalog.keep(changes)
     }
 
+    pub(crate) fn is_congested(&self) -> bool {
+        self.persistence.store.is_congested()
+    }
+
+    pub(crate) fn damage(&self) -> Vec<String> {
+        self.persistence.store.damage().iter().map(ToString::to_string).collect()
+    }
+
     /// A number for a new queue.
     pub(crate) fn new_id(&self, durable: bool) -> u64 {
         let next = if durable { &self.next_id } else { &self.next_transient_id };

@@ -82,6 +82,18 @@ impl Broker {
         Arc::clone(vhost)
     }
 
+    /// Whether more comes in than the store can write: publishers are to be held back meanwhile.
+    #[must_use]
+    pub fn is_store_congested(&self) -> bool {
+        self.backing.lock().as_ref().is_some_and(|backing| backing.is_congested())
+    }
+
+    /// What the store has found damaged since it was opened, that found on opening included, in words.
+    #[must_use]
+    pub fn store_damage(&self) -> Vec<String> {
+        self.backing.lock().as_ref().map_or_else(Vec::new, |backing| backing.damage())
+    }
+
     /// Ends the broker in order: its store notes that nothing is half done. Connections must have ended before.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ use crate::socket::{ReadBuffer, Reader};
 /// Longest pause of a publisher for the sake of a congested queue. A queue whose consumer is stuck for longer
 /// slows its publishers down; it never stops them.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+/// Longest pause of a publisher after each batch for the sake of the disk.
+const LONGEST_STORE_PAUSE_MS: u32 = 1000;
 /// Deliveries during a pause that show that waiting helps: consumers that take time over each message are not
 /// waited for.
 const MOVING: u64 = 100;
@@ -129,10 +131,11 @@ impl Connection {
                 Batch::Failed(exception, method) => break Some((exception, method)),
             }
             patience.pause(session.take_congested()).await;
-            if session.has_published()
-                && let Err(failed) = self.unblocked(&mut session, &mut heartbeat).await
-            {
-                break failed;
+            if session.has_published() {
+                self.store_keeps_up().await;
+                if let Err(failed) = self.unblocked(&mut session, &mut heartbeat).await {
+                    break failed;
+                }
             }
             if self.outbox.has_drained_now() {
                 tokio::task::yield_now().await;
@@ -161,6 +164,16 @@ impl Connection {
         if let Some((exception, method)) = failed {
             tracing::warn!(peer = %self.peer, code = exception.code.0, text = exception.text, "connection error");
             self.close(&exception, method, &mut buffer, frame_max).await;
+        }
+    }
+
+    /// Waits, not for long, while more comes in than the disk takes.
+    async fn store_keeps_up(&self) {
+        for _ in 0..LONGEST_STORE_PAUSE_MS {
+            if !self.shared.broker.is_store_congested() {
+                return;
+            }
+            sleep(Duration::from_millis(1)).await;
         }
     }
 

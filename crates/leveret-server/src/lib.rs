@@ -23,6 +23,7 @@ mod config;
 mod connection;
 mod consumer;
 mod handshake;
+mod health;
 mod listener;
 mod outbox;
 mod reply;
@@ -45,6 +46,7 @@ use tokio::time::timeout;
 
 pub use catalog::queue_names;
 pub use config::{Config, Durability, Tls};
+pub use health::Health;
 
 use self::catalog::RedbCatalog;
 use self::clock::Clock;
@@ -184,6 +186,16 @@ impl Server {
             percent_encoded(&config.default_pass),
             percent_encoded(&config.default_vhost)
         )
+    }
+
+    /// How the server is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health {
+            store_failure: self.shared.commits.failure(),
+            blocked: *self.shared.alarm.borrow(),
+            damage: self.shared.broker.store_damage(),
+        }
     }
 
     /// Stops listening, closes all connections with reply code 320, and waits for them, but no longer than

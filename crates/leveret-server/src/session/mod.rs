@@ -101,6 +101,8 @@ impl Session {
         self.settle();
         self.vhost.carry_out(&mut self.effects);
         self.send_confirms();
+        // Deliveries first: somebody waits for them, while confirms are rarely urgent.
+        self.effects.flush();
         self.outbox.flush(&mut self.effects);
         self.effects.flush();
         (at, batch)

@@ -30,22 +30,37 @@ impl Broker {
 
     /// Starts the binary and waits until it has named its port.
     fn spawn(data: tempfile::TempDir) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
-            .args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"])
-            .arg(data.path())
-            // Settings of the developer's own broker must not reach this one.
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command.args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"]).arg(data.path());
+        // Settings of the developer's own broker must not reach this one.
+        command.env_clear();
+        Self::run(command, data)
+    }
+
+    fn run(mut command: Command, data: tempfile::TempDir) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let address = lines
             .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
-            .expect("the broker names its port");
+            .expect("the broker names its port (a small disk needs user namespaces: `unshare --map-root-user --mount`)");
         // Kept drained, so that the broker never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child: Some(child), url: format!("amqp://guest:guest@{address}"), data: Some(data) }
+    }
+
+    /// The binary with its data on a disk of so many megabytes, which it may fill: a file system in memory that only
+    /// this process sees.
+    pub(crate) fn on_small_disk(size_mb: u32) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let script = format!(
+            "mount -t tmpfs -o size={size_mb}m tmpfs \"$1\" && \
+             exec \"$2\" serve --amqp 127.0.0.1:0 --data-dir \"$1\" --disk-free-limit-bytes 0"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
+        command.arg(data.path()).arg(env!("CARGO_BIN_EXE_leveret"));
+        Self::run(command, data)
     }
 
     /// HOST:PORT
