@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use leveret_store::{CommitEvent, Options, QueueId, RecoveredQueue, Recovery, Store, StoreError};
+use leveret_store::{CommitEvent, Lsn, Options, QueueId, RecoveredQueue, Recovery, Store, StoreError};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
@@ -42,6 +42,12 @@ impl OpenStore {
     ) -> Result<Self, StoreError> {
         let (store, recovery) = Store::open(directory, options, listener)?;
         Ok(Self { store, recovery })
+    }
+
+    /// Where the journal stands: everything up to here is on the disk.
+    #[must_use]
+    pub fn committed(&self) -> Lsn {
+        self.store.committed()
     }
 }
 

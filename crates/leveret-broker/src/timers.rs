@@ -32,9 +32,12 @@ pub(crate) struct Timers {
     waker: TimerWaker,
 }
 
+/// A tick that is set: its time, and a number for those of the same time.
+pub(crate) type TimerKey = (Time, u64);
+
 #[derive(Default)]
 struct Inner {
-    by_due: BTreeMap<(Time, u64), Weak<Queue>>,
+    by_due: BTreeMap<TimerKey, Weak<Queue>>,
     next: u64,
 }
 
@@ -43,15 +46,19 @@ impl Timers {
         Self { inner: Mutex::default(), waker }
     }
 
-    /// Adds a tick.
-    pub(crate) fn add(&self, due: Time, queue: &Arc<Queue>) {
+    /// Sets when a queue is to be ticked, in place of what was `set` before; returns what is set now.
+    pub(crate) fn set(&self, due: Time, queue: &Arc<Queue>, set: Option<TimerKey>) -> TimerKey {
         let mut inner = self.inner.lock();
+        if let Some(before) = set {
+            inner.by_due.remove(&before);
+        }
         let key = (due, inner.next);
         inner.next += 1;
         inner.by_due.insert(key, Arc::downgrade(queue));
         if inner.by_due.first_key_value().is_some_and(|(first, _)| *first == key) {
             self.waker.wake();
         }
+        key
     }
 
     /// Takes out a queue that is due; queues that are gone are passed over.

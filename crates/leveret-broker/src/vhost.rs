@@ -17,6 +17,8 @@ use crate::{Change, Error, Held, Message, Queue, Route, Routing, Time};
 
 /// Messages that one tick releases before it lets others at the queues.
 const RELEASES_A_TICK: usize = 1000;
+/// Dead letters after which a tick lets others have their turn.
+const DEAD_A_TICK: usize = 5000;
 /// Queues that one tick of the virtual host ticks.
 const TICKS_A_TICK: usize = 1000;
 
@@ -76,10 +78,14 @@ impl Vhost {
         self.version.fetch_add(1, Ordering::Release);
         let changes = topology.take_changes();
         match &self.backing {
-            Some(backing) if !changes.is_empty() => {
-                backing.keep(&changes).map_err(Error::internal)?;
-                result
-            }
+            Some(backing) if !changes.is_empty() => match backing.keep(&changes) {
+                Ok(()) => result,
+                Err(error) => {
+                    // The next change tries again.
+                    topology.put_back_changes(changes);
+                    Err(Error::internal(error))
+                }
+            },
             _ => result,
         }
     }
@@ -94,7 +100,9 @@ impl Vhost {
             Change::PutQueue { name, id, options, .. } => {
                 let queue = topology.restore_queue(name, id, options, now);
                 // The first tick finds out what is due.
-                self.timers.add(now, &queue);
+                if queue.ready_count() > 0 || queue.rules().expires_ms.is_some() {
+                    queue.tick_at(now);
+                }
             }
             Change::PutBinding { binding, .. } => {
                 let name = BindingName {
@@ -117,8 +125,8 @@ impl Vhost {
     /// `PreconditionFailed` where it is there with other properties or an argument is wrong, `AccessRefused` for
     /// the default exchange and reserved names, `CommandInvalid` for an unknown type.
     pub fn declare_exchange(&self, name: &str, options: ExchangeOptions) -> Result<(), Error> {
-        if self.topology.read().exchange(name).is_ok() {
-            return self.topology.write().declare_exchange(name, options).map(|_| ());
+        if let Some(checked) = self.topology.read().check_declared_exchange(name, &options) {
+            return checked;
         }
         self.change(|topology| topology.declare_exchange(name, options)).map(|_| ())
     }
@@ -154,11 +162,10 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Result<Declared, Error> {
         let now = effects.now;
-        let is_there = self.topology.read().queue(name, owner).is_ok();
-        let (queue, created) = if is_there {
-            self.topology.write().declare_queue(name, options, owner, now)?
-        } else {
-            self.change(|topology| topology.declare_queue(name, options, owner, now))?
+        let there = self.topology.read().check_declared_queue(name, &options, owner);
+        let (queue, created) = match there {
+            Some(there) => (there?, false),
+            None => self.change(|topology| topology.declare_queue(name, options, owner, now))?,
         };
         queue.note_use(effects);
         Ok(Declared { queue, created })
@@ -378,9 +385,9 @@ impl Vhost {
         };
         self.hold(&route, &message, delay.unwrap_or_default(), effects.now);
         // Whoever published what is being dealt with has nothing to do with these queues' being full.
-        let rejected = effects.rejected;
+        let before = (effects.rejected, effects.position, effects.failure.take());
         route.publish(std::slice::from_ref(&message), effects);
-        effects.rejected = rejected;
+        (effects.rejected, effects.position, effects.failure) = before;
     }
 
     fn tick_queues(&self, effects: &mut Effects) {
@@ -388,6 +395,9 @@ impl Vhost {
             let due = self.timers.take_due(effects.now);
             let Some(queue) = due else { return };
             queue.tick(effects);
+            if effects.dead.len() >= DEAD_A_TICK {
+                return;
+            }
         }
     }
 

@@ -293,3 +293,46 @@ fn the_headers_stay_readable() {
     let keys = Value::Array(vec!["q".into(), "copy".into()]);
     assert_eq!(deaths(&dead)[0].find("routing-keys"), Some(&keys));
 }
+
+#[test]
+fn many_ticks_that_were_set_leave_one() {
+    let mut house = House::new();
+    house.declare("q", [ttl(100), ("x-expires", 3_600_000.into())]);
+    for _ in 0..1000 {
+        house.put("q", "a");
+        house.wait_ms(150);
+    }
+    // What is left is the queue's own end: the next thing due is an hour after its last use.
+    let due = house.broker.tick(&mut house.effects).expect("the queue is still there");
+    assert!(due > house.effects.now.plus_ms(3_000_000), "{due:?}");
+    assert_eq!(house.count("q"), 0);
+}
+
+#[test]
+fn what_becomes_the_head_by_an_acknowledgement_expires_too() {
+    let mut house = House::new();
+    house.declare("q", []);
+    house.put("q", "held");
+    let held = house.get("q").unwrap();
+    house.put("q", "for ever");
+    let properties = Properties { expiration: Some("50"), ..Properties::default() };
+    house.publish("q", "short", properties);
+    let first = house.get("q").unwrap();
+    assert_eq!(first.body, b"for ever");
+    let queue = house.vhost.queue("q", ME).unwrap();
+    queue.settle(&[held.receipt.unwrap()], Settlement::Acked, &mut house.effects);
+    house.wait_ms(60);
+    assert_eq!(house.count("q"), 0);
+}
+
+#[test]
+fn any_number_of_messages_expires() {
+    let mut house = House::new();
+    house.declare("q", [ttl(100), dead_to(""), dead_key("dead")]);
+    house.declare("dead", []);
+    for _ in 0..10_000 {
+        house.put("q", "a");
+    }
+    house.wait_ms(100);
+    assert_eq!((house.count("q"), house.count("dead")), (0, 10_000));
+}

@@ -351,7 +351,7 @@ impl Patience {
         });
         let _ = timeout(LONGEST_PAUSE, relaxed).await;
         let after: u64 = congested.iter().map(|queue| queue.delivered_count()).sum();
-        self.fruitless = if after - before < MOVING { (self.fruitless + 1).min(10) } else { 0 };
+        self.fruitless = if after.saturating_sub(before) < MOVING { (self.fruitless + 1).min(10) } else { 0 };
         self.skip = (1 << self.fruitless) - 1;
     }
 }

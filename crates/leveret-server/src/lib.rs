@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use leveret_broker::{Backing, Broker, OpenStore, StoreOptions, Time, Users};
+use leveret_broker::{Backing, Broker, CommitEvent, OpenStore, StoreOptions, Time, Users};
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -238,13 +238,17 @@ fn restore(
         |error: &dyn std::fmt::Display| StartError::Data(format!("{}: {error}", directory.display()));
     std::fs::create_dir_all(directory).map_err(|error| broken(&error))?;
     let commits = Arc::clone(commits);
-    let listener = move |event| commits.note(event);
+    let listener = {
+        let commits = Arc::clone(&commits);
+        move |event| commits.note(event)
+    };
     let mut options = StoreOptions::default();
     options.durability = config.durability.into();
     // The store's lock is taken first, so that a second server is told what is wrong.
     let messages = directory.join("messages");
     let memory = usize::try_from(config.message_memory_bytes).unwrap_or(usize::MAX);
     let store = OpenStore::open(&messages, options, listener).map_err(|error| broken(&error))?;
+    commits.note(CommitEvent::Committed(store.committed()));
     let catalog = RedbCatalog::open(&directory.join("catalog.redb"))?;
     let rows = catalog.rows().map_err(|error| broken(&error))?;
     Ok(Broker::restored(users, Backing::new(store, memory, Box::new(catalog)), &rows, now))

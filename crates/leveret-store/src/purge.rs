@@ -42,6 +42,8 @@ impl QueueState {
         let unknown: Vec<u64> = unknown.collect();
         self.kept.extend(unknown);
         self.purged_up_to = self.purged_up_to.max(up_to);
+        // The numbers are used up, even those of records that were never stored.
+        self.max_seq = self.max_seq.max(up_to);
         for set in &mut self.journal {
             set.seqs = without(&set.seqs, up_to, keep);
         }

@@ -61,6 +61,8 @@ struct Candidate {
 struct Reading {
     seqs: RangeInclusive<u64>,
     recovered: BTreeMap<u64, RecoveredRecord>,
+    /// The first record of the range kept in memory that was not taken: where to read on.
+    left_behind: Option<u64>,
     /// The next one last.
     candidates: Vec<Candidate>,
     open: Vec<Source>,
@@ -101,13 +103,14 @@ impl Engine {
     ) -> Result<Option<u64>, StoreError> {
         loop {
             self.open_due(queue, reading)?;
-            let Some((seq, index)) = reading.nearest() else { return Ok(None) };
+            let Some((seq, index)) = reading.nearest() else { return Ok(reading.left_behind) };
             let block_is_used_up = match index {
                 Some(index) => reading.give_run(index, visit),
                 None => reading.give_recovered(seq, visit),
             };
             if reading.bytes >= max_bytes && block_is_used_up {
-                return Ok(reading.last.checked_add(1).filter(|next| next <= reading.seqs.end()));
+                let next = reading.last.checked_add(1).filter(|next| next <= reading.seqs.end());
+                return Ok(next.or(reading.left_behind));
             }
             if let Some(index) = index.filter(|_| block_is_used_up) {
                 let mut source = reading.open.swap_remove(index);
@@ -125,8 +128,13 @@ impl Engine {
         });
         let candidates = segments.map(|segment| Candidate { number: segment.number, first: segment.first });
         let candidates = candidates.collect();
+        let recovered = state.take_recovered(&seqs, max_bytes);
+        let left_behind = state.recovered.range(seqs.clone()).next().map(|(&seq, _)| seq);
+        // What is behind a record that was not taken must not overtake it.
+        let seqs = *seqs.start()..=left_behind.map_or(*seqs.end(), |seq| seq - 1);
         Some(Reading {
-            recovered: state.take_recovered(&seqs, max_bytes),
+            recovered,
+            left_behind,
             candidates,
             open: Vec::new(),
             done: Vec::new(),
@@ -303,10 +311,10 @@ impl QueueState {
     ) -> BTreeMap<u64, RecoveredRecord> {
         let mut taken = BTreeMap::new();
         let mut bytes = 0;
-        while bytes < max_bytes.max(1) {
+        while bytes < max_bytes || taken.is_empty() {
             let Some((&seq, _)) = self.recovered.range(seqs.clone()).next() else { break };
             let Some(record) = self.recovered.remove(&seq) else { break };
-            bytes += record.body.len() + 1;
+            bytes += record.body.len();
             taken.insert(seq, record);
         }
         taken

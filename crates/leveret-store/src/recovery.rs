@@ -175,7 +175,7 @@ impl Engine {
                 records,
                 body_bytes,
                 first: state.first_durable(),
-                max_seq: state.max_seq,
+                max_seq: state.max_seq.max(state.purged_up_to),
             }
         });
         Recovery { queues: queues.collect(), clean, torn_tail, damage: core.damage.clone(), took }

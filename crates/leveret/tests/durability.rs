@@ -6,9 +6,9 @@ mod binary;
 use binary::Broker;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Error, ExchangeKind};
 
 type Outcome = Result<(), Error>;
@@ -130,5 +130,39 @@ async fn a_queue_that_is_not_durable_goes() -> Outcome {
     let broker = broker.restart();
     let (_connection, channel) = open(&broker).await?;
     assert!(declare(&channel, false, true).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn numbers_of_purged_transient_messages_are_not_given_again() -> Outcome {
+    let broker = Broker::ours();
+    let (connection, channel) = open(&broker).await?;
+    declare(&channel, true, false).await?;
+    publish(&channel, "", 0..50, TRANSIENT).await?;
+    channel.queue_purge("queue".into(), QueuePurgeOptions::default()).await?;
+    connection.close(200, "done".into()).await?;
+    let broker = broker.restart();
+    let (_connection, channel) = open(&broker).await?;
+    publish(&channel, "", 0..20, PERSISTENT).await?;
+    let broker = broker.crash_and_restart();
+    let (_connection, channel) = open(&broker).await?;
+    assert_eq!(take(&channel, 21).await?, (0..20).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_limit_in_bytes_counts_bodies_after_a_restart_too() -> Outcome {
+    let broker = Broker::ours();
+    let (_connection, channel) = open(&broker).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongInt(400));
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare("queue".into(), durable, arguments).await?;
+    publish(&channel, "", 0..100, PERSISTENT).await?;
+    let broker = broker.crash_and_restart();
+    let (_connection, channel) = open(&broker).await?;
+    publish(&channel, "", 100..101, PERSISTENT).await?;
+    let bodies = take(&channel, 101).await?;
+    assert_eq!(bodies, (1..101).collect::<Vec<_>>());
     Ok(())
 }

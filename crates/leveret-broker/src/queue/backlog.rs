@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use leveret_amqp::{Properties, flags};
@@ -79,8 +80,10 @@ pub(super) struct Backlog {
     waiting_bytes: usize,
     /// No message up to here is being published for the first time.
     taken_up_to: u64,
-    /// Bytes of the bodies of all that waits.
+    /// Bytes of the bodies of all that waits, but of what was there at the start and is still to be read.
     ready_bytes: u64,
+    /// Numbers of the messages whose bytes are counted when they are first read back.
+    uncounted: Range<u64>,
     rules: Arc<QueueRules>,
     storage: Option<QueueStorage>,
     /// Stored messages that are done with, to be told to the store.
@@ -99,7 +102,8 @@ impl Backlog {
             chunks: Chunks::default(),
             waiting_bytes: 0,
             taken_up_to: 0,
-            ready_bytes: storage.as_ref().map_or(0, QueueStorage::recovered_bytes),
+            ready_bytes: 0,
+            uncounted: recovered.map_or(1, |_| 0)..recovered.map_or(1, |(_, max_seq)| max_seq + 1),
             rules,
             storage,
             settled: Vec::new(),
@@ -179,7 +183,7 @@ impl Backlog {
         self.returned.insert(entry.seq, entry);
     }
 
-    /// Bytes of the bodies of all that waits; after a restart an estimate until what was there then is gone.
+    /// Bytes of the bodies of all that waits; after a restart what is still to be read back does not count.
     pub(super) fn ready_bytes(&self) -> u64 {
         self.ready_bytes
     }
@@ -274,6 +278,7 @@ impl Backlog {
         self.paged = None;
         self.waiting_bytes = 0;
         self.ready_bytes = 0;
+        self.uncounted = 0..0;
         if let Some(storage) = &self.storage {
             storage.handle().purge(self.next_seq - 1, out);
         }
@@ -287,6 +292,14 @@ impl Backlog {
             && storage.is_over_share(self.waiting_bytes)
         {
             self.page_out();
+        }
+    }
+
+    /// Reports the memory that the queue takes.
+    #[inline]
+    pub(super) fn note_memory(&mut self) {
+        if let Some(storage) = &mut self.storage {
+            storage.note(self.waiting_bytes);
         }
     }
 
@@ -336,10 +349,14 @@ impl Backlog {
         let Some(store) = self.storage.as_ref().map(QueueStorage::handle) else { return };
         while self.first.is_empty() {
             let Some(mut paged) = self.paged.take() else { return };
-            let Self { first, chunks, waiting_bytes, rules, .. } = self;
+            let Self { first, chunks, waiting_bytes, ready_bytes, uncounted, rules, .. } = self;
             let read = store.read(&mut paged, |record| {
                 let Some(entry) = read_entry(&record, chunks, rules) else { return };
                 *waiting_bytes += entry.memory_bytes();
+                if uncounted.contains(&entry.seq) {
+                    *ready_bytes += u64::from(entry.body_len);
+                    uncounted.start = entry.seq + 1;
+                }
                 first.push_back(entry);
             });
             match read {

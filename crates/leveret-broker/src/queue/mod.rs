@@ -22,7 +22,7 @@ pub(crate) use self::storage::{
 };
 use self::unacked::Unacked;
 use crate::dead_letter::{DeadLetter, Reason};
-use crate::timers::Timers;
+use crate::timers::{TimerKey, Timers};
 use crate::{Delivery, Error, Inbox, Mailbox, Message, Time};
 
 pub use self::consumers::{Consume, ConsumerKey};
@@ -33,6 +33,8 @@ pub use self::unacked::Receipt;
 pub const CONGESTED_READY: usize = 2000;
 /// Ready messages below which paused publishers go on.
 const RELAXED_READY: usize = 1000;
+/// Expired messages let go of in one go.
+const EXPIRED_AT_ONCE: usize = 1000;
 /// Deliveries made in one go with the queue locked.
 const RUN: u32 = 128;
 
@@ -147,7 +149,7 @@ struct State {
     /// When somebody last declared it, fetched from it or ceased to consume.
     last_used: Time,
     /// When the queue is going to be ticked.
-    timer: Time,
+    timer: Option<TimerKey>,
     had_consumer: bool,
     deleted: bool,
 }
@@ -208,11 +210,9 @@ impl Queue {
         state.deliver(effects);
         state.let_go(effects);
         self.arm(state);
-        if state.backlog.len() > CONGESTED_READY {
-            state.backlog.page_out_if_large();
-            if state.consumers.len() > 0 {
-                effects.congested.push(Arc::clone(self));
-            }
+        state.backlog.page_out_if_large();
+        if state.backlog.len() > CONGESTED_READY && state.consumers.len() > 0 {
+            effects.congested.push(Arc::clone(self));
         }
         Kept { from, first_seq }
     }
@@ -271,13 +271,21 @@ impl Queue {
         self.arm(state);
     }
 
+    /// Has the queue ticked then, or earlier.
+    pub(crate) fn tick_at(self: &Arc<Self>, due: Time) {
+        let state = &mut *self.lock();
+        if let Some(timers) = &self.timers {
+            state.timer = Some(timers.set(due, self, state.timer));
+        }
+    }
+
     /// Does what is due: lets expired messages go, and the queue itself where nobody has used it.
     pub(crate) fn tick(self: &Arc<Self>, effects: &mut Effects) {
         let state = &mut *self.lock();
         if state.deleted {
             return;
         }
-        state.timer = Time::NEVER;
+        state.timer = None;
         state.let_go(effects);
         if state.unused_at() <= effects.now {
             effects.unused.push(Arc::clone(self));
@@ -290,11 +298,9 @@ impl Queue {
     #[inline]
     fn arm(self: &Arc<Self>, state: &mut State) {
         let due = state.backlog.first_expiry().min(state.unused_at());
-        if due < state.timer {
-            state.timer = due;
-            if let Some(timers) = &self.timers {
-                timers.add(due, self);
-            }
+        let earlier = due < Time::NEVER && state.timer.is_none_or(|(set, _)| due < set);
+        if let Some(timers) = self.timers.as_ref().filter(|_| earlier) {
+            state.timer = Some(timers.set(due, self, state.timer));
         }
     }
 
@@ -307,14 +313,15 @@ impl Queue {
         state.deliver(effects);
         if settlement == Settlement::Requeued {
             state.let_go(effects);
-            self.arm(state);
         }
+        self.arm(state);
     }
 
     /// Drops all ready messages; returns how many.
     pub fn purge(&self) -> usize {
         let mut state = self.lock();
-        let out: Vec<u64> = state.unacked.iter().map(|entry| entry.seq).collect();
+        let stored = state.unacked.iter().filter(|entry| entry.persistent || entry.on_disk);
+        let out: Vec<u64> = stored.map(|entry| entry.seq).collect();
         let count = state.backlog.clear(&out);
         state.wake_publishers_if_relaxed();
         count
@@ -402,7 +409,7 @@ impl State {
             name,
             rules,
             last_used: now,
-            timer: Time::NEVER,
+            timer: None,
             backlog,
             unacked: Unacked::default(),
             consumers: Consumers::default(),
@@ -445,7 +452,11 @@ impl State {
     /// Lets go of the first messages while they have waited long enough or are too many.
     #[inline]
     fn let_go(&mut self, effects: &mut Effects) {
-        while self.backlog.first_expiry() <= effects.now {
+        // A bounded number: the queue is ticked again for the rest.
+        for _ in 0..EXPIRED_AT_ONCE {
+            if self.backlog.first_expiry() > effects.now {
+                break;
+            }
             let Some(entry) = self.backlog.pop() else { break };
             self.dead_letter(entry, Reason::Expired, effects);
         }
@@ -518,7 +529,7 @@ impl State {
                         break;
                     }
                     let Some(entry) = backlog.pop() else { break };
-                    if entry.expires <= effects.now {
+                    if entry.expires <= effects.now && expired.len() < EXPIRED_AT_ONCE {
                         expired.push(entry);
                         continue;
                     }
@@ -539,6 +550,7 @@ impl State {
             }
         }
         self.backlog.settle_stored();
+        self.backlog.note_memory();
         self.wake_publishers_if_relaxed();
     }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use leveret_store::{QueueRef, RecoveredQueue, Spill, Store, StoredRecord};
+use leveret_store::{QueueRef, ReadEnd, RecoveredQueue, Spill, Store, StoredRecord};
 
 use super::backlog::Entry;
 use crate::Time;
@@ -135,18 +135,19 @@ impl QueueStorage {
         Some((paged.filter(|paged| paged.count > 0), recovered.max_seq))
     }
 
-    /// Bytes of what waited when the store was opened.
-    pub(super) fn recovered_bytes(&self) -> u64 {
-        self.recovered.as_ref().map_or(0, |recovered| recovered.body_bytes)
-    }
-
     /// Whether a queue with so many waiting bytes in memory holds more than its share.
     #[inline]
     pub(super) fn is_over_share(&mut self, waiting_bytes: usize) -> bool {
+        self.note(waiting_bytes);
+        waiting_bytes > REPORT_BYTES && waiting_bytes > self.handle.persistence.memory.share_bytes()
+    }
+
+    /// Reports how much memory the queue takes, if that has changed much.
+    #[inline]
+    pub(super) fn note(&mut self, waiting_bytes: usize) {
         if waiting_bytes.abs_diff(self.reported_bytes) >= REPORT_BYTES {
             self.report(waiting_bytes);
         }
-        waiting_bytes > REPORT_BYTES && waiting_bytes > self.handle.persistence.memory.share_bytes()
     }
 
     fn report(&mut self, waiting_bytes: usize) {
@@ -231,11 +232,18 @@ impl StoreHandle {
     /// Reads the next messages of what is paged out.
     pub(super) fn read(&self, paged: &mut Paged, mut visit: impl FnMut(StoredRecord<'_>)) -> PageRead {
         let mut read = 0;
+        let mut last = 0;
         let end = self.persistence.store.read(self.queue, paged.next..=paged.last, PAGE_BYTES, |record| {
             read += 1;
+            last = record.seq;
             visit(record);
         });
-        let Ok(end) = end else { return PageRead::Failed };
+        let end = match end {
+            Ok(end) => end,
+            Err(_) if read == 0 => return PageRead::Failed,
+            // What was read is not to be read again.
+            Err(_) => ReadEnd { next: (last < paged.last).then_some(last + 1), lost: 0 },
+        };
         let lost = usize::try_from(end.lost).unwrap_or(usize::MAX);
         paged.count = paged.count.saturating_sub(read).saturating_sub(lost);
         match end.next {

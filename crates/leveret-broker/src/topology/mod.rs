@@ -174,6 +174,40 @@ impl Topology {
         Ok(())
     }
 
+    /// The catalog does not know these after all.
+    pub(crate) fn put_back_changes(&mut self, changes: Vec<Change>) {
+        self.changes = changes;
+    }
+
+    /// Whether an exchange of that name is declared so; `None` where there is none, or the catalog does not know it yet.
+    pub(crate) fn check_declared_exchange(
+        &self,
+        name: &str,
+        options: &ExchangeOptions,
+    ) -> Option<Result<(), Error>> {
+        let exchange = self.exchanges.get(name).filter(|_| self.changes.is_empty() && !name.is_empty())?;
+        Some(exchange.check_equivalent(options, &self.object("exchange", name)))
+    }
+
+    /// The queue of that name, if it is declared so; `None` where there is none, or the catalog does not know it yet.
+    pub(crate) fn check_declared_queue(
+        &self,
+        name: &str,
+        options: &QueueOptions,
+        owner: Owner,
+    ) -> Option<Result<Arc<Queue>, Error>> {
+        let queue = self.queues.get(name).filter(|_| self.changes.is_empty())?;
+        Some(self.check_declared(queue, options, owner).map(|()| Arc::clone(queue)))
+    }
+
+    fn check_declared(&self, queue: &Queue, options: &QueueOptions, owner: Owner) -> Result<(), Error> {
+        self.check_owner(queue, owner)?;
+        if options.exclusive.is_some() && queue.options.exclusive.is_none() {
+            return Err(self.locked(queue));
+        }
+        self.check_equivalent(queue, options)
+    }
+
     /// What the catalog does not know yet.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
@@ -216,11 +250,7 @@ impl Topology {
         now: Time,
     ) -> Result<(Arc<Queue>, bool), Error> {
         if let Some(queue) = self.queues.get(name) {
-            self.check_owner(queue, owner)?;
-            if options.exclusive.is_some() && queue.options.exclusive.is_none() {
-                return Err(self.locked(queue));
-            }
-            self.check_equivalent(queue, &options)?;
+            self.check_declared(queue, &options, owner)?;
             return Ok((Arc::clone(queue), false));
         }
         check_not_reserved("queue", name)?;

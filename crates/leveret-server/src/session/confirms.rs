@@ -132,12 +132,16 @@ impl Session {
     /// Answers a commit once the store has it.
     pub(super) fn note_committed(&mut self, number: u16) -> Result<(), Exception> {
         let position = self.effects.position.take().unwrap_or_default();
+        // A full queue that takes no new messages is nothing that a commit could tell.
+        self.effects.rejected = false;
         if let Some(error) = self.effects.failure.take() {
             return Err(Exception::on_channel(ReplyCode::INTERNAL_ERROR, error.to_string()));
         }
         if let Mode::Transaction(transaction) = &mut self.open_channel(number)?.mode {
             transaction.commits.push_back(position);
-            self.to_confirm.push(number);
+            if !self.to_confirm.contains(&number) {
+                self.to_confirm.push(number);
+            }
         }
         Ok(())
     }

@@ -103,7 +103,9 @@ impl Session {
         self.send_confirms();
         // Deliveries first: somebody waits for them, while confirms are rarely urgent.
         self.effects.flush();
+        let now = std::mem::take(&mut self.effects.now);
         self.outbox.flush(&mut self.effects);
+        self.effects.now = now;
         self.effects.flush();
         (at, batch)
     }
@@ -308,6 +310,7 @@ impl Session {
 
     /// Ends all channels, and the queues that go with the connection.
     pub(crate) fn release(&mut self) {
+        self.effects.now = self.shared.clock.now();
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
         for number in numbers {
             self.release_channel(number);

@@ -50,6 +50,10 @@ impl Session {
     fn commit(&mut self, number: u16, transaction: Transaction) -> Result<(), Exception> {
         let mut publishes = transaction.publishes.iter();
         if let Err(exception) = publishes.try_for_each(|staged| self.publish_staged(number, staged)) {
+            // What its first publishes have set off is nobody else's.
+            self.effects.position = None;
+            self.effects.failure = None;
+            self.effects.rejected = false;
             // What it would have settled goes back with the channel.
             if let Mode::Transaction(of_channel) = &mut self.open_channel(number)?.mode {
                 of_channel.settlements = transaction.settlements;
