@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::delay::DelayedQueueBuilder;
 use crate::error::{Error, PublishError};
-use crate::link::{Link, LinkState};
+use crate::link::{CLOSE_TIMEOUT, Link, LinkState};
 use crate::message::Message;
 use crate::parking::Parked;
 use crate::publisher::{Publisher, PublisherOptions};
@@ -49,7 +50,7 @@ impl BusBuilder {
     pub async fn connect(self) -> Result<Bus, Error> {
         let link = Arc::new(Link::new(&self.url, &self.name)?);
         let channel = link.channel().await?;
-        channel.close(200, "connected".into()).await?;
+        let _ = timeout(CLOSE_TIMEOUT, channel.close(200, "connected".into())).await;
         let publisher = Publisher::start(&link, &self.publisher);
         Ok(Bus { link, publisher })
     }
@@ -81,7 +82,7 @@ impl Bus {
     pub async fn declare(&self, topology: &Topology) -> Result<(), Error> {
         let channel = self.link.channel().await?;
         topology.declare(&channel).await?;
-        let _ = channel.close(200, "declared".into()).await;
+        let _ = timeout(CLOSE_TIMEOUT, channel.close(200, "declared".into())).await;
         Ok(())
     }
 

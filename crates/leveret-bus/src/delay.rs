@@ -7,18 +7,21 @@ use std::time::Duration;
 use lapin::Channel;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use tokio::sync::RwLock;
+use tokio::time::timeout;
 
 use crate::clock;
 use crate::error::{Error, PublishError};
 use crate::headers::DELAY;
 use crate::ladder;
-use crate::link::Link;
+use crate::link::{CLOSE_TIMEOUT, Link};
 use crate::message::Message;
 use crate::publisher::Publisher;
 use crate::topology::{Binding, Exchange, ExchangeKind};
 
 /// Exchange that delayed messages go through unless a queue names its own.
 const DEFAULT_EXCHANGE: &str = "leveret.delay";
+/// How long a broker may take to answer what it can do.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How messages are held back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,7 +135,7 @@ impl DelayedQueue {
             _ => route.prepare_exchange(&channel).await?,
         }
         *route.found.write().await = found;
-        let _ = channel.close(200, "done".into()).await;
+        let _ = timeout(CLOSE_TIMEOUT, channel.close(200, "done".into())).await;
         Ok(())
     }
 }
@@ -144,14 +147,26 @@ impl Route {
         if self.wanted == DelayMode::Ladder {
             return Ok(DelayMode::Ladder);
         }
-        let probe = link.throw_away().await?;
-        let declared = self.exchange().declare(&probe.create_channel().await?).await;
-        let _ = probe.close(200, "done".into()).await;
+        // A probe that gets no answer is tried once more before the connection is given up.
+        let declared = match timeout(PROBE_TIMEOUT, self.probe(link)).await {
+            Ok(declared) => declared,
+            Err(_) => {
+                timeout(PROBE_TIMEOUT, self.probe(link)).await.map_err(|_| Error::TimedOut(PROBE_TIMEOUT))?
+            }
+        };
         match declared {
             Ok(()) => Ok(DelayMode::Exchange),
             Err(error) if self.wanted == DelayMode::Auto && is_unknown_kind(&error) => Ok(DelayMode::Ladder),
             Err(error) => Err(error),
         }
+    }
+
+    async fn probe(&self, link: &Link) -> Result<(), Error> {
+        let probe = link.throw_away().await?;
+        let declared = self.exchange().declare(&probe.create_channel().await?).await;
+        // The answer is there: whether the connection ends well is of no interest.
+        let _ = timeout(CLOSE_TIMEOUT, probe.close(200, "done".into())).await;
+        declared
     }
 
     async fn prepare_exchange(&self, channel: &Channel) -> Result<(), Error> {

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for the broker's agreement that a channel or connection is done with: a courtesy, no more.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 

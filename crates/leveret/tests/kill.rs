@@ -53,7 +53,7 @@ async fn nothing_confirmed_is_lost_whenever_the_broker_is_killed() {
     for round in 0..rounds {
         let known = Shared::default();
         let clients = spawn_clients(&broker, round, &known, &mut rng);
-        tokio::time::sleep(Duration::from_millis(rng.u64(20..300))).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(10..200))).await;
         broker = broker.crash_and_restart();
         for client in clients {
             client.abort();

@@ -96,6 +96,18 @@ impl Broker {
         Self::spawn(data)
     }
 
+    /// Its data folder.
+    pub(crate) fn data_dir(&self) -> &std::path::Path {
+        self.data.as_ref().expect("our binary").path()
+    }
+
+    /// Ends the binary with SIGTERM; what is left is its data folder.
+    pub(crate) fn stop(mut self) -> tempfile::TempDir {
+        let data = self.data.take().expect("its data");
+        assert!(self.terminate().success());
+        data
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         let mut child = self.child.take().expect("our binary");
