@@ -1,7 +1,7 @@
 //! Connections and transactions as the bus needs them, and migrations that several instances may start at once.
 //! SQLite is what it speaks today; what differs between databases stays in this file.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::sea_query::TableCreateStatement;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -10,12 +10,15 @@ use sea_orm::{
     EntityTrait, QueryFilter, QuerySelect, Schema, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
 };
+use tokio::time::sleep;
 
 use crate::clock;
 use crate::error::Error;
 
 /// How long a statement waits for another process's write before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before a locked database is tried again.
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 const SQLITE_CONNECTIONS: u32 = 8;
 
 /// Connects to a database. `sqlite://path/to/file.db` makes the file if there is none; `sqlite::memory:`
@@ -41,7 +44,18 @@ pub async fn connect(url: &str) -> Result<DatabaseConnection, Error> {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
     });
-    Ok(Database::connect(options).await?)
+    // SQLite does not wait for its lock where several connections turn a new file to WAL at once: so this does.
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match Database::connect(options.clone()).await {
+            Err(error) if is_locked(&error) && Instant::now() < deadline => sleep(LOCKED_PAUSE).await,
+            result => return Ok(result?),
+        }
+    }
+}
+
+fn is_locked(error: &DbErr) -> bool {
+    error.to_string().contains("database is locked")
 }
 
 /// Begins a transaction that is going to write. On SQLite this is `BEGIN IMMEDIATE`: one that reads first and then
