@@ -8,12 +8,14 @@ use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
 use crate::timers::TimerWaker;
-use crate::{Backing, Change, Effects, Error, Time, Users, Vhost};
+use crate::{Backing, Change, Connections, Effects, Error, Time, Users, Vhost};
 
 /// A broker. Everything in it can be used from many threads at once.
 pub struct Broker {
     /// Who may log in.
     pub users: Users,
+    /// Who is connected.
+    pub connections: Connections,
     vhosts: RwLock<FxHashMap<Arc<str>, Arc<Vhost>>>,
     backing: Mutex<Option<Arc<Backing>>>,
     waker: TimerWaker,
@@ -23,7 +25,13 @@ impl Broker {
     /// A broker without virtual hosts, which keeps nothing over its end.
     #[must_use]
     pub fn new(users: Users) -> Self {
-        Self { users, vhosts: RwLock::default(), backing: Mutex::new(None), waker: TimerWaker::default() }
+        Self {
+            users,
+            connections: Connections::default(),
+            vhosts: RwLock::default(),
+            backing: Mutex::new(None),
+            waker: TimerWaker::default(),
+        }
     }
 
     /// A broker on what an earlier one has kept; `kept` are the rows of its catalog.

@@ -7,6 +7,7 @@
 mod backing;
 mod broker;
 mod catalog;
+mod connections;
 mod dead_letter;
 mod delay;
 mod error;
@@ -23,6 +24,10 @@ mod vhost;
 pub use backing::{Backing, OpenStore};
 pub use broker::Broker;
 pub use catalog::{Catalog, Change, KeptBinding};
+pub use connections::{
+    Channel, ChannelConsumer, ChannelMode, Churn, Connection, ConnectionOptions, Connections, Count,
+    MessageCounts, MessageTotals,
+};
 pub use delay::{DelayedExchange, Held};
 pub use error::{Error, ErrorKind};
 pub use mailbox::{Delivery, Inbox, Mailbox};

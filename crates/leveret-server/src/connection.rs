@@ -8,11 +8,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use leveret_amqp::{Method, ReplyCode, connection, parse_frame, write_heartbeat, write_method};
-use leveret_broker::{Effects, Owner, Queue};
+use leveret_broker::{Connection as Entry, ConnectionOptions, Effects, Owner, Queue};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::Shared;
-use crate::handshake::{Handshake, NotOpened};
+use crate::handshake::{Handshake, NotOpened, Opened};
 use crate::outbox::Outbox;
 use crate::reply::Exception;
 use crate::session::{Batch, Session};
@@ -35,6 +35,9 @@ pub(crate) struct Connection {
     pub(crate) reader: Reader,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) peer: SocketAddr,
+    /// The listener's address that the peer has reached.
+    pub(crate) local: SocketAddr,
+    pub(crate) is_tls: bool,
     pub(crate) certificate_name: Option<String>,
     pub(crate) owner: Owner,
     /// Whether the client wants to know that its publishes are not read; known once it has opened.
@@ -71,15 +74,39 @@ impl Connection {
                 self.tell_blocked = opened.client.connection_blocked;
                 let heartbeat = Heartbeat::new(opened.heartbeat_s);
                 let frame_max = opened.frame_max;
-                let session =
-                    Session::new(Arc::clone(&self.shared), Arc::clone(&self.outbox), self.owner, opened);
-                self.serve(session, buffer, heartbeat, frame_max).await;
+                let registered = self.register(&opened);
+                let entry = Arc::clone(&registered.entry);
+                let shared = Arc::clone(&self.shared);
+                let session = Session::new(shared, Arc::clone(&self.outbox), Arc::clone(&entry), opened);
+                self.serve(session, &entry, buffer, heartbeat, frame_max).await;
             }
             Ok(Err(not_opened)) => self.refuse(not_opened, buffer).await,
             Err(_) => tracing::info!(peer = %self.peer, "connection did not open in time"),
         }
         let _ = timeout(Duration::from_secs(1), self.sent_all()).await;
         self.outbox.close();
+    }
+
+    /// Enters the connection among those of the broker, until what this returns is dropped.
+    fn register(&self, opened: &Opened) -> Registered {
+        let options = ConnectionOptions {
+            peer_host: self.peer.ip().to_canonical().to_string(),
+            peer_port: self.peer.port(),
+            host: self.local.ip().to_canonical().to_string(),
+            port: self.local.port(),
+            user: opened.user.clone(),
+            vhost: Arc::clone(&opened.vhost.name),
+            mechanism: opened.mechanism.clone(),
+            tls: self.is_tls,
+            client_properties: opened.client_properties.clone(),
+            channel_max: opened.channel_max,
+            frame_max: opened.frame_max,
+            heartbeat_s: opened.heartbeat_s,
+            connected_at: self.shared.clock.now(),
+        };
+        let entry = self.shared.broker.connections.open(self.owner, options);
+        self.outbox.lock().entry = Some(Arc::clone(&entry));
+        Registered { shared: Arc::clone(&self.shared), entry }
     }
 
     async fn sent_all(&self) {
@@ -112,6 +139,7 @@ impl Connection {
     async fn serve(
         &mut self,
         mut session: Session,
+        entry: &Entry,
         mut buffer: ReadBuffer,
         mut heartbeat: Heartbeat,
         frame_max: u32,
@@ -121,6 +149,7 @@ impl Connection {
         let failed = loop {
             let (used, batch) = session.handle(buffer.unread());
             buffer.consume(used);
+            entry.received_bytes.add(used as u64);
             match batch {
                 Batch::Done => {}
                 Batch::Overfull => match self.drained(heartbeat.dead_after()).await {
@@ -133,7 +162,7 @@ impl Connection {
             patience.pause(session.take_congested()).await;
             if session.has_published() {
                 self.store_keeps_up().await;
-                if let Err(failed) = self.unblocked(&mut session, &mut heartbeat).await {
+                if let Err(failed) = self.unblocked(&mut session, entry, &mut heartbeat).await {
                     break failed;
                 }
             }
@@ -146,12 +175,16 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = self.shared.stopping() => break Some(shutdown()),
+                reason = closing(entry) => break Some(forced(&reason)),
                 alive = heartbeat.tick(&self.outbox) => if !alive {
                     tracing::warn!(peer = %self.peer, "missed heartbeats from client");
                     break None;
                 },
                 read = buffer.fill(&mut self.reader) => match read {
-                    Ok(1..) => heartbeat.heard(),
+                    Ok(1..) => {
+                        entry.received.add(1);
+                        heartbeat.heard();
+                    }
                     Ok(0) | Err(_) => {
                         tracing::info!(peer = %self.peer, "client is gone without closing the connection");
                         break None;
@@ -181,16 +214,19 @@ impl Connection {
     async fn unblocked(
         &self,
         session: &mut Session,
+        entry: &Entry,
         heartbeat: &mut Heartbeat,
     ) -> Result<(), Option<Failure>> {
         let mut alarm = self.shared.alarm.subscribe();
         let Some(reason) = *alarm.borrow_and_update() else { return Ok(()) };
         self.tell_blocked(connection::Blocked { reason });
+        let _blocked = Blocked::note(entry);
         let woken = session.woken();
         loop {
             tokio::select! {
                 biased;
                 () = self.shared.stopping() => return Err(Some(shutdown())),
+                reason = closing(entry) => return Err(Some(forced(&reason))),
                 // What the client sends meanwhile is not read: its silence means nothing.
                 _ = heartbeat.tick(&self.outbox) => heartbeat.heard(),
                 () = woken.notified() => {
@@ -280,6 +316,43 @@ type Failure = (Exception, (u16, u16));
 fn shutdown() -> Failure {
     let text = "broker forced connection closure with reason 'shutdown'";
     (Exception::new(ReplyCode::CONNECTION_FORCED, text), (0, 0))
+}
+
+fn forced(reason: &str) -> Failure {
+    (Exception::new(ReplyCode::CONNECTION_FORCED, reason), (0, 0))
+}
+
+/// Waits until somebody asks for the end of the connection; returns why.
+async fn closing(entry: &Entry) -> String {
+    poll_fn(|context| entry.poll_closing(context)).await
+}
+
+/// A connection's entry among those of the broker, taken out when this is dropped.
+struct Registered {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.broker.connections.close(&self.entry);
+    }
+}
+
+/// While this lives the connection's publishes are not read.
+struct Blocked<'a>(&'a Entry);
+
+impl<'a> Blocked<'a> {
+    fn note(entry: &'a Entry) -> Self {
+        entry.blocked.store(true, Ordering::Relaxed);
+        Self(entry)
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.blocked.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Signs of life in both directions.

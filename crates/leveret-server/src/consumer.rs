@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use leveret_amqp::{
     ContentHeader, FrameKind, basic, begin_frame, end_frame, write_body_frames, write_method, write_shortstr,
 };
-use leveret_broker::{ConsumerKey, Delivery, Effects, Inbox, Mailbox, Queue};
+use leveret_broker::{Channel, ConsumerKey, Delivery, Effects, Inbox, Mailbox, Queue};
 
 use crate::outbox::{Buffer, Deliveries, Outbox};
 
@@ -15,6 +15,9 @@ pub(crate) struct Consumer {
     pub(crate) channel: u16,
     pub(crate) tag: String,
     queue: Weak<Queue>,
+    no_ack: bool,
+    /// Its channel among those of the broker.
+    entry: Arc<Channel>,
     /// Which of the channel's queues it consumes from.
     queue_index: u32,
     outbox: Arc<Outbox>,
@@ -34,6 +37,7 @@ impl Consumer {
         (channel, tag): (u16, &str),
         (queue, queue_index): (&Arc<Queue>, u32),
         outbox: &Arc<Outbox>,
+        (entry, no_ack): (&Arc<Channel>, bool),
         notify_cancel: bool,
     ) -> Arc<Self> {
         let mut method_start = vec![0, 60, 0, 60];
@@ -42,6 +46,8 @@ impl Consumer {
             channel,
             tag: tag.into(),
             queue: Arc::downgrade(queue),
+            no_ack,
+            entry: Arc::clone(entry),
             queue_index,
             outbox: Arc::clone(outbox),
             method_start,
@@ -96,9 +102,11 @@ impl Mailbox for Consumer {
             deliveries,
             frame_max: buffer.frame_max,
             refused: false,
+            redelivered: 0,
         };
-        let before = inbox.frames.len();
+        let (before, first) = (inbox.frames.len(), inbox.deliveries.next_tag());
         fill(&mut inbox);
+        inbox.deliveries.note_delivered(first, inbox.redelivered, self.no_ack);
         let (refused, delivered_bytes) = (inbox.refused, inbox.frames.len() - before);
         buffer.delivered_bytes += delivered_bytes;
         if refused {
@@ -114,6 +122,7 @@ impl Mailbox for Consumer {
     fn cancelled(&self, _queue: &Arc<Queue>) {
         let mut buffer = self.outbox.lock();
         self.cancelled.store(true, Ordering::Release);
+        self.entry.remove_consumer(&self.tag);
         if self.answered.load(Ordering::Relaxed) {
             self.write_cancel(&mut buffer);
         }
@@ -130,6 +139,7 @@ struct OpenBox<'a> {
     deliveries: &'a mut Deliveries,
     frame_max: u32,
     refused: bool,
+    redelivered: u64,
 }
 
 impl Inbox for OpenBox<'_> {
@@ -143,6 +153,7 @@ impl Inbox for OpenBox<'_> {
     #[inline]
     fn put(&mut self, delivery: &Delivery<'_>) {
         let channel = self.consumer.channel;
+        self.redelivered += u64::from(delivery.redelivered);
         let tag = self.deliveries.number(self.consumer.queue_index, delivery.receipt);
         self.frames.reserve(
             self.consumer.method_start.len()

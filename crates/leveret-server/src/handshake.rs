@@ -21,6 +21,10 @@ pub(crate) struct Opened {
     pub(crate) channel_max: u16,
     pub(crate) frame_max: u32,
     pub(crate) heartbeat_s: u16,
+    /// How the client logged in.
+    pub(crate) mechanism: String,
+    /// What the client says of itself, as it says it.
+    pub(crate) client_properties: FieldTable,
 }
 
 /// What a client says of itself.
@@ -61,6 +65,14 @@ impl From<DecodeError> for NotOpened {
     }
 }
 
+/// What `connection.start-ok` has told.
+struct LoggedIn {
+    user: String,
+    client: Client,
+    mechanism: String,
+    client_properties: FieldTable,
+}
+
 /// One opening.
 pub(crate) struct Handshake<'a> {
     pub(crate) shared: &'a Shared,
@@ -78,7 +90,7 @@ impl Handshake<'_> {
     pub(crate) async fn run(mut self) -> Result<Opened, NotOpened> {
         self.protocol_header().await?;
         self.send_start();
-        let (user, client) = self.log_in().await?;
+        let LoggedIn { user, client, mechanism, client_properties } = self.log_in().await?;
         let config = &self.shared.config;
         let offered = connection::Tune {
             channel_max: config.channel_max,
@@ -95,6 +107,8 @@ impl Handshake<'_> {
             channel_max: tuned.channel_max,
             frame_max: tuned.frame_max,
             heartbeat_s: tuned.heartbeat,
+            mechanism,
+            client_properties,
         })
     }
 
@@ -127,7 +141,7 @@ impl Handshake<'_> {
         });
     }
 
-    async fn log_in(&mut self) -> Result<(String, Client), NotOpened> {
+    async fn log_in(&mut self) -> Result<LoggedIn, NotOpened> {
         let payload = self.next_method().await?;
         let method = Method::read(&mut leveret_amqp::Reader::new(&payload))?;
         let Method::Connection(connection::Method::StartOk(start_ok)) = method else {
@@ -146,7 +160,12 @@ impl Handshake<'_> {
                 NotOpened::RefusedSilently(refused)
             }
         })?;
-        Ok((user, client))
+        Ok(LoggedIn {
+            user,
+            client,
+            mechanism: start_ok.mechanism.into(),
+            client_properties: start_ok.client_properties.to_owned(),
+        })
     }
 
     /// The user that the response proves to be there; `None` where it proves nothing.

@@ -22,6 +22,7 @@ mod commits;
 mod config;
 mod connection;
 mod consumer;
+mod handle;
 mod handshake;
 mod health;
 mod listener;
@@ -46,6 +47,7 @@ use tokio::time::timeout;
 
 pub use catalog::queue_names;
 pub use config::{Config, Durability, Tls};
+pub use handle::Handle;
 pub use health::Health;
 
 use self::catalog::RedbCatalog;
@@ -65,7 +67,7 @@ pub struct Server {
 
 /// What all connections of a server share.
 pub(crate) struct Shared {
-    broker: Broker,
+    broker: Arc<Broker>,
     config: Config,
     clock: Clock,
     commits: Arc<Commits>,
@@ -126,7 +128,7 @@ impl Server {
         let timer = Arc::new(Notify::new());
         broker.wake_for_ticks(Arc::new(timer::WakeTimer(Arc::clone(&timer))).into());
         let shared = Arc::new(Shared {
-            broker,
+            broker: Arc::new(broker),
             config,
             clock,
             commits,
@@ -191,11 +193,13 @@ impl Server {
     /// How the server is.
     #[must_use]
     pub fn health(&self) -> Health {
-        Health {
-            store_failure: self.shared.commits.failure(),
-            blocked: *self.shared.alarm.borrow(),
-            damage: self.shared.broker.store_damage(),
-        }
+        self.handle().health()
+    }
+
+    /// A handle for others that act on the same core.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared), amqp: self.amqp, amqps: self.amqps }
     }
 
     /// Stops listening, closes all connections with reply code 320, and waits for them, but no longer than

@@ -66,6 +66,8 @@ async fn serve(
     shared: Arc<Shared>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    let is_tls = tls.is_some();
     let frame_max = shared.config.frame_max_bytes;
     let mut certificate_name = None;
     let (reader, writer, outbox) = match tls {
@@ -89,7 +91,9 @@ async fn serve(
     let outbox = Arc::new(outbox);
     let mut writer = tokio::spawn(writer.run(Arc::clone(&outbox)));
     let owner = Owner(shared.next_owner.fetch_add(1, Ordering::Relaxed));
-    Connection { shared, reader, outbox, peer, certificate_name, owner, tell_blocked: false }.run().await;
+    Connection { shared, reader, outbox, peer, local, is_tls, certificate_name, owner, tell_blocked: false }
+        .run()
+        .await;
     if timeout(LINGER, &mut writer).await.is_err() {
         writer.abort();
     }

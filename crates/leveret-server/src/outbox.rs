@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use leveret_broker::{ConsumerKey, Effects, Receipt};
+use leveret_broker::{Channel, Connection, ConsumerKey, Effects, Receipt};
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use tokio::net::TcpStream;
@@ -45,6 +45,8 @@ pub(crate) struct Outbox {
 /// Frames that wait, and the channels whose deliveries are among them.
 pub(crate) struct Buffer {
     pub(crate) frames: Vec<u8>,
+    /// The connection among those of the broker, once it is open.
+    pub(crate) entry: Option<Arc<Connection>>,
     pub(crate) channels: FxHashMap<u16, Deliveries>,
     pub(crate) frame_max: u32,
     /// How many of the bytes in `frames` are deliveries, which stop by themselves.
@@ -64,6 +66,8 @@ struct InFlight {
 
 /// The deliveries of a channel.
 pub(crate) struct Deliveries {
+    /// The channel among those of the broker.
+    pub(crate) entry: Arc<Channel>,
     next_tag: u64,
     out: VecDeque<Out>,
     settled_in_between: usize,
@@ -86,9 +90,10 @@ pub(crate) struct Out {
     fetched: bool,
 }
 
-impl Default for Deliveries {
-    fn default() -> Self {
+impl Deliveries {
+    pub(crate) fn new(entry: Arc<Channel>) -> Self {
         Self {
+            entry,
             next_tag: 1,
             out: VecDeque::new(),
             settled_in_between: 0,
@@ -97,11 +102,30 @@ impl Default for Deliveries {
             active: true,
         }
     }
-}
 
-impl Deliveries {
     fn unsettled(&self) -> usize {
         self.out.len() - self.settled_in_between - self.fetched
+    }
+
+    /// Brings up to date what is told of the channel.
+    #[inline]
+    fn note_unacked(&self) {
+        self.entry.unacked.set((self.out.len() - self.settled_in_between) as u64);
+    }
+
+    /// Notes what was delivered under the tags from `first` on.
+    #[inline]
+    pub(crate) fn note_delivered(&self, first: u64, redelivered: u64, no_ack: bool) {
+        let counts = &self.entry.counts;
+        let count = if no_ack { &counts.deliver_no_ack } else { &counts.deliver };
+        count.add(self.next_tag - first);
+        counts.redeliver.add(redelivered);
+        self.note_unacked();
+    }
+
+    /// The tag of the next delivery.
+    pub(crate) fn next_tag(&self) -> u64 {
+        self.next_tag
     }
 
     fn has_room(&self) -> bool {
@@ -126,6 +150,7 @@ impl Deliveries {
             out.fetched = true;
             self.fetched += 1;
         }
+        self.note_unacked();
         tag
     }
 
@@ -138,6 +163,7 @@ impl Deliveries {
         if self.fetched > 0 {
             self.fetched -= count_fetched(&taken[before..]);
         }
+        self.note_unacked();
         known
     }
 
@@ -170,6 +196,7 @@ impl Deliveries {
         self.fetched = count_fetched(&all);
         self.out = all.into();
         self.settled_in_between = 0;
+        self.note_unacked();
     }
 
     fn settle_at(&mut self, at: usize) {
@@ -213,6 +240,10 @@ impl Buffer {
     fn take_frames(&mut self, empty: Vec<u8>) -> Vec<u8> {
         self.flush_owed = false;
         self.delivered_bytes = 0;
+        if let Some(entry) = &self.entry {
+            entry.sent_bytes.add(self.frames.len() as u64);
+            entry.sent.add(u64::from(!self.frames.is_empty()));
+        }
         std::mem::replace(&mut self.frames, empty)
     }
 
@@ -229,6 +260,7 @@ impl Outbox {
     pub(crate) fn new(socket: Option<Arc<TcpStream>>, frame_max: u32) -> Self {
         let inner = Buffer {
             frames: Vec::new(),
+            entry: None,
             channels: FxHashMap::default(),
             frame_max,
             delivered_bytes: 0,

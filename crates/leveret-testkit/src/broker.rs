@@ -6,7 +6,7 @@ use std::env;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use leveret_server::{Config, Server};
+use leveret_server::{Config, Handle, Server};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Certificates;
@@ -74,6 +74,12 @@ impl TestBroker {
     #[must_use]
     pub fn tls_address(&self) -> SocketAddr {
         self.server.as_ref().and_then(Server::amqps_addr).expect("it listens for TLS")
+    }
+
+    /// What the rest of a program sees of the server.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.server.as_ref().map(Server::handle).expect("it runs in this process")
     }
 
     /// Shuts the server down politely, while the caller goes on.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use leveret_broker::{ConsumerKey, Lsn, Queue, Route};
+use leveret_broker::{Channel as ChannelEntry, ChannelMode, ConsumerKey, Lsn, MessageCounts, Queue, Route};
 use rustc_hash::FxHashMap;
 
 use super::confirms::Confirms;
@@ -17,6 +17,8 @@ const REMEMBERED_ROUTES: usize = 4096;
 
 /// A channel that is open, or that waits for the client to agree that it is closed.
 pub(super) struct Channel {
+    /// The channel among those of the broker; `None` where it waits for the client.
+    pub(super) entry: Option<Arc<ChannelEntry>>,
     /// True from our `channel.close` to the client's `close-ok`: whatever it sends in between is ignored.
     pub(super) closing: bool,
     /// The content that is being received.
@@ -57,9 +59,16 @@ pub(super) struct Subscription {
 }
 
 impl Channel {
-    pub(super) fn new() -> Self {
+    /// A channel that has opened.
+    pub(super) fn open(entry: Arc<ChannelEntry>) -> Self {
+        Self { entry: Some(entry), closing: false, ..Self::closing() }
+    }
+
+    /// A channel that waits for the client to agree that it is closed.
+    pub(super) fn closing() -> Self {
         Self {
-            closing: false,
+            entry: None,
+            closing: true,
             content: None,
             mode: Mode::Plain,
             routes: Routes::default(),
@@ -68,6 +77,20 @@ impl Channel {
             prefetch: 0,
             last_queue: String::new(),
             reply_queue: None,
+        }
+    }
+
+    /// Counts something, where the channel is open.
+    #[inline]
+    pub(super) fn count(&self, count: impl FnOnce(&MessageCounts)) {
+        if let Some(entry) = &self.entry {
+            count(&entry.counts);
+        }
+    }
+
+    pub(super) fn note_mode(&self, mode: ChannelMode) {
+        if let Some(entry) = &self.entry {
+            entry.set_mode(mode);
         }
     }
 }

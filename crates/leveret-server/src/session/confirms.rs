@@ -6,7 +6,7 @@ use leveret_amqp::{ReplyCode, basic, tx, write_method};
 use leveret_broker::Lsn;
 
 use super::Session;
-use super::channel::Mode;
+use super::channel::{Channel, Mode};
 use crate::reply::Exception;
 
 /// The publishes of a channel in confirm mode.
@@ -111,6 +111,7 @@ impl Session {
         let returned = self.returned.take();
         let rejected = std::mem::take(&mut self.effects.rejected);
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        channel.count(|counts| counts.publish.add(count));
         match (&mut channel.mode, failure) {
             (Mode::Confirm(confirms), failure) => {
                 let outcome = match (failure, returned) {
@@ -187,14 +188,20 @@ impl Session {
     /// True where the channel has more to wait for.
     fn confirm_channel(&mut self, number: u16, committed: Lsn) -> bool {
         let Some(channel) = self.channels.get_mut(&number) else { return false };
-        match &mut channel.mode {
+        let Channel { mode, entry, .. } = channel;
+        match mode {
             Mode::Plain => false,
             Mode::Confirm(confirms) => {
-                let waits = confirms.write_answers(number, committed, false, &mut self.outbox.lock().frames);
-                if !waits || self.shared.commits.failure().is_none() {
-                    return waits;
+                let mut waits =
+                    confirms.write_answers(number, committed, false, &mut self.outbox.lock().frames);
+                if waits && self.shared.commits.failure().is_some() {
+                    waits = confirms.write_answers(number, committed, true, &mut self.outbox.lock().frames);
                 }
-                confirms.write_answers(number, committed, true, &mut self.outbox.lock().frames)
+                if let Some(entry) = entry {
+                    entry.counts.confirm.set(confirms.answered);
+                    entry.unconfirmed.set(confirms.published - confirms.answered);
+                }
+                waits
             }
             Mode::Transaction(transaction) => {
                 while transaction.commits.pop_front_if(|position| *position <= committed).is_some() {

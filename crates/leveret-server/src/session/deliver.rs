@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use leveret_amqp::{ReplyCode, basic, write_method};
-use leveret_broker::{Consume, Effects, Queue, QueueOptions, Receipt, Settlement, split_route};
+use leveret_broker::{
+    ChannelConsumer, Consume, Effects, Queue, QueueOptions, Receipt, Settlement, split_route,
+};
 
 use super::Session;
 use super::channel::{Channel, Mode, QueueTable, Subscription};
@@ -39,10 +41,14 @@ impl Session {
                 format!("prefetch_size!=0 ({})", qos.prefetch_size),
             ));
         }
+        let channel = self.open_channel(number)?;
+        let prefetch_count = qos.prefetch_count;
         if qos.global {
-            self.deliveries(number, |deliveries| deliveries.prefetch = qos.prefetch_count.into());
+            channel.entry.iter().for_each(|entry| entry.global_prefetch.set(prefetch_count.into()));
+            self.deliveries(number, |deliveries| deliveries.prefetch = prefetch_count.into());
         } else {
-            self.open_channel(number)?.prefetch = qos.prefetch_count;
+            channel.entry.iter().for_each(|entry| entry.prefetch.set(prefetch_count.into()));
+            channel.prefetch = prefetch_count;
         }
         self.send(number, basic::QosOk {});
         self.outbox.resume_stalled(&mut self.effects);
@@ -83,16 +89,32 @@ impl Session {
         let channel = self.open_channel(number)?;
         let index = channel.queues.index_of(queue);
         let prefetch = u32::from(channel.prefetch);
-        let consumer = Consumer::new((number, tag), (queue, index), &outbox, notify_cancel);
+        let Some(entry) = channel.entry.clone() else { return Ok(()) };
+        let as_seen = (&entry, consume.no_ack);
+        let consumer = Consumer::new((number, tag), (queue, index), &outbox, as_seen, notify_cancel);
         let mailbox = Arc::clone(&consumer) as Arc<dyn leveret_broker::Mailbox>;
-        let no_wait = consume.no_wait;
+        let (no_wait, no_ack, exclusive) = (consume.no_wait, consume.no_ack, consume.exclusive);
+        let arguments = consume.arguments.to_owned();
         let consume = Consume { mailbox, no_ack: consume.no_ack, exclusive: consume.exclusive, prefetch };
         let key = queue.consume(consume)?;
+        let told = ChannelConsumer {
+            tag: tag.into(),
+            queue: Arc::clone(queue),
+            key,
+            no_ack,
+            exclusive,
+            prefetch,
+            arguments,
+        };
+        entry.add_consumer(told);
         let mut buffer = self.outbox.lock();
         if !no_wait {
             write_method(number, basic::ConsumeOk { consumer_tag: tag }, &mut buffer.frames);
         }
         consumer.note_answered(&mut buffer);
+        if consumer.is_cancelled() {
+            entry.remove_consumer(tag);
+        }
         drop(buffer);
         let subscription = Subscription { consumer, key, queue: Arc::clone(queue) };
         self.open_channel(number)?.consumers.insert(tag.into(), subscription);
@@ -119,6 +141,9 @@ impl Session {
         if let Some(subscription) = self.open_channel(number)?.consumers.remove(cancel.consumer_tag) {
             self.cancel_subscription(&subscription);
         }
+        if let Some(entry) = &self.open_channel(number)?.entry {
+            entry.remove_consumer(cancel.consumer_tag);
+        }
         self.answer(number, cancel.no_wait, basic::CancelOk { consumer_tag: cancel.consumer_tag });
         Ok(())
     }
@@ -132,10 +157,16 @@ impl Session {
     pub(super) fn get(&mut self, number: u16, get: basic::Get<'_>) -> Result<(), Exception> {
         let queue = self.queue_named(number, get.queue)?;
         let Some(fetched) = queue.get(get.no_ack, &mut self.effects) else {
+            self.open_channel(number)?.count(|counts| counts.get_empty.add(1));
             self.send(number, basic::GetEmpty { cluster_id: "" });
             return Ok(());
         };
-        let index = self.open_channel(number)?.queues.index_of(&queue);
+        let channel = self.open_channel(number)?;
+        channel.count(|counts| {
+            if get.no_ack { &counts.get_no_ack } else { &counts.get }.add(1);
+            counts.redeliver.add(u64::from(fetched.redelivered));
+        });
+        let index = channel.queues.index_of(&queue);
         let (exchange, routing_key) = split_route(&fetched.route);
         let mut buffer = self.outbox.lock();
         let tag = buffer
@@ -176,7 +207,12 @@ impl Session {
             return Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
         }
         let taken = before..outs.len();
-        if let Some(Channel { mode: Mode::Transaction(transaction), .. }) = self.channels.get_mut(&number) {
+        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        if settlement == Settlement::Acked {
+            channel.count(|counts| counts.ack.add(taken.len() as u64));
+        }
+        if let Channel { mode: Mode::Transaction(transaction), entry, .. } = channel {
+            entry.iter().for_each(|entry| entry.acks_uncommitted.add(taken.len() as u64));
             let outs = self.settling.outs.drain(taken).collect();
             transaction.settlements.push((outs, settlement));
         }

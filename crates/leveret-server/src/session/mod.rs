@@ -14,7 +14,7 @@ use leveret_amqp::{
     Frame, FrameKind, Method, ReplyCode, basic, channel as channel_class, confirm, connection, parse_frame,
     write_method,
 };
-use leveret_broker::{Effects, Owner, Queue, Settlement, Vhost};
+use leveret_broker::{ChannelMode, Connection, Effects, MessageCounts, Owner, Queue, Settlement, Vhost};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     user: String,
     owner: Owner,
     outbox: Arc<Outbox>,
+    /// The connection among those of the broker.
+    entry: Arc<Connection>,
     frame_max: u32,
     channel_max: u16,
     consumer_cancel_notify: bool,
@@ -71,13 +73,19 @@ enum Step {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, outbox: Arc<Outbox>, owner: Owner, opened: Opened) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        outbox: Arc<Outbox>,
+        entry: Arc<Connection>,
+        opened: Opened,
+    ) -> Self {
         Self {
             shared,
             vhost: opened.vhost,
             user: opened.user,
-            owner,
+            owner: entry.id,
             outbox,
+            entry,
             frame_max: opened.frame_max,
             channel_max: opened.channel_max,
             consumer_cancel_notify: opened.client.consumer_cancel_notify,
@@ -162,8 +170,7 @@ impl Session {
         self.settle();
         self.send_confirms();
         self.release_channel(number);
-        let channel = Channel { closing: true, ..Channel::new() };
-        self.channels.insert(number, channel);
+        self.channels.insert(number, Channel::closing());
         let reply_text = exception.reply_text();
         let reply_code = exception.code.0;
         self.send(number, channel_class::Close { reply_code, reply_text: &reply_text, class_id, method_id });
@@ -282,8 +289,9 @@ impl Session {
         if self.channels.contains_key(&number) {
             return Err(Exception::new(ReplyCode::CHANNEL_ERROR, "second 'channel.open' seen"));
         }
-        self.channels.insert(number, Channel::new());
-        self.outbox.lock().channels.insert(number, Deliveries::default());
+        let entry = self.shared.broker.connections.open_channel(&self.entry, number);
+        self.outbox.lock().channels.insert(number, Deliveries::new(Arc::clone(&entry)));
+        self.channels.insert(number, Channel::open(entry));
         self.send(number, channel_class::OpenOk { channel_id: b"" });
         Ok(())
     }
@@ -291,6 +299,7 @@ impl Session {
     /// Ends the channel: its consumers go, and what it held goes back to the queues.
     fn release_channel(&mut self, number: u16) {
         let Some(channel) = self.channels.remove(&number) else { return };
+        self.shared.broker.connections.close_channel(&self.entry, number);
         self.to_confirm.retain(|other| *other != number);
         for subscription in channel.consumers.values() {
             self.cancel_subscription(subscription);
@@ -333,6 +342,12 @@ impl Session {
         })
     }
 
+    fn count(&self, number: u16, count: impl FnOnce(&MessageCounts)) {
+        if let Some(channel) = self.channels.get(&number) {
+            channel.count(count);
+        }
+    }
+
     fn deliveries<T>(&self, number: u16, change: impl FnOnce(&mut Deliveries) -> T) -> Option<T> {
         self.outbox.lock().channels.get_mut(&number).map(change)
     }
@@ -358,7 +373,10 @@ impl Session {
                     "cannot switch from tx to confirm mode",
                 ));
             }
-            Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
+            Mode::Plain => {
+                channel.mode = Mode::Confirm(Confirms::default());
+                channel.note_mode(ChannelMode::Confirm);
+            }
             Mode::Confirm(_) => {}
         }
         self.answer(number, select.no_wait, confirm::SelectOk {});

@@ -184,6 +184,9 @@ impl Session {
             route.publish(&run.messages, &mut self.effects);
         }
         let (channel, count) = (run.channel, run.messages.len() as u64);
+        if run.route.as_ref().is_some_and(|route| route.is_empty()) {
+            self.count(channel, |counts| counts.drop_unroutable.add(count));
+        }
         run.messages.clear();
         if let Err(exception) = self.note_published(channel, count) {
             self.fail_channel(channel, &exception, (60, 40));
@@ -267,8 +270,10 @@ impl Session {
         self.check_properties(&properties)?;
         let (exchange, routing_key) = split_route(message.route);
         self.vhost.route(exchange, routing_key, &properties)?;
-        if let Mode::Transaction(transaction) = &mut self.open_channel(number)?.mode {
+        let Channel { mode, entry, .. } = self.open_channel(number)?;
+        if let Mode::Transaction(transaction) = mode {
             transaction.publishes.push(staged);
+            entry.iter().for_each(|entry| entry.uncommitted.add(1));
         }
         Ok(())
     }
@@ -282,8 +287,12 @@ impl Session {
         let version = self.vhost.version();
         let (routing, delay_ms) = self.vhost.route(exchange, routing_key, &properties)?;
         if staged.options.mandatory && !routing.matched {
+            self.count(number, |counts| counts.return_unroutable.add(1));
             self.return_message(number, &message);
             return Ok(());
+        }
+        if routing.route.is_empty() {
+            self.count(number, |counts| counts.drop_unroutable.add(1));
         }
         let reply_to = self.reply_to(number, &properties)?;
         properties.reply_to = reply_to.as_deref().or(properties.reply_to);

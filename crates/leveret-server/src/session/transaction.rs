@@ -1,8 +1,9 @@
 //! Class `tx`: publishes and acknowledgements that take effect together.
 
 use leveret_amqp::{ReplyCode, tx};
+use leveret_broker::ChannelMode;
 
-use super::channel::{Mode, Transaction};
+use super::channel::{Channel, Mode, Transaction};
 use super::deliver::settle_all;
 use super::{Session, not_for_servers};
 use crate::reply::Exception;
@@ -17,7 +18,10 @@ impl Session {
                         let text = "cannot switch from confirm to tx mode";
                         return Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
                     }
-                    Mode::Plain => channel.mode = Mode::Transaction(Transaction::default()),
+                    Mode::Plain => {
+                        channel.mode = Mode::Transaction(Transaction::default());
+                        channel.note_mode(ChannelMode::Transaction);
+                    }
                     Mode::Transaction(_) => {}
                 }
                 self.send(number, tx::SelectOk {});
@@ -38,8 +42,13 @@ impl Session {
     }
 
     fn take_transaction(&mut self, number: u16) -> Result<Transaction, Exception> {
-        match &mut self.open_channel(number)?.mode {
+        let Channel { mode, entry, .. } = self.open_channel(number)?;
+        match mode {
             Mode::Transaction(transaction) => {
+                entry.iter().for_each(|entry| {
+                    entry.uncommitted.set(0);
+                    entry.acks_uncommitted.set(0);
+                });
                 let commits = std::mem::take(&mut transaction.commits);
                 Ok(std::mem::replace(transaction, Transaction { commits, ..Transaction::default() }))
             }
@@ -61,6 +70,7 @@ impl Session {
             return Err(exception);
         }
         if let Some(channel) = self.channels.get(&number) {
+            channel.count(|counts| counts.publish.add(transaction.publishes.len() as u64));
             for (outs, settlement) in &transaction.settlements {
                 settle_all(&channel.queues, outs, *settlement, &mut self.effects);
             }
