@@ -6,8 +6,8 @@ mod broker;
 mod ci;
 mod counts;
 mod interop;
+mod pairs;
 mod prerequisites;
-mod rabbitmq;
 mod services;
 mod steps;
 mod test;
@@ -34,7 +34,7 @@ enum Chore {
     ///
     /// Installs Debian packages when run as root or with passwordless sudo, and Python and Node clients into
     /// target/interop. Then runs the Rust tests, the doc tests, the interop suites against the leveret binary,
-    /// `leveret demo --once`, and on a private RabbitMQ what has to run there too.
+    /// `leveret demo --once`, and on private servers what has to run on RabbitMQ, MariaDB and PostgreSQL too.
     Test,
     /// Everything that a change must pass: format, lints, docs, architecture, tests
     Ci,

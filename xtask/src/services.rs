@@ -1,6 +1,9 @@
-//! `cargo xtask services`: private instances of the servers that Leveret is compared with. Each service is one
+//! `cargo xtask services`: private instances of the servers that Leveret is compared with and the bus is tested on. Each service is one
 //! small file that implements `Service`; this one starts and ends them, by process id and never by name.
 
+mod launch;
+mod mariadb;
+mod postgres;
 mod process;
 mod rabbitmq;
 
@@ -31,6 +34,10 @@ pub(crate) enum Action {
 pub(crate) enum Name {
     /// RabbitMQ, Debian's package rabbitmq-server
     Rabbitmq,
+    /// MariaDB, Debian's package mariadb-server
+    Mariadb,
+    /// PostgreSQL, Debian's package postgresql
+    Postgres,
 }
 
 /// One kind of server.
@@ -70,8 +77,10 @@ pub(crate) struct Instance {
 
 impl Instance {
     pub(crate) fn of(tree: &Tree, name: Name) -> Self {
-        let service = match name {
+        let service: Box<dyn Service> = match name {
             Name::Rabbitmq => Box::new(rabbitmq::RabbitMq),
+            Name::Mariadb => Box::new(mariadb::MariaDb),
+            Name::Postgres => Box::new(postgres::Postgres),
         };
         let home = tree.target("services").join(service.name());
         Self { service, home }

@@ -7,8 +7,8 @@ use duct::cmd;
 
 use crate::counts::{Counts, run_counted, run_tests};
 use crate::interop;
+use crate::pairs;
 use crate::prerequisites;
-use crate::rabbitmq;
 use crate::steps::Steps;
 use crate::tree::Tree;
 
@@ -36,7 +36,7 @@ pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
         steps.give_up("interop suites", "what they need is not installed");
     }
     steps.run("leveret demo --once", || demo(tree));
-    rabbitmq::run_steps(tree, steps);
+    pairs::run_steps(tree, steps);
 }
 
 fn install(tree: &Tree) -> Result<Counts> {

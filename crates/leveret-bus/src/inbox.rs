@@ -1,12 +1,10 @@
 //! Doing a thing once though its message may come twice. A claim is a row written in the same transaction
 //! as the thing itself: both are there or neither.
 
-use sea_orm::{
-    ColumnTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter, Schema, TryInsertResult,
-};
+use sea_orm::{ColumnTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter, Schema};
 
 use crate::clock;
-use crate::database::{Change, Migrations};
+use crate::database::{Change, Migrations, insert_if_absent};
 use crate::error::Error;
 
 /// The inbox's table.
@@ -42,10 +40,9 @@ pub async fn claim(tx: &DatabaseTransaction, consumer: &str, message_id: &str) -
         claimed_ms: sea_orm::Set(clock::now_ms()),
     };
     let key = [entity::Column::Consumer, entity::Column::MessageId];
-    let insert = entity::Entity::insert(row).on_conflict_do_nothing_on(key);
-    match insert.exec_without_returning(tx).await? {
-        TryInsertResult::Inserted(1..) => Ok(Claim::First),
-        _ => Ok(Claim::Duplicate),
+    match insert_if_absent(tx, row, key).await? {
+        true => Ok(Claim::First),
+        false => Ok(Claim::Duplicate),
     }
 }
 

@@ -102,8 +102,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! SQLite runs in WAL mode with `synchronous=FULL`: what is committed survives a power cut. See
-//! [`database::connect`].
+//! The database is SQLite, MySQL or MariaDB, or PostgreSQL: only the URL differs. SQLite runs in WAL mode with
+//! `synchronous=FULL`: what is committed survives a power cut. See [`database::connect`].
 //!
 //! # Doing things once
 //!
@@ -114,7 +114,7 @@
 //!
 //! # What it does not do yet
 //!
-//! One URL without fail-over to other hosts, no TLS, SQLite only.
+//! One URL without fail-over to other hosts, no TLS.
 
 mod bus;
 pub mod clock;

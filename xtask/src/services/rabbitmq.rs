@@ -1,15 +1,14 @@
 //! RabbitMQ, as Debian packages it, with node name, ports and folders of its own, so that it never meets one
-//! that the machine runs for somebody else. Runs as the package's unprivileged user when we are root.
+//! that the machine runs for somebody else.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use duct::cmd;
+use anyhow::Result;
 
+use super::launch::{self, Launch};
 use super::{Process, Service};
 use crate::prerequisites;
 
@@ -34,8 +33,10 @@ impl Service for RabbitMq {
             prerequisites::install(&["rabbitmq-server"])?;
         }
         prepare(home)?;
-        let epmd = spawn(home, "epmd", &["epmd", "-address", "127.0.0.1"])?;
-        let node = spawn(home, "node", &[SERVER])?;
+        let account = launch::hand_over(home, "rabbitmq")?;
+        let launch = Launch { home, account, environment: environment(home) };
+        let epmd = launch.spawn("epmd", &["epmd", "-address", "127.0.0.1"])?;
+        let node = launch.spawn("node", &[SERVER])?;
         Ok(vec![epmd, node])
     }
 
@@ -50,45 +51,11 @@ fn prepare(home: &Path) -> Result<()> {
     fs::create_dir_all(home)?;
     fs::write(home.join("rabbitmq.conf"), configuration())?;
     fs::write(home.join("enabled_plugins"), "[].\n")?;
-    if is_root() {
-        cmd!("chown", "-R", "rabbitmq:rabbitmq", home).run()?;
-    }
     Ok(())
 }
 
 fn configuration() -> String {
     format!("listeners.tcp.local = 127.0.0.1:{AMQP_PORT}\nlog.file.level = info\n")
-}
-
-/// Starts a program that outlives this one, with its output in a file of the service's folder.
-fn spawn(home: &Path, name: &str, line: &[&str]) -> Result<Process> {
-    let log = fs::File::create(home.join(format!("{name}.log")))?;
-    let line = [wrapper(home), line].concat();
-    let child = Command::new(line[0])
-        .args(&line[1..])
-        .envs(environment(home))
-        .current_dir(home)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("{} does not start", line[0]))?;
-    Process::started(child.id())
-}
-
-/// What stands before the program. `setsid` and `setpriv` replace themselves by it, so that its id stays the
-/// child's. A session of its own keeps the service alive when the terminal's Ctrl-C ends this program.
-fn wrapper(home: &Path) -> &'static [&'static str] {
-    if is_root() && may_enter(home) {
-        return &["setsid", "setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups"];
-    }
-    &["setsid"]
-}
-
-/// Whether the package's user reaches the folder. In a work tree that only root may enter it does not, and
-/// RabbitMQ runs as root.
-fn may_enter(home: &Path) -> bool {
-    cmd!("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "test", "-w", home).run().is_ok()
 }
 
 fn environment(home: &Path) -> Vec<(&'static str, String)> {
@@ -107,8 +74,4 @@ fn environment(home: &Path) -> Vec<(&'static str, String)> {
         // Makes the script replace itself by the Erlang machine, whose id is then the one we know.
         ("RUNNING_UNDER_SYSTEMD", "true".into()),
     ]
-}
-
-fn is_root() -> bool {
-    cmd!("id", "-u").read().is_ok_and(|id| id == "0")
 }

@@ -1,8 +1,7 @@
 //! A broker for a test: the one named by `LEVERET_TEST_AMQP_URL`, else Leveret in this process. Also
 //! waiting for outcomes, and names no other test uses.
-#![allow(clippy::unwrap_used, unreachable_pub, reason = "these are tests, though not marked so")]
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod database;
 pub mod proxy;
 
 use std::future::Future;

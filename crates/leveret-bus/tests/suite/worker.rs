@@ -1,12 +1,9 @@
 //! What becomes of a message after its handler's answer.
-#![allow(clippy::unwrap_used, reason = "these are tests, also their setting up")]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
+use crate::support::{Broker, probe, soon, unique};
 use leveret_bus::{Bus, DelayMode, Delivery, Json, Message, Outcome, RetryPolicy, Topology};
-use support::{Broker, probe, soon, unique};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 async fn declared(bus: &Bus) -> String {

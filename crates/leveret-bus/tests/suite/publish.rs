@@ -1,9 +1,7 @@
 //! Each publish gets its own answer, whatever else is in flight.
 
-mod support;
-
+use crate::support::{Broker, soon, unique};
 use leveret_bus::{ExchangeKind, Message, PublishError, Topology};
-use support::{Broker, soon, unique};
 
 #[tokio::test]
 async fn a_confirmed_message_is_in_the_queue() {
@@ -12,7 +10,7 @@ async fn a_confirmed_message_is_in_the_queue() {
     let queue = unique("q");
     bus.declare(&Topology::new().queue(&queue)).await.unwrap();
     soon("confirm", bus.publish(Message::text("", &queue, "hello"))).await.unwrap();
-    let (handler, mut arrived) = support::probe(|_| leveret_bus::Outcome::Done);
+    let (handler, mut arrived) = crate::support::probe(|_| leveret_bus::Outcome::Done);
     let worker = bus.worker(&queue).start(handler).await.unwrap();
     assert_eq!(soon("arrival", arrived.recv()).await.unwrap().0, "hello");
     worker.shutdown().await;

@@ -1,12 +1,10 @@
 //! The connection breaks, and everything goes on when it is back.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::proxy::{Proxy, Weather};
+use crate::support::{Broker, probe, soon, unique};
 use leveret_bus::{Bus, LinkState, Message, Outcome, PublishError, PublisherOptions, RetryPolicy, Topology};
-use support::proxy::{Proxy, Weather};
-use support::{Broker, probe, soon, unique};
 
 #[tokio::test]
 async fn a_worker_and_a_publisher_come_back() {

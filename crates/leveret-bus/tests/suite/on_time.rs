@@ -1,14 +1,10 @@
 //! Delays are never early, and late by no more than promised. Apart from the other tests, whose work would
 //! make these late.
 
-#![allow(clippy::unwrap_used, reason = "these are tests, also their setting up")]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Broker, probe, soon, unique};
 use leveret_bus::{DelayMode, Message, Outcome, RetryPolicy};
-use support::{Broker, probe, soon, unique};
 
 /// Never early by more than the clocks' grain; late by no more than the promise.
 const LATE_AT_MOST: Duration = Duration::from_millis(100);

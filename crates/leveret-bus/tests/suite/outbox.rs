@@ -1,18 +1,16 @@
 //! What is committed is published, what is rolled back is not.
-#![allow(clippy::unwrap_used, reason = "these are tests, also their setting up")]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::database::TestDatabase;
+use crate::support::{Broker, probe, soon, unique};
 use leveret_bus::inbox::{self, Claim};
 use leveret_bus::outbox::{Depth, RelayOptions};
 use leveret_bus::{Bus, Message, Outbox, Outcome, Topology, database};
 use sea_orm::DatabaseConnection;
-use support::{Broker, probe, soon, unique};
 
 struct Rig {
-    _folder: tempfile::TempDir,
+    database: TestDatabase,
     broker: Broker,
     bus: Bus,
     db: DatabaseConnection,
@@ -21,13 +19,17 @@ struct Rig {
 
 impl Rig {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/test.db", folder.path().display());
-        let db = database::connect(&url).await.unwrap();
+        let database = TestDatabase::new().await;
+        let db = database.db.clone();
         let outbox = Outbox::open(db.clone()).await.unwrap();
         let broker = Broker::start().await;
         let bus = broker.bus().await;
-        Self { _folder: folder, broker, bus, db, outbox }
+        Self { database, broker, bus, db, outbox }
+    }
+
+    async fn stop(self) {
+        self.broker.stop().await;
+        self.database.remove().await;
     }
 
     async fn stage(&self, message: Message) {
@@ -61,7 +63,7 @@ async fn committed_messages_go_out_and_rolled_back_ones_do_not() {
     assert!(arrived.try_recv().is_err());
     relay.shutdown().await;
     worker.shutdown().await;
-    rig.broker.stop().await;
+    rig.stop().await;
 }
 
 #[tokio::test]
@@ -79,7 +81,7 @@ async fn unroutable_messages_wait_until_there_is_a_queue() {
     rig.bus.declare(&Topology::new().queue(&queue)).await.unwrap();
     rig.unsent(1).await;
     relay.shutdown().await;
-    rig.broker.stop().await;
+    rig.stop().await;
 }
 
 #[tokio::test]
@@ -108,7 +110,7 @@ async fn several_relays_send_each_message_once() {
     }
     worker.shutdown().await;
     assert!(arrived.try_recv().is_err(), "a message came twice");
-    rig.broker.stop().await;
+    rig.stop().await;
 }
 
 #[tokio::test]
@@ -128,33 +130,100 @@ async fn deferred_messages_are_not_early() {
     assert!(started.elapsed() >= later);
     relay.shutdown().await;
     worker.shutdown().await;
-    rig.broker.stop().await;
+    rig.stop().await;
 }
 
 #[tokio::test]
 async fn a_claim_holds_only_if_its_transaction_does() {
-    let db = database::connect("sqlite::memory:").await.unwrap();
-    inbox::migrate(&db).await.unwrap();
-    let tx = database::begin(&db).await.unwrap();
+    let database = TestDatabase::new().await;
+    let db = &database.db;
+    inbox::migrate(db).await.unwrap();
+    let tx = database::begin(db).await.unwrap();
     assert_eq!(inbox::claim(&tx, "mailer", "m").await.unwrap(), Claim::First);
     assert_eq!(inbox::claim(&tx, "mailer", "m").await.unwrap(), Claim::Duplicate);
     tx.rollback().await.unwrap();
-    let tx = database::begin(&db).await.unwrap();
+    let tx = database::begin(db).await.unwrap();
     assert_eq!(inbox::claim(&tx, "mailer", "m").await.unwrap(), Claim::First);
     assert_eq!(inbox::claim(&tx, "other", "m").await.unwrap(), Claim::First);
     tx.commit().await.unwrap();
-    assert_eq!(inbox::forget(&db, i64::MAX).await.unwrap(), 2);
+    assert_eq!(inbox::forget(db, i64::MAX).await.unwrap(), 2);
+    database.remove().await;
+}
+
+/// MySQL compares without regard to case and to spaces at the end unless told otherwise.
+#[tokio::test]
+async fn message_ids_are_compared_byte_for_byte() {
+    let database = TestDatabase::new().await;
+    inbox::migrate(&database.db).await.unwrap();
+    let tx = database::begin(&database.db).await.unwrap();
+    for id in ["m", "M", "m ", "\u{e9}", "e\u{301}", "e", ""] {
+        assert_eq!(inbox::claim(&tx, "c", id).await.unwrap(), Claim::First, "{id:?}");
+    }
+    tx.commit().await.unwrap();
+    database.remove().await;
+}
+
+/// The second waits for the first's end, and its transaction stays usable.
+#[tokio::test]
+async fn of_two_claims_at_once_the_committed_one_counts() {
+    let database = TestDatabase::new().await;
+    inbox::migrate(&database.db).await.unwrap();
+    for first_commits in [true, false] {
+        let id = format!("m-{first_commits}");
+        let first = database::begin(&database.db).await.unwrap();
+        assert_eq!(inbox::claim(&first, "c", &id).await.unwrap(), Claim::First);
+        let second = tokio::spawn({
+            let (db, id) = (database.db.clone(), id.clone());
+            async move {
+                let tx = database::begin(&db).await.unwrap();
+                let claim = inbox::claim(&tx, "c", &id).await.unwrap();
+                let _ = inbox::claim(&tx, "c", "another").await.unwrap();
+                tx.commit().await.unwrap();
+                claim
+            }
+        });
+        tokio::task::yield_now().await;
+        let expected = if first_commits { Claim::Duplicate } else { Claim::First };
+        match first_commits {
+            true => first.commit().await.unwrap(),
+            false => first.rollback().await.unwrap(),
+        }
+        assert_eq!(soon("second claim", second).await.unwrap(), expected);
+    }
+    database.remove().await;
 }
 
 #[tokio::test]
 async fn many_instances_may_migrate_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/test.db", folder.path().display());
+    let database = TestDatabase::new().await;
     let instances = (0..8).map(|_| {
-        let url = url.clone();
-        tokio::spawn(async move { Outbox::open(database::connect(&url).await.unwrap()).await.map(drop) })
+        let url = database.url.clone();
+        tokio::spawn(async move {
+            let db = database::connect(&url).await.unwrap();
+            let opened = Outbox::open(db.clone()).await.map(drop);
+            db.close().await.unwrap();
+            opened
+        })
     });
     for instance in instances.collect::<Vec<_>>() {
         soon("migration", instance).await.unwrap().unwrap();
     }
+    database.remove().await;
+}
+
+/// More than MySQL's plain kinds of text and blob hold.
+#[tokio::test]
+async fn large_messages_pass_whole() {
+    let rig = Rig::new().await;
+    let queue = unique("q");
+    let (handler, mut arrived) = probe(|_| Outcome::Done);
+    let worker = rig.bus.worker(&queue).start(handler).await.unwrap();
+    let relay = rig.outbox.relay(rig.bus.publisher(), RelayOptions::default());
+    let (body, header) = ("x".repeat(300_000), "h".repeat(70_000));
+    rig.stage(Message::text("", &queue, &body).with_header("h", &header)).await;
+    let (text, delivery) = soon("arrival", arrived.recv()).await.unwrap();
+    assert!(text == body && delivery.headers().text("h").as_ref() == Some(&header));
+    relay.shutdown().await;
+    worker.shutdown().await;
+    rig.stop().await;
 }

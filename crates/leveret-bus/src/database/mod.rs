@@ -1,0 +1,109 @@
+//! Connections and transactions as the bus needs them, on SQLite, MySQL or MariaDB, and PostgreSQL from one code. What
+//! differs between the three stays in this folder.
+
+mod insert;
+mod migrations;
+
+use std::time::{Duration, Instant};
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+use tokio::time::sleep;
+
+use crate::error::Error;
+
+pub use insert::insert_if_absent;
+pub use migrations::{Change, Migrations, Step};
+
+/// How long a statement waits for another process's write before it fails.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before a locked database is tried again.
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
+const CONNECTIONS: u32 = 8;
+/// How long connecting, or waiting for a connection of the pool, may take.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection unused for so long is tried before it is used again.
+const IDLE_BEFORE_TEST: Duration = Duration::from_secs(5);
+
+/// Connects to a database.
+///
+/// - `sqlite://path/to/file.db` makes the file if there is none; `sqlite::memory:` lives as long as the connection.
+/// - `mysql://user:password@host:port/database`, or `mariadb://`. MySQL 8 and MariaDB 10.6 are the oldest that do: both
+///   can skip locked rows.
+/// - `postgres://user:password@host:port/database`.
+///
+/// SQLite runs in WAL mode with `synchronous=FULL`: a commit is on disk when it returns, and a power cut loses
+/// nothing that was committed. Writers wait up to 10 s for each other. MySQL and MariaDB run at READ COMMITTED, which is
+/// PostgreSQL's default: a statement sees what others committed before it.
+///
+/// # Errors
+/// The URL names no such database, or it cannot be opened.
+pub async fn connect(url: &str) -> Result<DatabaseConnection, Error> {
+    let url = match url.strip_prefix("mariadb:") {
+        Some(rest) => format!("mysql:{rest}"),
+        None => url.to_owned(),
+    };
+    let mut options = ConnectOptions::new(&url);
+    options.max_connections(CONNECTIONS).sqlx_logging(false);
+    options.connect_timeout(ACQUIRE_TIMEOUT).acquire_timeout(ACQUIRE_TIMEOUT);
+    options.test_before_acquire_if_idle_for(IDLE_BEFORE_TEST);
+    match url.split(':').next() {
+        Some("sqlite") => open_sqlite(&url, options).await,
+        Some("mysql") => open_mysql(options).await,
+        Some("postgres" | "postgresql") => Ok(Database::connect(options).await?),
+        _ => Err(Error::Url(format!("{url:?} is none of sqlite:, mysql:, mariadb: and postgres:"))),
+    }
+}
+
+async fn open_sqlite(url: &str, mut options: ConnectOptions) -> Result<DatabaseConnection, Error> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        // Each connection would be a database of its own.
+        options.max_connections(1);
+    }
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+    });
+    // SQLite does not wait for its lock where several connections turn a new file to WAL at once: so this does.
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match Database::connect(options.clone()).await {
+            Err(error) if is_locked(&error) && Instant::now() < deadline => sleep(LOCKED_PAUSE).await,
+            result => return Ok(result?),
+        }
+    }
+}
+
+async fn open_mysql(mut options: ConnectOptions) -> Result<DatabaseConnection, Error> {
+    options.after_connect(|db| {
+        Box::pin(async move {
+            db.execute_unprepared("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            Ok(())
+        })
+    });
+    Ok(Database::connect(options).await?)
+}
+
+fn is_locked(error: &DbErr) -> bool {
+    error.to_string().contains("database is locked")
+}
+
+/// Begins a transaction that is going to write. On SQLite this is `BEGIN IMMEDIATE`: one that reads first and then
+/// writes could otherwise fail at its first write, whatever the time-out, because another wrote in between.
+///
+/// # Errors
+/// The database cannot be reached, or stayed locked for 10 s.
+pub async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..Default::default()
+    };
+    db.begin_with_options(options).await
+}

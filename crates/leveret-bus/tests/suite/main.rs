@@ -1,0 +1,10 @@
+//! The bus's conformance suite: what it promises, on any pair of broker and database. `LEVERET_TEST_AMQP_URL` names the
+//! broker, else it is Leveret in this process; `LEVERET_TEST_DATABASE_URL` a database server, else it is SQLite.
+
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "these are tests, also their setting up")]
+mod on_time;
+mod outage;
+mod outbox;
+mod publish;
+mod support;
+mod worker;
