@@ -33,8 +33,8 @@ pub use error::{Error, ErrorKind};
 pub use mailbox::{Delivery, Inbox, Mailbox};
 pub use message::{Message, Record, properties_without_bcc, route_of, split_route};
 pub use queue::{
-    CONGESTED_READY, Consume, ConsumerKey, Effects, Fetched, Overflow, Owner, Queue, QueueOptions,
-    QueueRules, Receipt, Settlement,
+    CONGESTED_READY, Consume, ConsumerKey, DeadLetterStrategy, Effects, Fetched, Overflow, Owner, Queue,
+    QueueOptions, QueueRules, QueueType, Receipt, Settlement, Window, check_operator_policy, check_policy,
 };
 pub use time::Time;
 pub use topology::{Destination, Exchange, ExchangeKind, ExchangeOptions, Route, Routing};

@@ -161,14 +161,20 @@ impl Vhost {
         owner: Owner,
         effects: &mut Effects,
     ) -> Result<Declared, Error> {
-        let now = effects.now;
-        let there = self.topology.read().check_declared_queue(name, &options, owner);
-        let (queue, created) = match there {
-            Some(there) => (there?, false),
-            None => self.change(|topology| topology.declare_queue(name, options, owner, now))?,
-        };
-        queue.note_use(effects);
-        Ok(Declared { queue, created })
+        loop {
+            let there = self.topology.read().check_declared_queue(name, &options, owner);
+            let (queue, created) = match there {
+                Some(there) => (there?, false),
+                None => {
+                    let options = options.clone();
+                    self.change(|topology| topology.declare_queue(name, options, owner, effects.now))?
+                }
+            };
+            // One that has gone since, being unused, is declared anew.
+            if queue.note_use(effects) {
+                return Ok(Declared { queue, created });
+            }
+        }
     }
 
     /// Declares a queue whose name, a reserved one, the server chose.
@@ -182,7 +188,7 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Result<Arc<Queue>, Error> {
         let queue = self.change(|topology| topology.add_queue(name, options, effects.now))?;
-        queue.note_use(effects);
+        let _it_is_new = queue.note_use(effects);
         Ok(queue)
     }
 
@@ -223,16 +229,16 @@ impl Vhost {
         Ok(tell(deleted))
     }
 
-    /// Deletes an auto-delete queue that has lost its last consumer.
-    pub fn delete_unused(&self, queue: &Queue) {
+    /// Deletes an auto-delete queue that has lost its last consumer, or one that nobody has used for too long.
+    pub fn delete_unused(&self, queue: &Queue, now: Time) {
         let deleted = self.change(|topology| {
             if !topology.has(queue) {
                 return Ok(DeletedQueue::default());
             }
             topology.delete_queue(&queue.name, |in_use| {
-                let expires = queue.rules().expires_ms.is_some();
-                let keep = in_use.consumers > 0 || !(in_use.had_consumer || expires);
-                keep.then(|| Error::precondition("in use"))
+                let left = queue.options.auto_delete && in_use.had_consumer && in_use.consumers == 0;
+                let goes = left || in_use.unused_at <= now;
+                (!goes).then(|| Error::precondition("in use"))
             })
         });
         tell(deleted.unwrap_or_default());
@@ -332,7 +338,7 @@ impl Vhost {
                 self.deliver_dead(&letter, effects);
             }
             for queue in std::mem::take(&mut effects.unused) {
-                self.delete_unused(&queue);
+                self.delete_unused(&queue, effects.now);
             }
         }
     }

@@ -1,88 +1,13 @@
 //! Expiry, limits and dead letters of queues in a virtual host, on a clock of the test's own.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::sync::Arc;
+#[path = "support/house.rs"]
+mod house;
 
-use leveret_amqp::{DeliveryMode, FieldTable, Properties, Table, Value};
-use leveret_broker::{
-    Broker, Effects, Fetched, Message, Owner, QueueOptions, Settlement, Time, Users, Vhost, route_of,
-    split_route,
-};
+use leveret_amqp::{FieldTable, Properties, Table, Value};
+use leveret_broker::{Fetched, QueueOptions, Settlement, split_route};
 
-const ME: Owner = Owner(1);
-
-struct House {
-    broker: Broker,
-    vhost: Arc<Vhost>,
-    effects: Effects,
-}
-
-impl House {
-    fn new() -> Self {
-        let broker = Broker::new(Users::new(vec![]));
-        let vhost = broker.add_vhost("/").unwrap();
-        let mut effects = Effects::default();
-        effects.now = Time(1_000_000_000);
-        Self { broker, vhost, effects }
-    }
-
-    fn declare(&mut self, name: &str, arguments: impl IntoIterator<Item = (&'static str, Value)>) {
-        let options = QueueOptions { arguments: FieldTable::from_iter(arguments), ..QueueOptions::default() };
-        self.vhost.declare_queue(name, options, ME, &mut self.effects).unwrap();
-    }
-
-    fn refusal(&mut self, arguments: impl IntoIterator<Item = (&'static str, Value)>) -> String {
-        let options = QueueOptions { arguments: FieldTable::from_iter(arguments), ..QueueOptions::default() };
-        let refused = self.vhost.declare_queue("refused", options, ME, &mut self.effects);
-        refused.err().expect("a refusal").text
-    }
-
-    /// Publishes to the queue by name; true where it was taken.
-    fn publish(&mut self, queue: &str, body: &str, properties: Properties<'_>) -> bool {
-        let encoded = properties.encode();
-        let message = Message {
-            route: &route_of("", queue),
-            properties: &encoded,
-            body: body.as_bytes(),
-            persistent: properties.mode() == DeliveryMode::Persistent,
-            expiration_ms: properties.expiration.map(|ms| ms.parse().unwrap()),
-            record: None,
-        };
-        let (routing, _) = self.vhost.route("", queue, &properties).unwrap();
-        routing.route.publish(&[message], &mut self.effects);
-        self.vhost.carry_out(&mut self.effects);
-        !std::mem::take(&mut self.effects.rejected)
-    }
-
-    fn put(&mut self, queue: &str, body: &str) -> bool {
-        self.publish(queue, body, Properties::default())
-    }
-
-    fn wait_ms(&mut self, ms: u64) {
-        let end = self.effects.now.plus_ms(ms);
-        // As a server would: from one due moment to the next.
-        while let Some(due) = self.broker.tick(&mut self.effects).filter(|due| *due <= end) {
-            self.effects.now = due.max(self.effects.now);
-        }
-        self.effects.now = end;
-        self.broker.tick(&mut self.effects);
-    }
-
-    fn get(&mut self, queue: &str) -> Option<Fetched> {
-        let queue = self.vhost.queue(queue, ME).unwrap();
-        let fetched = queue.get(false, &mut self.effects);
-        self.vhost.carry_out(&mut self.effects);
-        fetched
-    }
-
-    fn texts(&mut self, queue: &str) -> Vec<String> {
-        std::iter::from_fn(|| self.get(queue)).map(|it| String::from_utf8(it.body).unwrap()).collect()
-    }
-
-    fn count(&self, queue: &str) -> usize {
-        self.vhost.queue(queue, ME).unwrap().ready_count()
-    }
-}
+use house::{House, ME};
 
 fn ttl(ms: i32) -> (&'static str, Value) {
     ("x-message-ttl", ms.into())

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
+#[path = "support/letterbox.rs"]
+mod letterbox;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use leveret_broker::{
 };
 use proptest::prelude::*;
 
-use support::{Letterbox, Taken};
+use letterbox::{Letterbox, Taken};
 
 /// What happens to the queue.
 #[derive(Clone, Debug)]
@@ -132,7 +133,7 @@ impl Run {
         let expected = self.ready.pop_front();
         assert_eq!(fetched.is_some(), expected.is_some());
         let (Some(fetched), Some((number, redelivered))) = (fetched, expected) else { return };
-        assert_eq!(support::number(&fetched.body), number);
+        assert_eq!(letterbox::number(&fetched.body), number);
         assert_eq!(fetched.redelivered, redelivered);
         assert_eq!(fetched.remaining, self.ready.len());
         if let Some(receipt) = fetched.receipt {

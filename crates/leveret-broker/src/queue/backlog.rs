@@ -64,6 +64,19 @@ impl Entry {
     fn memory_bytes(&self) -> usize {
         self.len() + ENTRY_BYTES
     }
+
+    /// When it has waited long enough by these rules.
+    fn expiry(&self, rules: &QueueRules, chunks: &Chunks) -> Time {
+        let (published, bytes) = match &self.location {
+            Location::Chunk(place) => {
+                let stored = chunks.bytes(*place, PREFIX_BYTES + self.len());
+                (stored_lens(stored).map_or(Time::NEVER, |lens| lens.published), &stored[PREFIX_BYTES..])
+            }
+            Location::Shared(record, published) => (*published, record.as_slice()),
+        };
+        let properties = &bytes[usize::from(self.route_len)..][..self.properties_len as usize];
+        rules.expiry(published, expiration_ms(properties))
+    }
 }
 
 /// The waiting messages, and the memory of all of the queue's messages.
@@ -123,6 +136,19 @@ impl Backlog {
     /// The number that the next message gets.
     pub(super) fn next_seq(&self) -> u64 {
         self.next_seq
+    }
+
+    /// Has all that waits expire by these rules. What is paged out is read by them.
+    pub(super) fn set_rules(&mut self, rules: &Arc<QueueRules>) {
+        let ttl_is_other = self.rules.message_ttl_ms != rules.message_ttl_ms;
+        self.rules = Arc::clone(rules);
+        if !ttl_is_other {
+            return;
+        }
+        let Self { returned, first, last, chunks, .. } = self;
+        for entry in returned.values_mut().chain(first).chain(last) {
+            entry.expires = entry.expiry(rules, chunks);
+        }
     }
 
     /// Appends a message.

@@ -1,6 +1,7 @@
 //! A queue: messages that wait, messages that are out, and the consumers they go to. Each queue has one lock,
 //! and what it sets off elsewhere comes back as [`Effects`] once that lock is released.
 
+mod arguments;
 mod backlog;
 mod chunk;
 mod consumers;
@@ -25,16 +26,18 @@ use crate::dead_letter::DeadLetter;
 use crate::timers::Timers;
 use crate::{Error, Mailbox, Message, Time};
 
+pub(crate) use self::arguments::{COMPARED_ARGUMENTS, check_properties};
+pub use self::arguments::{check_operator_policy, check_policy};
 pub use self::consumers::{Consume, ConsumerKey};
-pub use self::rules::{Overflow, QueueRules};
+pub use self::rules::{DeadLetterStrategy, Overflow, QueueRules, QueueType, Window};
 pub use self::unacked::Receipt;
 
 /// Ready messages from which on a queue whose consumers are slower than its publishers asks these to pause.
 pub const CONGESTED_READY: usize = 2000;
 /// Ready messages below which paused publishers go on.
 const RELAXED_READY: usize = 1000;
-/// Expired messages let go of in one go.
-const EXPIRED_AT_ONCE: usize = 1000;
+/// Messages let go of in one go, being expired or too many.
+const LET_GO_AT_ONCE: usize = 1000;
 /// Deliveries made in one go with the queue locked.
 const RUN: u32 = 128;
 
@@ -61,7 +64,6 @@ pub struct Queue {
     pub name: Arc<str>,
     /// What it was declared with.
     pub options: QueueOptions,
-    rules: Arc<QueueRules>,
     timers: Option<Arc<Timers>>,
     /// Where its persistent messages are kept over a restart, where they are.
     durable: Option<StoreHandle>,
@@ -90,10 +92,11 @@ pub struct Effects {
     pub(crate) unused: Vec<Arc<Queue>>,
 }
 
-/// The messages of a run that a queue has kept: those from `from` on, numbered from `first_seq`.
+/// The messages of a run that a queue has kept: those in `from..to`, numbered from `first_seq`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept {
     pub(crate) from: usize,
+    pub(crate) to: usize,
     pub(crate) first_seq: u64,
 }
 
@@ -156,13 +159,25 @@ impl Queue {
         let rules = Arc::new(rules);
         let backlog = Backlog::new(Arc::clone(&rules), storage);
         let state = Mutex::new(State::new(Arc::clone(&name), Arc::clone(&rules), backlog, now));
-        Self { name, options, rules, timers, durable, state }
+        Self { name, options, timers, durable, state }
     }
 
-    /// What its arguments ask for.
+    /// The rules in force.
     #[must_use]
-    pub fn rules(&self) -> &QueueRules {
-        &self.rules
+    pub fn rules(&self) -> Arc<QueueRules> {
+        Arc::clone(&self.lock().rules)
+    }
+
+    /// Puts other rules in force, for what waits too: messages expire by them, and too many are let go. What only
+    /// arguments decide stays as it was declared.
+    pub fn set_rules(self: &Arc<Self>, rules: QueueRules, effects: &mut Effects) {
+        let state = &mut *self.lock();
+        if state.deleted || *state.rules == rules {
+            return;
+        }
+        state.set_rules(rules, effects.now);
+        state.let_go(effects);
+        self.arm(state);
     }
 
     /// Where its persistent messages are kept over a restart.
@@ -179,16 +194,14 @@ impl Queue {
     pub(crate) fn publish(self: &Arc<Self>, run: &[Message<'_>], effects: &mut Effects) -> Kept {
         let state = &mut *self.lock();
         if state.deleted {
-            return Kept { from: run.len(), first_seq: 0 };
+            return Kept { from: 0, to: 0, first_seq: 0 };
         }
         let from = state.hand_on(run, effects);
         let first_seq = state.backlog.next_seq();
-        for message in &run[from..] {
-            if state.rejects(message) {
-                state.reject(message, effects);
-                return Kept { from: run.len(), first_seq };
-            }
-            state.backlog.push(message, effects.now);
+        let refused = |message: &Message<'_>| !state.take(message, effects.now);
+        let to = run[from..].iter().position(refused).map_or(run.len(), |taken| from + taken);
+        for message in &run[to..] {
+            state.reject(message, effects);
         }
         state.deliver(effects);
         state.let_go(effects);
@@ -197,7 +210,7 @@ impl Queue {
         if state.backlog.len() > CONGESTED_READY && state.consumers.len() > 0 {
             effects.congested.push(Arc::clone(self));
         }
-        Kept { from, first_seq }
+        Kept { from, to, first_seq }
     }
 
     /// Adds a consumer. It gets its first delivery after [`Queue::resume`], so that the client can be answered
@@ -247,11 +260,13 @@ impl Queue {
         fetched
     }
 
-    /// Notes that somebody has declared it anew.
-    pub fn note_use(self: &Arc<Self>, effects: &mut Effects) {
+    /// Notes that somebody has declared it anew; false where it is gone.
+    #[must_use]
+    pub fn note_use(self: &Arc<Self>, effects: &mut Effects) -> bool {
         let state = &mut *self.lock();
         state.last_used = effects.now;
         self.arm(state);
+        !state.deleted
     }
 
     /// Has the queue ticked then, or earlier.
@@ -280,7 +295,11 @@ impl Queue {
     /// Sees to it that the queue is ticked when it next has to.
     #[inline]
     fn arm(self: &Arc<Self>, state: &mut State) {
-        let due = state.backlog.first_expiry().min(state.unused_at());
+        let due = if state.is_over() {
+            Time::default()
+        } else {
+            state.backlog.first_expiry().min(state.unused_at())
+        };
         let earlier = due < Time::NEVER && state.timer.is_none_or(|(set, _)| due < set);
         if let Some(timers) = self.timers.as_ref().filter(|_| earlier) {
             state.timer = Some(timers.set(due, self, state.timer));
@@ -361,6 +380,7 @@ impl Queue {
             ready: state.backlog.len(),
             consumers: state.consumers.len(),
             had_consumer: state.had_consumer,
+            unused_at: state.unused_at(),
         };
         if let Some(error) = keep(in_use) {
             return Err(error);
@@ -369,7 +389,7 @@ impl Queue {
         let mailboxes = state.consumers.drain().into_iter().map(|consumer| consumer.mailbox).collect();
         let paused = std::mem::take(&mut state.paused_publishers);
         state.backlog.delete_stored();
-        let rules = Arc::clone(&self.rules);
+        let rules = Arc::clone(&state.rules);
         let nothing = Backlog::new(Arc::clone(&rules), None);
         *state =
             State { deleted: true, ..State::new(Arc::clone(&self.name), rules, nothing, state.last_used) };
@@ -384,4 +404,6 @@ pub(crate) struct QueueUse {
     pub(crate) ready: usize,
     pub(crate) consumers: usize,
     pub(crate) had_consumer: bool,
+    /// When it goes if nobody uses it.
+    pub(crate) unused_at: Time,
 }

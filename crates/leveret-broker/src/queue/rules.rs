@@ -1,14 +1,18 @@
-//! What a queue's `x-` arguments ask for.
+//! What a queue's `x-` arguments ask for, and what policies add: the rules in force. How a rule is carried out is
+//! elsewhere.
 
 use std::sync::Arc;
 
-use leveret_amqp::{FieldTable, Value};
+use leveret_amqp::FieldTable;
 
+use super::arguments::Sources;
 use crate::{Error, Time};
 
 /// The rules of a queue. Times are in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueRules {
+    /// `x-queue-type`.
+    pub queue_type: QueueType,
     /// `x-message-ttl`: how long a message may wait.
     pub message_ttl_ms: Option<u64>,
     /// `x-expires`: how long the queue may be unused.
@@ -23,6 +27,28 @@ pub struct QueueRules {
     pub dead_letter_exchange: Option<Arc<str>>,
     /// `x-dead-letter-routing-key`: with which key, if not their own.
     pub dead_letter_routing_key: Option<Arc<str>>,
+    /// `x-dead-letter-strategy`: what happens to a dead letter that nobody takes.
+    pub dead_letter_strategy: DeadLetterStrategy,
+    /// `x-max-priority`: the highest priority that counts; 0 for a queue without.
+    pub max_priority: u8,
+    /// `x-single-active-consumer`: whether one consumer at a time gets all deliveries.
+    pub single_active_consumer: bool,
+    /// `x-delivery-limit`: how often a message may come back.
+    pub delivery_limit: Option<u64>,
+    /// `x-consumer-timeout`: how long a consumer may hold a delivery.
+    pub consumer_timeout_ms: Option<u64>,
+    /// `x-message-deduplication`: how far back a message is known to have been published before.
+    pub deduplication: Option<Window>,
+}
+
+/// The kinds of queue. They share one implementation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// Durable or not, with every feature but the delivery limit.
+    #[default]
+    Classic,
+    /// Durable, keeps every message on disk, and counts deliveries.
+    Quorum,
 }
 
 /// What a full queue does.
@@ -37,39 +63,79 @@ pub enum Overflow {
     RejectPublishDlx,
 }
 
-/// Arguments that Leveret does not have yet; accepting them in silence would break promises.
-const UNSUPPORTED: [&str; 5] = [
-    "x-max-priority",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-consumer-timeout",
-    "x-message-deduplication",
-];
+/// What happens to a dead letter whose target does not take it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterStrategy {
+    /// It is gone.
+    #[default]
+    AtMostOnce,
+    /// Its queue keeps it and tries again.
+    AtLeastOnce,
+}
 
-/// The longest time to live, in milliseconds, as in RabbitMQ: 100 years.
-const LONGEST_MS: i64 = 100 * 365 * 86_400_000;
+/// How far back a deduplicating queue remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// `x-cache-size`: most messages remembered.
+    pub size: usize,
+    /// `x-cache-ttl`: how long each is, in milliseconds; `None` for as long as there is room.
+    pub ttl_ms: Option<u64>,
+}
+
+/// Deliveries that come back before a quorum queue gives a message up, as in RabbitMQ 4.
+const DELIVERY_LIMIT: u64 = 20;
+/// Messages remembered by a deduplicating queue that is not told how many.
+const REMEMBERED: u64 = 10_000;
 
 impl QueueRules {
-    /// Reads the arguments of the queue that `object` names.
+    /// The rules of the queue that `object` names: its arguments, merged with the definitions of the policy and the
+    /// operator policy that apply to it (empty where none does). Of numeric limits the lowest counts; of all else
+    /// the argument, then the operator policy, then the policy. What a policy says wrongly is passed over, see
+    /// [`check_policy`](super::check_policy).
     ///
     /// # Errors
     /// `PreconditionFailed`, naming the argument that is of the wrong type or out of range.
-    pub fn parse(arguments: &FieldTable, object: &str) -> Result<Self, Error> {
-        let arguments = Arguments { arguments, object };
-        arguments.check_supported()?;
-        let rules = Self {
-            message_ttl_ms: arguments.number("x-message-ttl", 0, LONGEST_MS)?,
-            expires_ms: arguments.number("x-expires", 1, LONGEST_MS)?,
-            max_length: arguments.number("x-max-length", 0, i64::MAX)?,
-            max_length_bytes: arguments.number("x-max-length-bytes", 0, i64::MAX)?,
-            overflow: arguments.overflow()?,
-            dead_letter_exchange: arguments.text("x-dead-letter-exchange")?,
-            dead_letter_routing_key: arguments.text("x-dead-letter-routing-key")?,
+    pub fn effective(
+        arguments: &FieldTable,
+        policy: &FieldTable,
+        operator: &FieldTable,
+        object: &str,
+    ) -> Result<Self, Error> {
+        let sources = Sources { arguments, policy, operator, object };
+        sources.check_arguments()?;
+        let queue_type = sources.queue_type();
+        let delivery_limit = match sources.delivery_limit() {
+            None if queue_type == QueueType::Quorum => Some(DELIVERY_LIMIT),
+            given => given.and_then(|limit| u64::try_from(limit).ok()),
         };
-        if rules.dead_letter_routing_key.is_some() && rules.dead_letter_exchange.is_none() {
-            return Err(arguments.wrong("x-dead-letter-routing-key", "set without x-dead-letter-exchange"));
-        }
-        Ok(rules)
+        Ok(Self {
+            queue_type,
+            message_ttl_ms: sources.number("message-ttl"),
+            expires_ms: sources.number("expires"),
+            max_length: sources.number("max-length"),
+            max_length_bytes: sources.number("max-length-bytes"),
+            overflow: sources.overflow(),
+            dead_letter_exchange: sources.name("dead-letter-exchange"),
+            dead_letter_routing_key: sources.name("dead-letter-routing-key"),
+            dead_letter_strategy: sources.dead_letter_strategy(),
+            max_priority: sources.argument_number("max-priority").unwrap_or(0) as u8,
+            single_active_consumer: sources.argument_flag("single-active-consumer"),
+            delivery_limit,
+            consumer_timeout_ms: sources.number("consumer-timeout"),
+            deduplication: sources.argument_flag("message-deduplication").then_some(Window {
+                size: sources.argument_number("cache-size").unwrap_or(REMEMBERED) as usize,
+                ttl_ms: sources.argument_number("cache-ttl"),
+            }),
+        })
+    }
+
+    /// The rules that the arguments alone make.
+    ///
+    /// # Errors
+    /// As [`QueueRules::effective`].
+    pub fn parse(arguments: &FieldTable, object: &str) -> Result<Self, Error> {
+        let none = FieldTable::default();
+        Self::effective(arguments, &none, &none, object)
     }
 
     /// Whether a message may be refused, so that each needs an answer of its own.
@@ -92,58 +158,5 @@ impl QueueRules {
     pub(super) fn is_over(&self, ready: usize, bytes: u64) -> bool {
         self.max_length.is_some_and(|max| ready as u64 > max)
             || self.max_length_bytes.is_some_and(|max| bytes > max)
-    }
-}
-
-struct Arguments<'a> {
-    arguments: &'a FieldTable,
-    object: &'a str,
-}
-
-impl Arguments<'_> {
-    fn wrong(&self, name: &str, what: &str) -> Error {
-        Error::precondition(format!("invalid arg '{name}' for {}: {what}", self.object))
-    }
-
-    fn check_supported(&self) -> Result<(), Error> {
-        match self.arguments.0.iter().find(|(name, _)| UNSUPPORTED.contains(&name.as_str())) {
-            None => Ok(()),
-            Some((name, _)) => Err(self.wrong(name, "asks for what Leveret does not have yet")),
-        }
-    }
-
-    fn number(&self, name: &str, least: i64, most: i64) -> Result<Option<u64>, Error> {
-        let Some(value) = self.arguments.find(name) else { return Ok(None) };
-        let number = value.as_i64().ok_or_else(|| self.wrong(name, "expected an integer"))?;
-        if number < least {
-            return Err(self.wrong(name, &format!("{number} is too small, the least is {least}")));
-        }
-        if number > most {
-            return Err(self.wrong(name, &format!("{number} is too large, the most is {most}")));
-        }
-        Ok(Some(number.unsigned_abs()))
-    }
-
-    fn text(&self, name: &str) -> Result<Option<Arc<str>>, Error> {
-        match self.arguments.find(name) {
-            None => Ok(None),
-            Some(Value::Text(text)) => match std::str::from_utf8(text) {
-                Ok(text) if text.len() <= 255 => Ok(Some(text.into())),
-                _ => Err(self.wrong(name, "expected at most 255 bytes of UTF-8")),
-            },
-            Some(_) => Err(self.wrong(name, "expected a string")),
-        }
-    }
-
-    fn overflow(&self) -> Result<Overflow, Error> {
-        match self.text("x-overflow")?.as_deref() {
-            None | Some("drop-head") => Ok(Overflow::DropHead),
-            Some("reject-publish") => Ok(Overflow::RejectPublish),
-            Some("reject-publish-dlx") => Ok(Overflow::RejectPublishDlx),
-            Some(other) => Err(self.wrong(
-                "x-overflow",
-                &format!("'{other}' is none of drop-head, reject-publish, reject-publish-dlx"),
-            )),
-        }
     }
 }

@@ -7,7 +7,7 @@ use super::backlog::{Backlog, Entry};
 use super::consumers::{ConsumerKey, Consumers};
 use super::rules::{Overflow, QueueRules};
 use super::unacked::{Receipt, Unacked};
-use super::{EXPIRED_AT_ONCE, Effects, Fetched, RELAXED_READY, RUN, Settlement};
+use super::{Effects, Fetched, LET_GO_AT_ONCE, RELAXED_READY, RUN, Settlement};
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::timers::TimerKey;
 use crate::{Delivery, Inbox, Message, Time};
@@ -54,10 +54,32 @@ impl State {
         }
     }
 
-    /// Whether the queue is full, and of those that then take no more.
-    pub(super) fn rejects(&self, message: &Message<'_>) -> bool {
-        let bytes = self.backlog.ready_bytes() + message.body.len() as u64;
-        self.rules.may_reject() && self.rules.is_over(self.backlog.len() + 1, bytes)
+    /// Puts other rules in force. An unused queue is so from now on, if it is to go by the new ones.
+    pub(super) fn set_rules(&mut self, rules: QueueRules, now: Time) {
+        if rules.expires_ms != self.rules.expires_ms {
+            self.last_used = now;
+        }
+        self.rules = Arc::new(rules);
+        self.backlog.set_rules(&self.rules);
+    }
+
+    /// Whether more waits than may.
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        self.rules.is_over(self.backlog.len(), self.backlog.ready_bytes())
+    }
+
+    /// Takes a message into the row; false where the queue is full, and of those that then take no more.
+    #[inline]
+    pub(super) fn take(&mut self, message: &Message<'_>, now: Time) -> bool {
+        if self.rules.may_reject() {
+            let bytes = self.backlog.ready_bytes() + message.body.len() as u64;
+            if self.rules.is_over(self.backlog.len() + 1, bytes) {
+                return false;
+            }
+        }
+        self.backlog.push(message, now);
+        true
     }
 
     pub(super) fn reject(&mut self, message: &Message<'_>, effects: &mut Effects) {
@@ -79,14 +101,17 @@ impl State {
     #[inline]
     pub(super) fn let_go(&mut self, effects: &mut Effects) {
         // A bounded number: the queue is ticked again for the rest.
-        for _ in 0..EXPIRED_AT_ONCE {
+        for _ in 0..LET_GO_AT_ONCE {
             if self.backlog.first_expiry() > effects.now {
                 break;
             }
             let Some(entry) = self.backlog.pop() else { break };
             self.dead_letter(entry, Reason::Expired, effects);
         }
-        while self.rules.is_over(self.backlog.len(), self.backlog.ready_bytes()) {
+        for _ in 0..LET_GO_AT_ONCE {
+            if !self.is_over() {
+                break;
+            }
             let Some(entry) = self.backlog.pop() else { break };
             self.dead_letter(entry, Reason::MaxLength, effects);
         }
@@ -155,7 +180,7 @@ impl State {
                         break;
                     }
                     let Some(entry) = backlog.pop() else { break };
-                    if entry.expires <= effects.now && expired.len() < EXPIRED_AT_ONCE {
+                    if entry.expires <= effects.now && expired.len() < LET_GO_AT_ONCE {
                         expired.push(entry);
                         continue;
                     }

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 
 use self::bindings::Binding;
 use crate::backing::Backing;
-use crate::queue::{Owner, QueueOptions, QueueRules};
+use crate::queue::{COMPARED_ARGUMENTS, Owner, QueueOptions, QueueRules, check_properties};
 use crate::timers::Timers;
 use crate::{Change, Error, KeptBinding, Mailbox, Queue, Time};
 
@@ -23,17 +23,6 @@ use self::exchange::shown;
 pub use self::exchange::{Exchange, ExchangeKind, ExchangeOptions};
 pub(crate) use self::route::Keys;
 pub use self::route::{Route, Routing};
-
-/// Queue arguments that must be the same in every declaration.
-const COMPARED_ARGUMENTS: [&str; 7] = [
-    "x-message-ttl",
-    "x-expires",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-overflow",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-];
 
 /// All that is declared in one virtual host.
 pub(crate) struct Topology {
@@ -264,7 +253,9 @@ impl Topology {
         options: QueueOptions,
         now: Time,
     ) -> Result<Arc<Queue>, Error> {
-        let rules = QueueRules::parse(&options.arguments, &self.object("queue", name))?;
+        let object = self.object("queue", name);
+        let rules = QueueRules::parse(&options.arguments, &object)?;
+        check_properties(&options, &object)?;
         let name: Arc<str> = name.into();
         let storage = self.backing.clone().map(|backing| {
             let id = backing.new_id(options.durable);
@@ -317,7 +308,10 @@ impl Topology {
         }
         for argument in COMPARED_ARGUMENTS {
             let (received, is) = (declared.arguments.find(argument), current.arguments.find(argument));
-            if !same_value(received, is) {
+            // A queue is classic unless it says otherwise.
+            let is_classic = |value: Option<&Value>| value.is_none_or(|it| *it == Value::from("classic"));
+            let both_classic = argument == "x-queue-type" && is_classic(received) && is_classic(is);
+            if !both_classic && !same_value(received, is) {
                 return Err(Error::inequivalent(argument, &object, shown(received), shown(is)));
             }
         }

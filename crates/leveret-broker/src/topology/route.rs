@@ -68,10 +68,13 @@ fn store(run: &[Message<'_>], kept: &[(&StoreHandle, Kept)], effects: &mut Effec
     let result = any.persistence.store.batch(|batch| {
         for (at, message) in run.iter().enumerate().skip(first).filter(|(_, message)| message.persistent) {
             targets.clear();
-            let of_message = kept.iter().filter(|(_, kept)| at >= kept.from);
+            let of_message = kept.iter().filter(|(_, kept)| (kept.from..kept.to).contains(&at));
             targets.extend(
                 of_message.map(|(handle, kept)| (handle.queue, kept.first_seq + (at - kept.from) as u64)),
             );
+            if targets.is_empty() {
+                continue;
+            }
             let prefix = stored_prefix(message.properties.len(), effects.now);
             let body = [prefix.as_slice(), message.route, message.properties, message.body];
             effects.position = Some(batch.append(&Append { flags: 0, body: &body, targets: &targets })?);

@@ -150,7 +150,7 @@ impl Session {
 
     pub(super) fn cancel_subscription(&mut self, subscription: &Subscription) {
         if subscription.queue.cancel(subscription.key, &mut self.effects) {
-            self.vhost.delete_unused(&subscription.queue);
+            self.vhost.delete_unused(&subscription.queue, self.effects.now);
         }
     }
 
