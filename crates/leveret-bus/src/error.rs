@@ -28,6 +28,9 @@ pub enum Error {
     /// The database refused or could not be reached.
     #[error("database: {0}")]
     Database(#[from] sea_orm::DbErr),
+    /// All 1,024 worker ids of snowflakes are held by others.
+    #[error("no worker id is free")]
+    NoWorkerId,
     /// A value could not be turned into JSON or back.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),

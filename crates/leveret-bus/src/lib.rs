@@ -112,6 +112,16 @@
 //! first time from the others, as long as the work is in that database. Work elsewhere, like sending a mail,
 //! can at best be made unlikely to happen twice.
 //!
+//! # Deciding once
+//!
+//! Where two sides race for one answer (a payment and its time-out, say), [`decision::decide`] lets the first win and
+//! tells the other. It is called in the transaction that acts on the answer.
+//!
+//! # Ids
+//!
+//! [`ids`] has UUIDs that sort by time, snowflakes whose worker ids are leased in the database, and numbers of date,
+//! random digits and user.
+//!
 //! # What it does not do yet
 //!
 //! One URL without fail-over to other hosts, no TLS.
@@ -119,11 +129,13 @@
 mod bus;
 pub mod clock;
 pub mod database;
+pub mod decision;
 mod delay;
 mod delivery;
 mod error;
 mod handler;
 pub mod headers;
+pub mod ids;
 pub mod inbox;
 mod ladder;
 mod lane;

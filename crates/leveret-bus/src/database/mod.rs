@@ -6,10 +6,11 @@ mod migrations;
 
 use std::time::{Duration, Instant};
 
+use sea_orm::sqlx::Executor;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 use tokio::time::sleep;
 
@@ -27,6 +28,8 @@ const CONNECTIONS: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection unused for so long is tried before it is used again.
 const IDLE_BEFORE_TEST: Duration = Duration::from_secs(5);
+
+const MYSQL_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// Connects to a database.
 ///
@@ -82,10 +85,9 @@ async fn open_sqlite(url: &str, mut options: ConnectOptions) -> Result<DatabaseC
 }
 
 async fn open_mysql(mut options: ConnectOptions) -> Result<DatabaseConnection, Error> {
-    options.after_connect(|db| {
-        Box::pin(async move {
-            db.execute_unprepared("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-            Ok(())
+    options.map_sqlx_mysql_pool_opts(|pool| {
+        pool.after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(MYSQL_ISOLATION).await.map(drop) })
         })
     });
     Ok(Database::connect(options).await?)
