@@ -7,8 +7,9 @@ use leveret_store::StoreError;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
+use crate::administration::GlobalParameters;
 use crate::timers::TimerWaker;
-use crate::{Backing, Change, Connections, Effects, Error, Time, Users, Vhost};
+use crate::{Backing, Change, Connections, Effects, Error, Time, Users, Vhost, VhostSettings};
 
 /// A broker. Everything in it can be used from many threads at once.
 pub struct Broker {
@@ -19,6 +20,9 @@ pub struct Broker {
     vhosts: RwLock<FxHashMap<Arc<str>, Arc<Vhost>>>,
     backing: Mutex<Option<Arc<Backing>>>,
     waker: TimerWaker,
+    pub(crate) global_parameters: GlobalParameters,
+    /// Held while something is administered.
+    pub(crate) administering: Mutex<()>,
 }
 
 impl Broker {
@@ -31,6 +35,8 @@ impl Broker {
             vhosts: RwLock::default(),
             backing: Mutex::new(None),
             waker: TimerWaker::default(),
+            global_parameters: GlobalParameters::default(),
+            administering: Mutex::new(()),
         }
     }
 
@@ -39,12 +45,19 @@ impl Broker {
     pub fn restored(users: Users, backing: Backing, kept: &[Change], now: Time) -> Self {
         let backing = Arc::new(backing);
         let broker = Self { backing: Mutex::new(Some(Arc::clone(&backing))), ..Self::new(users) };
-        // Bindings need their ends.
-        let order: [fn(&Change) -> bool; 4] = [
-            |change| matches!(change, Change::PutVhost { .. }),
+        // Policies are to be known before what they apply to, bindings need their ends, permissions their users.
+        let order: [fn(&Change) -> bool; 6] = [
+            |change| matches!(change, Change::PutVhost { .. } | Change::PutUser(_)),
+            |change| matches!(change, Change::PutParameter(_)),
             |change| matches!(change, Change::PutExchange { .. }),
             |change| matches!(change, Change::PutQueue { .. }),
             |change| matches!(change, Change::PutBinding { .. }),
+            |change| {
+                matches!(
+                    change,
+                    Change::PutPermission(_) | Change::PutTopicPermission(_) | Change::PutGlobalParameter(_)
+                )
+            },
         ];
         for of_kind in order {
             kept.iter().filter(|change| of_kind(change)).for_each(|change| broker.restore(change, now));
@@ -55,15 +68,13 @@ impl Broker {
 
     fn restore(&self, change: &Change, now: Time) {
         match change {
-            Change::PutVhost { name } => {
-                self.insert_vhost(name);
-            }
             Change::PutExchange { vhost, .. }
             | Change::PutQueue { vhost, .. }
-            | Change::PutBinding { vhost, .. } => {
-                self.insert_vhost(vhost).restore(change, now);
+            | Change::PutBinding { vhost, .. } => self.insert_vhost(vhost).restore(change, now),
+            Change::PutParameter(parameter) => {
+                self.insert_vhost(&parameter.vhost).restore_parameter(parameter.clone());
             }
-            _ => {}
+            other => self.apply(other),
         }
     }
 
@@ -72,22 +83,39 @@ impl Broker {
     /// # Errors
     /// `Internal` where the catalog cannot keep it.
     pub fn add_vhost(&self, name: &str) -> Result<Arc<Vhost>, Error> {
-        if let Some(vhost) = self.vhost(name) {
-            return Ok(vhost);
+        if self.vhost(name).is_none() {
+            self.put_vhost(name, VhostSettings::default())?;
         }
-        if let Some(backing) = &*self.backing.lock() {
-            backing.keep(&[Change::PutVhost { name: name.into() }]).map_err(Error::internal)?;
-        }
-        Ok(self.insert_vhost(name))
+        self.vhost(name).ok_or_else(|| Error::not_found(format!("no vhost '{name}'")))
     }
 
-    fn insert_vhost(&self, name: &str) -> Arc<Vhost> {
+    /// Writes changes down, where anything is.
+    pub(crate) fn keep(&self, changes: &[Change]) -> Result<(), Error> {
+        match &*self.backing.lock() {
+            Some(backing) if !changes.is_empty() => backing.keep(changes).map_err(Error::internal),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn insert_vhost(&self, name: &str) -> Arc<Vhost> {
         let backing = self.backing.lock().clone();
         let mut vhosts = self.vhosts.write();
         let vhost = vhosts
             .entry(name.into())
             .or_insert_with(|| Arc::new(Vhost::new(name, backing, self.waker.clone())));
         Arc::clone(vhost)
+    }
+
+    pub(crate) fn remove_vhost(&self, name: &str) {
+        self.vhosts.write().remove(name);
+    }
+
+    /// All virtual hosts, by name.
+    #[must_use]
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        let mut vhosts: Vec<_> = self.vhosts.read().values().cloned().collect();
+        vhosts.sort_by(|a, b| a.name.cmp(&b.name));
+        vhosts
     }
 
     /// Whether more comes in than the store can write: publishers are to be held back meanwhile.

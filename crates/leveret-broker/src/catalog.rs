@@ -1,10 +1,13 @@
-//! What is declared durably, as changes that somebody else writes down and gives back after a restart.
+//! What is declared durably and administered, as changes that somebody else writes down and gives back after a restart.
 
 use std::sync::Arc;
 
 use leveret_amqp::FieldTable;
 
-use crate::{ExchangeOptions, QueueOptions};
+use crate::{
+    ExchangeOptions, GlobalParameter, Parameter, QueueOptions, User, UserPermission, UserTopicPermission,
+    VhostSettings,
+};
 
 /// Keeps the durable declarations. The core calls it with the virtual host locked, and answers the client after.
 pub trait Catalog: Send + Sync {
@@ -21,6 +24,11 @@ pub trait Catalog: Send + Sync {
 #[allow(missing_docs)]
 pub enum Change {
     PutVhost {
+        name: Arc<str>,
+        settings: VhostSettings,
+    },
+    /// Goes with everything that is declared in it; permissions and parameters are dropped by name.
+    DropVhost {
         name: Arc<str>,
     },
     PutExchange {
@@ -51,6 +59,32 @@ pub enum Change {
     DropBinding {
         vhost: Arc<str>,
         binding: KeptBinding,
+    },
+    PutUser(User),
+    /// Its permissions are dropped by name.
+    DropUser {
+        name: String,
+    },
+    PutPermission(UserPermission),
+    DropPermission {
+        user: String,
+        vhost: String,
+    },
+    PutTopicPermission(UserTopicPermission),
+    DropTopicPermission {
+        user: String,
+        vhost: String,
+        exchange: String,
+    },
+    PutParameter(Parameter),
+    DropParameter {
+        vhost: String,
+        component: String,
+        name: String,
+    },
+    PutGlobalParameter(GlobalParameter),
+    DropGlobalParameter {
+        name: String,
     },
 }
 

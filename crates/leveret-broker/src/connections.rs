@@ -362,6 +362,19 @@ impl Connections {
         all
     }
 
+    /// How many are open that `is` says yes to.
+    pub(crate) fn count_where(&self, is: impl Fn(&Connection) -> bool) -> u64 {
+        self.open.read().values().filter(|connection| is(connection)).count() as u64
+    }
+
+    /// Closes those that `is` says yes to.
+    pub(crate) fn close_where(&self, is: impl Fn(&Connection) -> bool, reason: &str) {
+        self.list()
+            .iter()
+            .filter(|connection| is(connection))
+            .for_each(|connection| connection.close(reason));
+    }
+
     /// How many are open.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -51,6 +51,7 @@ constructors! {
     locked ResourceLocked;
     invalid CommandInvalid;
     internal Internal;
+    not_allowed NotAllowed;
 }
 
 impl Error {

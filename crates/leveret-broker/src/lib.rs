@@ -4,6 +4,7 @@
 //! No socket, file, clock, thread or async lives here, and nothing here knows how a frame looks. Locks are
 //! taken in one order only: topology, then queue, then mailbox.
 
+mod administration;
 mod backing;
 mod broker;
 mod catalog;
@@ -11,8 +12,15 @@ mod connections;
 mod dead_letter;
 mod delay;
 mod error;
+mod json;
+mod limits;
 mod mailbox;
 mod message;
+mod parameters;
+mod password;
+mod pattern;
+mod permissions;
+mod policies;
 mod queue;
 pub mod stored;
 mod time;
@@ -21,6 +29,7 @@ mod topology;
 mod users;
 mod vhost;
 
+pub use administration::{CLUSTER_NAME, FirstUser};
 pub use backing::{Backing, OpenStore};
 pub use broker::Broker;
 pub use catalog::{Catalog, Change, KeptBinding};
@@ -30,16 +39,23 @@ pub use connections::{
 };
 pub use delay::{DelayedExchange, Held};
 pub use error::{Error, ErrorKind};
+pub use json::{table_from_json, table_to_json, value_to_json};
+pub use limits::{UserLimits, VhostLimits};
 pub use mailbox::{Delivery, Inbox, Mailbox};
 pub use message::{Message, Record, properties_without_bcc, route_of, split_route};
+pub use parameters::{GlobalParameter, Parameter};
+pub use password::{HashAlgorithm, PasswordHash};
+pub use pattern::Pattern;
+pub use permissions::{Access, Client, Operation, Permission, Resource, TopicPermission};
+pub use policies::{Applied, ApplyTo, Policy, PolicyKind};
 pub use queue::{
     CONGESTED_READY, Consume, ConsumerKey, DeadLetterStrategy, Effects, Fetched, Overflow, Owner, Queue,
     QueueOptions, QueueRules, QueueType, Receipt, Settlement, Window, check_operator_policy, check_policy,
 };
 pub use time::Time;
-pub use topology::{Destination, Exchange, ExchangeKind, ExchangeOptions, Route, Routing};
-pub use users::{Login, Users};
-pub use vhost::{Declared, Vhost};
+pub use topology::{BindingName, Destination, Exchange, ExchangeKind, ExchangeOptions, Route, Routing};
+pub use users::{Login, User, UserPermission, UserTopicPermission, Users};
+pub use vhost::{Declared, Vhost, VhostSettings};
 
 /// What the store says of itself and of what it could not do.
 pub use leveret_store::{CommitEvent, Durability, Lsn, Options as StoreOptions, StoreError};

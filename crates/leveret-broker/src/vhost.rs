@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use leveret_amqp::{FieldTable, Properties};
-use parking_lot::RwLock;
+use leveret_amqp::Properties;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use serde::{Deserialize, Serialize};
 
 use crate::backing::Backing;
 use crate::dead_letter::{DeadLetter, Reason, is_cycle};
@@ -12,8 +13,10 @@ use crate::delay::delay_ms;
 use crate::message::{properties_without_bcc, route_of, split_route};
 use crate::queue::{Effects, Owner, QueueOptions, QueueUse};
 use crate::timers::{TimerWaker, Timers};
-use crate::topology::{BindingName, DeletedQueue, ExchangeOptions, Keys, Topology};
-use crate::{Change, Error, Held, Message, Queue, Route, Routing, Time};
+use crate::topology::{
+    BindingName, DeletedQueue, ExchangeOptions, Keys, Topology, check_not_default, check_not_reserved,
+};
+use crate::{Change, Client, Error, Held, Message, Operation, Queue, Resource, Route, Routing, Time};
 
 /// Messages that one tick releases before it lets others at the queues.
 const RELEASES_A_TICK: usize = 1000;
@@ -32,6 +35,32 @@ pub struct Vhost {
     waker: TimerWaker,
     version: AtomicU64,
     dropped: AtomicU64,
+}
+
+/// What is set on a virtual host as such.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VhostSettings {
+    /// For people.
+    pub description: String,
+    /// For people.
+    pub tags: Vec<String>,
+    /// The type of queues that are declared without one: `classic`, the default, or `quorum`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_queue_type: Option<String>,
+    /// Whether it is traced, as the management shows it.
+    pub tracing: bool,
+}
+
+impl VhostSettings {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.default_queue_type.as_deref() {
+            None | Some("classic" | "quorum" | "undefined") => Ok(()),
+            Some(other) => {
+                Err(Error::precondition(format!("default_queue_type: unknown queue type '{other}'")))
+            }
+        }
+    }
 }
 
 /// A queue as `queue.declare-ok` describes it.
@@ -72,8 +101,12 @@ impl Vhost {
     }
 
     /// Changes the topology, and the catalog with it.
-    fn change<T>(&self, operation: impl FnOnce(&mut Topology) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn change<T>(
+        &self,
+        operation: impl FnOnce(&mut Topology) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut topology = self.topology.write();
+        topology.check_open()?;
         let result = operation(&mut topology);
         self.version.fetch_add(1, Ordering::Release);
         let changes = topology.take_changes();
@@ -112,23 +145,56 @@ impl Vhost {
                     key: &binding.key,
                     arguments: &binding.arguments,
                 };
-                let _end_is_gone = topology.bind(name, NOBODY);
+                let _end_is_gone = topology.bind(name, Owner::NOBODY);
             }
             _ => {}
         }
         topology.take_changes();
     }
 
-    /// Declares an exchange.
+    /// The topology as it is.
+    pub(crate) fn topology(&self) -> RwLockReadGuard<'_, Topology> {
+        self.topology.read()
+    }
+
+    /// The topology, to be changed in what the catalog does not hold.
+    pub(crate) fn topology_mut(&self) -> RwLockWriteGuard<'_, Topology> {
+        self.topology.write()
+    }
+
+    /// Routes found so far are void: they may not be allowed any more.
+    pub(crate) fn void_routes(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Deletes what is left of it. The catalog has forgotten it already.
+    pub(crate) fn delete_everything(&self) {
+        let deleted = self.topology.write().clear();
+        self.void_routes();
+        for queue in deleted {
+            tell(queue);
+        }
+    }
+
+    /// Declares an exchange. It takes the permission to configure it, and with an alternate exchange to read from it and
+    /// to write to that.
     ///
     /// # Errors
     /// `PreconditionFailed` where it is there with other properties or an argument is wrong, `AccessRefused` for
-    /// the default exchange and reserved names, `CommandInvalid` for an unknown type.
-    pub fn declare_exchange(&self, name: &str, options: ExchangeOptions) -> Result<(), Error> {
+    /// the default exchange, reserved names and where the client may not, `CommandInvalid` for an unknown type.
+    pub fn declare_exchange(
+        &self,
+        name: &str,
+        options: ExchangeOptions,
+        client: &Client,
+    ) -> Result<(), Error> {
+        options.check_kind()?;
+        check_not_default(name)?;
+        client.access.check(Operation::Configure, Resource::Exchange(name))?;
         if let Some(checked) = self.topology.read().check_declared_exchange(name, &options) {
             return checked;
         }
-        self.change(|topology| topology.declare_exchange(name, options)).map(|_| ())
+        self.change(|topology| topology.declare_exchange(name, options, &client.access)).map(|_| ())
     }
 
     /// Checks that an exchange is there.
@@ -136,38 +202,46 @@ impl Vhost {
     /// # Errors
     /// `NotFound`.
     pub fn check_exchange(&self, name: &str) -> Result<(), Error> {
-        let topology = self.topology.read();
-        topology.check_not_default(name)?;
-        topology.exchange(name).map(|_| ())
+        check_not_default(name)?;
+        self.topology.read().exchange(name).map(|_| ())
     }
 
-    /// Deletes an exchange, its bindings, and what it holds back. One that is not there is no error.
+    /// Deletes an exchange, its bindings, and what it holds back. One that is not there is no error. It takes the
+    /// permission to configure it.
     ///
     /// # Errors
-    /// `PreconditionFailed` where it is in use and `if_unused`, `AccessRefused` for predeclared exchanges.
-    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<(), Error> {
+    /// `PreconditionFailed` where it is in use and `if_unused`, `AccessRefused` for predeclared exchanges and where the
+    /// client may not.
+    pub fn delete_exchange(&self, name: &str, if_unused: bool, client: &Client) -> Result<(), Error> {
+        check_not_default(name)?;
+        check_not_reserved("exchange", name)?;
+        client.access.check(Operation::Configure, Resource::Exchange(name))?;
         self.change(|topology| topology.delete_exchange(name, if_unused))
     }
 
-    /// Declares a queue of that name.
+    /// Declares a queue of that name. It takes the permission to configure it, and with a dead-letter exchange to read
+    /// from it and to write to that.
     ///
     /// # Errors
-    /// `PreconditionFailed` where it is there with other properties or an argument is wrong, `ResourceLocked` where
-    /// it is another connection's, `AccessRefused` for reserved names.
+    /// `PreconditionFailed` where it is there with other properties, an argument is wrong or there are too many,
+    /// `ResourceLocked` where it is another connection's, `AccessRefused` for reserved names and where the client may
+    /// not.
     pub fn declare_queue(
         &self,
         name: &str,
         options: QueueOptions,
-        owner: Owner,
+        client: &Client,
         effects: &mut Effects,
     ) -> Result<Declared, Error> {
+        client.access.check(Operation::Configure, Resource::Queue(name))?;
+        let options = self.topology.read().with_default_type(options);
         loop {
-            let there = self.topology.read().check_declared_queue(name, &options, owner);
+            let there = self.topology.read().check_declared_queue(name, &options, client.owner);
             let (queue, created) = match there {
                 Some(there) => (there?, false),
                 None => {
                     let options = options.clone();
-                    self.change(|topology| topology.declare_queue(name, options, owner, effects.now))?
+                    self.change(|topology| topology.declare_queue(name, options, client, effects.now))?
                 }
             };
             // One that has gone since, being unused, is declared anew.
@@ -180,16 +254,29 @@ impl Vhost {
     /// Declares a queue whose name, a reserved one, the server chose.
     ///
     /// # Errors
-    /// `PreconditionFailed` where an argument is wrong.
+    /// `PreconditionFailed` where an argument is wrong or there are too many, `AccessRefused` where the client may not.
     pub fn declare_server_named(
         &self,
         name: &str,
         options: QueueOptions,
+        client: &Client,
         effects: &mut Effects,
     ) -> Result<Arc<Queue>, Error> {
-        let queue = self.change(|topology| topology.add_queue(name, options, effects.now))?;
+        client.access.check(Operation::Configure, Resource::Queue(name))?;
+        let queue = self.change(|topology| {
+            topology.check_new_queue(name, &options, &client.access)?;
+            topology.add_queue(name, topology.with_default_type(options), effects.now)
+        })?;
         let _it_is_new = queue.note_use(effects);
         Ok(queue)
+    }
+
+    /// Adds the queue behind a channel's `amq.rabbitmq.reply-to`, for which nobody needs a permission.
+    ///
+    /// # Errors
+    /// `NotAllowed` where the virtual host is gone.
+    pub fn add_reply_queue(&self, name: &str, now: Time) -> Result<Arc<Queue>, Error> {
+        self.change(|topology| topology.add_queue(name, QueueOptions::default(), now))
     }
 
     /// The queue of that name.
@@ -200,25 +287,37 @@ impl Vhost {
         self.topology.read().queue(name, owner).cloned()
     }
 
+    /// The queue of that name, for somebody who gets, consumes or purges. It takes the permission to read from it.
+    ///
+    /// # Errors
+    /// As [`Vhost::queue`], or `AccessRefused` where the client may not.
+    pub fn queue_to_read(&self, name: &str, client: &Client) -> Result<Arc<Queue>, Error> {
+        client.access.check(Operation::Read, Resource::Queue(name))?;
+        self.queue(name, client.owner)
+    }
+
     /// All queues.
     #[must_use]
     pub fn queues(&self) -> Vec<Arc<Queue>> {
         self.topology.read().queues().cloned().collect()
     }
 
-    /// Deletes a queue; returns how many ready messages went with it, 0 where it was not there.
+    /// Deletes a queue; returns how many ready messages went with it, 0 where it was not there. It takes the permission to
+    /// configure it.
     ///
     /// # Errors
-    /// `PreconditionFailed` where it is used or not empty and the condition says so, `ResourceLocked`.
+    /// `PreconditionFailed` where it is used or not empty and the condition says so, `ResourceLocked`,
+    /// `AccessRefused` where the client may not.
     pub fn delete_queue(
         &self,
         name: &str,
-        owner: Owner,
+        client: &Client,
         if_unused: bool,
         if_empty: bool,
     ) -> Result<usize, Error> {
+        client.access.check(Operation::Configure, Resource::Queue(name))?;
         let deleted = self.change(|topology| {
-            if let Err(locked) = topology.queue(name, owner)
+            if let Err(locked) = topology.queue(name, client.owner)
                 && locked.kind == crate::ErrorKind::ResourceLocked
             {
                 return Err(locked);
@@ -227,6 +326,11 @@ impl Vhost {
             topology.delete_queue(name, |in_use| refusal(in_use, if_unused, if_empty, &object))
         })?;
         Ok(tell(deleted))
+    }
+
+    /// Deletes the queue behind a channel's `amq.rabbitmq.reply-to`.
+    pub fn delete_reply_queue(&self, name: &str) {
+        tell(self.change(|topology| topology.delete_queue(name, |_| None)).unwrap_or_default());
     }
 
     /// Deletes an auto-delete queue that has lost its last consumer, or one that nobody has used for too long.
@@ -252,79 +356,64 @@ impl Vhost {
         }
     }
 
-    /// Binds a queue to an exchange.
+    /// Binds a queue or an exchange to an exchange; a binding that is there already is no error. It takes the permission
+    /// to write to the destination and to read from the source.
     ///
     /// # Errors
-    /// `NotFound`, `ResourceLocked`, `AccessRefused` for the default exchange, `PreconditionFailed` for arguments.
-    pub fn bind_queue(
-        &self,
-        (source, queue): (&str, &str),
-        key: &str,
-        arguments: &FieldTable,
-        owner: Owner,
-    ) -> Result<(), Error> {
-        let name = BindingName { source, destination: queue, to_queue: true, key, arguments };
-        self.change(|topology| topology.bind(name, owner))
+    /// `NotFound`, `ResourceLocked`, `AccessRefused` for the default exchange and where the client may not,
+    /// `PreconditionFailed` for arguments.
+    pub fn bind(&self, binding: BindingName<'_>, client: &Client) -> Result<(), Error> {
+        self.check_binding(binding, client)?;
+        self.change(|topology| topology.bind(binding, client.owner))
     }
 
-    /// Undoes [`Vhost::bind_queue`]; a binding that is not there is no error.
+    /// Undoes [`Vhost::bind`]; a binding that is not there is no error.
     ///
     /// # Errors
     /// As there.
-    pub fn unbind_queue(
-        &self,
-        (source, queue): (&str, &str),
-        key: &str,
-        arguments: &FieldTable,
-        owner: Owner,
-    ) -> Result<(), Error> {
-        let name = BindingName { source, destination: queue, to_queue: true, key, arguments };
-        self.change(|topology| topology.unbind(name, owner))
+    pub fn unbind(&self, binding: BindingName<'_>, client: &Client) -> Result<(), Error> {
+        self.check_binding(binding, client)?;
+        self.change(|topology| topology.unbind(binding, client.owner))
     }
 
-    /// Binds an exchange to another.
-    ///
-    /// # Errors
-    /// `NotFound`, `AccessRefused` for the default exchange, `PreconditionFailed` for arguments.
-    pub fn bind_exchange(
-        &self,
-        (source, destination): (&str, &str),
-        key: &str,
-        arguments: &FieldTable,
-    ) -> Result<(), Error> {
-        let name = BindingName { source, destination, to_queue: false, key, arguments };
-        self.change(|topology| topology.bind(name, NOBODY))
+    fn check_binding(&self, binding: BindingName<'_>, client: &Client) -> Result<(), Error> {
+        let destination = match binding.to_queue {
+            true => Resource::Queue(binding.destination),
+            false => Resource::Exchange(binding.destination),
+        };
+        client.access.check(Operation::Write, destination)?;
+        check_not_default(binding.source)?;
+        if !binding.to_queue {
+            check_not_default(binding.destination)?;
+        }
+        client.access.check(Operation::Read, Resource::Exchange(binding.source))?;
+        if self.topology.read().is_topic(binding.source) {
+            client.access.check_topic(Operation::Read, binding.source, binding.key)?;
+        }
+        Ok(())
     }
 
-    /// Undoes [`Vhost::bind_exchange`]; a binding that is not there is no error.
+    /// Where a message goes that a client publishes, and how long it is to be held first, in milliseconds. It takes the
+    /// permission to write to the exchange.
     ///
     /// # Errors
-    /// As there.
-    pub fn unbind_exchange(
-        &self,
-        (source, destination): (&str, &str),
-        key: &str,
-        arguments: &FieldTable,
-    ) -> Result<(), Error> {
-        let name = BindingName { source, destination, to_queue: false, key, arguments };
-        self.change(|topology| topology.unbind(name, NOBODY))
-    }
-
-    /// Where a message goes that a client publishes, and how long it is to be held first, in milliseconds.
-    ///
-    /// # Errors
-    /// `NotFound`, `AccessRefused` for an internal exchange, `PreconditionFailed` for malformed `CC` or `BCC`.
+    /// `NotFound`, `AccessRefused` for an internal exchange and where the client may not, `PreconditionFailed` for
+    /// malformed `CC` or `BCC`.
     pub fn route(
         &self,
-        exchange: &str,
-        routing_key: &str,
+        (exchange, routing_key): (&str, &str),
         properties: &Properties<'_>,
+        client: &Client,
     ) -> Result<(Routing, Option<u64>), Error> {
+        client.access.check(Operation::Write, Resource::Exchange(exchange))?;
         let topology = self.topology.read();
         let found = topology.exchange(exchange)?;
         if found.options.internal {
             let object = topology.object("exchange", exchange);
             return Err(Error::refused(format!("cannot publish to internal {object}")));
+        }
+        if found.is_topic() {
+            client.access.check_topic(Operation::Write, exchange, routing_key)?;
         }
         let keys = Keys::new(routing_key, properties.headers.unwrap_or_default())?;
         let delay = delay_ms(properties);
@@ -446,9 +535,6 @@ impl Vhost {
         routing.route.publish(std::slice::from_ref(&message), effects);
     }
 }
-
-/// No connection: owner of nothing.
-const NOBODY: Owner = Owner(0);
 
 fn refusal(in_use: QueueUse, if_unused: bool, if_empty: bool, object: &str) -> Option<Error> {
     if if_unused && in_use.consumers > 0 {

@@ -7,7 +7,7 @@ mod house;
 use leveret_amqp::{FieldTable, Properties, Table, Value};
 use leveret_broker::{Fetched, QueueOptions, Settlement, split_route};
 
-use house::{House, ME};
+use house::{House, ME, me};
 
 fn ttl(ms: i32) -> (&'static str, Value) {
     ("x-message-ttl", ms.into())
@@ -197,7 +197,7 @@ fn wrong_arguments_are_refused_by_name() {
     }
     house.declare("q", [ttl(5)]);
     let options = QueueOptions { arguments: FieldTable::from_iter([ttl(6)]), ..QueueOptions::default() };
-    let refused = house.vhost.declare_queue("q", options, ME, &mut house.effects).err().unwrap();
+    let refused = house.vhost.declare_queue("q", options, &me(), &mut house.effects).err().unwrap();
     assert!(refused.text.contains("'x-message-ttl'"), "{}", refused.text);
     // The type of the integer does not matter.
     house.declare("q", [("x-message-ttl", Value::I64(5))]);

@@ -105,6 +105,7 @@ impl Connection {
             connected_at: self.shared.clock.now(),
         };
         let entry = self.shared.broker.connections.open(self.owner, options);
+        self.shared.broker.close_if_orphaned(&entry);
         self.outbox.lock().entry = Some(Arc::clone(&entry));
         Registered { shared: Arc::clone(&self.shared), entry }
     }

@@ -6,7 +6,7 @@ use leveret_amqp::{
     DecodeError, FieldTable, FrameKind, Method, PROTOCOL_HEADER, ReplyCode, Table, Value, connection,
     parse_frame, write_method,
 };
-use leveret_broker::{Login, Vhost};
+use leveret_broker::{Access, Login, Vhost};
 use tokio::io;
 
 use crate::reply::Exception;
@@ -17,6 +17,7 @@ use crate::{Outbox, Shared};
 pub(crate) struct Opened {
     pub(crate) vhost: Arc<Vhost>,
     pub(crate) user: String,
+    pub(crate) access: Arc<Access>,
     pub(crate) client: Client,
     pub(crate) channel_max: u16,
     pub(crate) frame_max: u32,
@@ -75,7 +76,7 @@ struct LoggedIn {
 
 /// One opening.
 pub(crate) struct Handshake<'a> {
-    pub(crate) shared: &'a Shared,
+    pub(crate) shared: &'a Arc<Shared>,
     pub(crate) reader: &'a mut Reader,
     pub(crate) buffer: &'a mut ReadBuffer,
     pub(crate) outbox: &'a Outbox,
@@ -99,10 +100,11 @@ impl Handshake<'_> {
         };
         self.send(offered);
         let tuned = self.tune(offered).await?;
-        let vhost = self.open().await?;
+        let (vhost, access) = self.open(&user).await?;
         Ok(Opened {
             vhost,
             user,
+            access,
             client,
             channel_max: tuned.channel_max,
             frame_max: tuned.frame_max,
@@ -148,7 +150,7 @@ impl Handshake<'_> {
             return Err(out_of_order(method));
         };
         let client = Client::from_properties(start_ok.client_properties);
-        let user = self.user(start_ok.mechanism, start_ok.response)?.ok_or_else(|| {
+        let user = self.user(start_ok.mechanism, start_ok.response).await?.ok_or_else(|| {
             let text = format!(
                 "Login was refused using authentication mechanism {}. For details see the broker logfile.",
                 start_ok.mechanism
@@ -169,25 +171,32 @@ impl Handshake<'_> {
     }
 
     /// The user that the response proves to be there; `None` where it proves nothing.
-    fn user(&self, mechanism: &str, response: &[u8]) -> Result<Option<String>, NotOpened> {
+    async fn user(&self, mechanism: &str, response: &[u8]) -> Result<Option<String>, NotOpened> {
         let credentials = match mechanism {
             "PLAIN" => plain(response),
             "AMQPLAIN" => amqplain(response),
             "EXTERNAL" => {
-                let name = self.certificate_name.as_deref();
-                return Ok(name.filter(|name| self.admits(name, Login::Certificate)).map(Into::into));
+                let name = self.certificate_name.clone();
+                let users = &self.shared.broker.users;
+                return Ok(name.filter(|name| users.admits(name, Login::Certificate, self.from_loopback)));
             }
             other => {
                 let text = format!("unknown authentication mechanism '{other}'");
                 return Err(NotOpened::Refused(Exception::new(ReplyCode::COMMAND_INVALID, text)));
             }
         };
-        let admitted = credentials.filter(|(name, password)| self.admits(name, Login::Password(password)));
-        Ok(admitted.map(|(name, _)| name))
+        Ok(match credentials {
+            Some((name, password)) => self.admits(&name, password).await.then_some(name),
+            None => None,
+        })
     }
 
-    fn admits(&self, name: &str, login: Login<'_>) -> bool {
-        self.shared.broker.users.admits(name, login, self.from_loopback)
+    /// Checks a password where it keeps nobody waiting.
+    async fn admits(&self, name: &str, password: String) -> bool {
+        let Ok(_turn) = self.shared.log_ins.acquire().await else { return false };
+        let (shared, name, from_loopback) = (Arc::clone(self.shared), name.to_owned(), self.from_loopback);
+        let check = move || shared.broker.users.admits(&name, Login::Password(&password), from_loopback);
+        tokio::task::spawn_blocking(check).await.unwrap_or(false)
     }
 
     async fn tune(&mut self, offered: connection::Tune) -> Result<connection::TuneOk, NotOpened> {
@@ -201,18 +210,16 @@ impl Handshake<'_> {
         Ok(asked)
     }
 
-    async fn open(&mut self) -> Result<Arc<Vhost>, NotOpened> {
+    async fn open(&mut self, user: &str) -> Result<(Arc<Vhost>, Arc<Access>), NotOpened> {
         let payload = self.next_method().await?;
         let method = Method::read(&mut leveret_amqp::Reader::new(&payload))?;
         let Method::Connection(connection::Method::Open(open)) = method else {
             return Err(out_of_order(method));
         };
-        let vhost = self.shared.broker.vhost(open.virtual_host).ok_or_else(|| {
-            let text = format!("vhost {} not found", open.virtual_host);
-            NotOpened::Refused(Exception::new(ReplyCode::NOT_ALLOWED, text))
-        })?;
+        let opened = self.shared.broker.admit(user, open.virtual_host);
+        let opened = opened.map_err(|error| NotOpened::Refused(error.into()))?;
         self.send(connection::OpenOk { reserved_1: "" });
-        Ok(vhost)
+        Ok(opened)
     }
 
     /// The payload of the next frame but heartbeats, which must be a method of the connection.

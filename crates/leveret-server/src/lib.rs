@@ -39,9 +39,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use leveret_broker::{Backing, Broker, CommitEvent, OpenStore, StoreOptions, Time, Users};
+use leveret_broker::{Backing, Broker, CommitEvent, FirstUser, OpenStore, StoreOptions, Time, Users};
 use thiserror::Error;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -54,6 +54,9 @@ use self::catalog::RedbCatalog;
 use self::clock::Clock;
 use self::commits::Commits;
 use self::outbox::Outbox;
+
+/// Passwords that are checked at once: each takes a processor and memory for a few milliseconds.
+const LOG_INS_AT_ONCE: usize = 2;
 
 /// A running server. Dropping it stops it without a word to its clients; [`Server::shutdown`] is the polite way.
 pub struct Server {
@@ -69,6 +72,8 @@ pub struct Server {
 pub(crate) struct Shared {
     broker: Arc<Broker>,
     config: Config,
+    /// Passwords that may be checked at once.
+    log_ins: Semaphore,
     clock: Clock,
     commits: Arc<Commits>,
     /// Wakes the timer when something becomes due earlier.
@@ -117,19 +122,26 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         check(&config)?;
         let users = Users::new(config.loopback_users.clone());
-        users.add(&config.default_user, &config.default_pass);
         let commits = Arc::new(Commits::default());
         let clock = Clock::start();
         let broker = match &config.data_dir {
             None => Broker::new(users),
             Some(directory) => restore(users, directory, &config, &commits, clock.now())?,
         };
-        broker.add_vhost(&config.default_vhost).map_err(|error| StartError::Data(error.to_string()))?;
+        let cluster_id = format!("leveret-cluster-id-{}", uuid::Uuid::now_v7());
+        let first = FirstUser {
+            name: &config.default_user,
+            password: &config.default_pass,
+            vhost: &config.default_vhost,
+            cluster_id: &cluster_id,
+        };
+        broker.begin(&first).map_err(|error| StartError::Data(error.to_string()))?;
         let timer = Arc::new(Notify::new());
         broker.wake_for_ticks(Arc::new(timer::WakeTimer(Arc::clone(&timer))).into());
         let shared = Arc::new(Shared {
             broker: Arc::new(broker),
             config,
+            log_ins: Semaphore::new(LOG_INS_AT_ONCE),
             clock,
             commits,
             timer,
@@ -188,6 +200,12 @@ impl Server {
             percent_encoded(&config.default_pass),
             percent_encoded(&config.default_vhost)
         )
+    }
+
+    /// The core: what administrators set, and what is declared.
+    #[must_use]
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.shared.broker
     }
 
     /// How the server is.

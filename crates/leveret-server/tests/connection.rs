@@ -7,7 +7,7 @@ use leveret_amqp::{
     ContentHeader, FieldTable, FrameKind, Properties, Value, ValueRef, basic, begin_frame, channel,
     connection, end_frame, queue, write_body_frames, write_heartbeat, write_method,
 };
-use leveret_broker::{Login as UserLogin, Users};
+use leveret_broker::{Broker, FirstUser, Login as UserLogin, Users};
 use leveret_server::Config;
 use leveret_testkit::{
     Certificates, Login, Mechanism, Peer, TestBroker, close_channel, close_connection, consume,
@@ -172,7 +172,9 @@ fn address_of_this_machine() -> Option<IpAddr> {
 #[test]
 fn guest_logs_in_from_loopback_only() {
     let users = Users::new(vec!["guest".into()]);
-    users.add("guest", "guest");
+    let broker = Broker::new(users);
+    broker.begin(&FirstUser { name: "guest", password: "guest", vhost: "/", cluster_id: "test" }).unwrap();
+    let users = &broker.users;
     assert!(users.admits("guest", UserLogin::Password("guest"), true));
     assert!(!users.admits("guest", UserLogin::Password("guest"), false));
     assert!(!users.admits("guest", UserLogin::Certificate, false));

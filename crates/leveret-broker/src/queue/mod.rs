@@ -24,7 +24,7 @@ pub(crate) use self::storage::{
 };
 use crate::dead_letter::DeadLetter;
 use crate::timers::Timers;
-use crate::{Error, Mailbox, Message, Time};
+use crate::{Applied, Error, Mailbox, Message, Time};
 
 pub(crate) use self::arguments::{COMPARED_ARGUMENTS, check_properties};
 pub use self::arguments::{check_operator_policy, check_policy};
@@ -45,6 +45,11 @@ const RUN: u32 = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(pub u64);
 
+impl Owner {
+    /// No connection: owner of nothing.
+    pub const NOBODY: Self = Self(0);
+}
+
 /// What a queue is declared with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueOptions {
@@ -64,6 +69,7 @@ pub struct Queue {
     pub name: Arc<str>,
     /// What it was declared with.
     pub options: QueueOptions,
+    applied: Mutex<Applied>,
     timers: Option<Arc<Timers>>,
     /// Where its persistent messages are kept over a restart, where they are.
     durable: Option<StoreHandle>,
@@ -159,7 +165,8 @@ impl Queue {
         let rules = Arc::new(rules);
         let backlog = Backlog::new(Arc::clone(&rules), storage);
         let state = Mutex::new(State::new(Arc::clone(&name), Arc::clone(&rules), backlog, now));
-        Self { name, options, timers, durable, state }
+        let applied = Mutex::default();
+        Self { name, options, applied, timers, durable, state }
     }
 
     /// The rules in force.
@@ -178,6 +185,17 @@ impl Queue {
         state.set_rules(rules, effects.now);
         state.let_go(effects);
         self.arm(state);
+    }
+
+    /// The policies that apply to it.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        self.applied.lock().clone()
+    }
+
+    /// Notes which policies its rules are of.
+    pub(crate) fn note_applied(&self, applied: Applied) {
+        *self.applied.lock() = applied;
     }
 
     /// Where its persistent messages are kept over a restart.

@@ -7,7 +7,7 @@ use leveret_amqp::{FieldTable, Value};
 
 use super::bindings::Bindings;
 use super::topic::TopicTrie;
-use crate::{DelayedExchange, Error};
+use crate::{Applied, DelayedExchange, Error};
 
 /// The exchange types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,22 @@ pub struct ExchangeOptions {
     pub arguments: FieldTable,
 }
 
+impl ExchangeOptions {
+    /// # Errors
+    /// `CommandInvalid` for an unknown type.
+    pub(crate) fn check_kind(&self) -> Result<(), Error> {
+        if self.kind == DELAYED { Ok(()) } else { known_kind(&self.kind).map(|_| ()) }
+    }
+}
+
 /// An exchange of a virtual host.
 pub struct Exchange {
     /// Its name, unique in the virtual host.
     pub name: Arc<str>,
     /// What it was declared with.
     pub options: ExchangeOptions,
+    /// The policies that apply to it.
+    pub(super) applied: Applied,
     /// Where messages go that no binding matches.
     pub(super) alternate: Option<Arc<str>>,
     /// What it holds back, where it is of type `x-delayed-message`.
@@ -88,17 +98,30 @@ impl Exchange {
     /// # Errors
     /// `CommandInvalid` for an unknown type, `PreconditionFailed` for wrong arguments.
     pub(super) fn new(name: Arc<str>, options: ExchangeOptions) -> Result<Self, Error> {
-        let alternate = match options.arguments.find("alternate-exchange") {
-            None => None,
-            Some(Value::Text(name)) => Some(Arc::from(String::from_utf8_lossy(name))),
-            Some(_) => {
-                return Err(Error::precondition("invalid arg 'alternate-exchange': expected a string"));
-            }
-        };
         let delays = options.kind == DELAYED;
         let kind = if delays { delayed_kind(&options.arguments)? } else { known_kind(&options.kind)? };
         let delayed = delays.then(|| Arc::new(DelayedExchange::new(Arc::clone(&name))));
-        Ok(Self { name, options, alternate, delayed, bindings: kind.bindings() })
+        let alternate = alternate_argument(&options)?.map(Arc::from);
+        let applied = Applied::default();
+        Ok(Self { name, options, applied, alternate, delayed, bindings: kind.bindings() })
+    }
+
+    /// Has these policies apply to it. What its arguments say comes first.
+    pub(super) fn apply(&mut self, applied: Applied) {
+        let argument = alternate_argument(&self.options).ok().flatten().map(Arc::from);
+        self.alternate = argument.or_else(|| applied.text("alternate-exchange").map(Arc::from));
+        self.applied = applied;
+    }
+
+    /// The policies that apply to it.
+    #[must_use]
+    pub fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// Whether topic permissions are asked for: where the exchange is declared as a topic.
+    pub(crate) fn is_topic(&self) -> bool {
+        self.options.kind == ExchangeKind::Topic.name()
     }
 
     /// Whether `declared` describes this exchange.
@@ -107,9 +130,6 @@ impl Exchange {
     /// `PreconditionFailed`, naming the first difference.
     pub(super) fn check_equivalent(&self, declared: &ExchangeOptions, object: &str) -> Result<(), Error> {
         let current = &self.options;
-        if known_kind(&declared.kind).is_err() && declared.kind != DELAYED {
-            known_kind(&declared.kind)?;
-        }
         differ("type", object, &declared.kind, &current.kind)?;
         differ("durable", object, &declared.durable, &current.durable)?;
         differ("auto_delete", object, &declared.auto_delete, &current.auto_delete)?;
@@ -127,6 +147,15 @@ impl Exchange {
     #[must_use]
     pub fn delayed(&self) -> Option<&Arc<DelayedExchange>> {
         self.delayed.as_ref()
+    }
+}
+
+/// The exchange that messages go to which no binding matches, as the arguments name it.
+pub(super) fn alternate_argument(options: &ExchangeOptions) -> Result<Option<&str>, Error> {
+    match options.arguments.find("alternate-exchange") {
+        None => Ok(None),
+        Some(Value::Text(name)) if let Ok(name) = std::str::from_utf8(name) => Ok(Some(name)),
+        Some(_) => Err(Error::precondition("invalid arg 'alternate-exchange': expected a string")),
     }
 }
 

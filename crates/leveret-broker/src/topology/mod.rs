@@ -1,6 +1,7 @@
 //! Exchanges, queues and bindings of a virtual host, and the way of a message through them. No lock lives here:
 //! the virtual host has one for all of it.
 
+mod administration;
 mod bindings;
 mod exchange;
 mod headers;
@@ -12,11 +13,15 @@ use std::sync::Arc;
 use leveret_amqp::{FieldTable, Table, Value};
 use rustc_hash::FxHashMap;
 
+pub(crate) use self::administration::NewRules;
+use self::administration::check_alternate;
 use self::bindings::Binding;
 use crate::backing::Backing;
-use crate::queue::{COMPARED_ARGUMENTS, Owner, QueueOptions, QueueRules, check_properties};
+use crate::parameters::Parameters;
+use crate::policies::Subject;
+use crate::queue::{COMPARED_ARGUMENTS, Owner, QueueOptions, check_properties};
 use crate::timers::Timers;
-use crate::{Change, Error, KeptBinding, Mailbox, Queue, Time};
+use crate::{Access, Applied, Change, Client, Error, KeptBinding, Mailbox, Queue, Time, VhostSettings};
 
 pub use self::bindings::Destination;
 use self::exchange::shown;
@@ -35,6 +40,10 @@ pub(crate) struct Topology {
     timers: Arc<Timers>,
     /// Changes of what is durable that the catalog does not know yet.
     changes: Vec<Change>,
+    parameters: Parameters,
+    settings: VhostSettings,
+    /// Whether the virtual host is being deleted: nothing is declared any more.
+    closed: bool,
 }
 
 /// Where a destination's binding stands.
@@ -47,12 +56,17 @@ struct Inbound {
 
 /// A binding as clients name it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BindingName<'a> {
-    pub(crate) source: &'a str,
-    pub(crate) destination: &'a str,
-    pub(crate) to_queue: bool,
-    pub(crate) key: &'a str,
-    pub(crate) arguments: &'a FieldTable,
+pub struct BindingName<'a> {
+    /// The exchange that messages come from.
+    pub source: &'a str,
+    /// The queue or exchange they go to.
+    pub destination: &'a str,
+    /// Whether that is a queue.
+    pub to_queue: bool,
+    /// The routing key.
+    pub key: &'a str,
+    /// The arguments.
+    pub arguments: &'a FieldTable,
 }
 
 /// What went with a deleted queue.
@@ -73,6 +87,9 @@ impl Topology {
             backing,
             timers,
             changes: Vec::new(),
+            parameters: Parameters::default(),
+            settings: VhostSettings::default(),
+            closed: false,
         };
         let predeclared = [
             ("", "direct", false),
@@ -141,20 +158,27 @@ impl Topology {
     }
 
     /// Declares an exchange; false where the same is there already.
-    pub(crate) fn declare_exchange(&mut self, name: &str, options: ExchangeOptions) -> Result<bool, Error> {
-        self.check_not_default(name)?;
+    pub(crate) fn declare_exchange(
+        &mut self,
+        name: &str,
+        options: ExchangeOptions,
+        access: &Access,
+    ) -> Result<bool, Error> {
+        check_not_default(name)?;
         if let Some(exchange) = self.exchanges.get(name) {
             exchange.check_equivalent(&options, &self.object("exchange", name))?;
             return Ok(false);
         }
         check_not_reserved("exchange", name)?;
+        check_alternate(name, &options, access)?;
         self.add_exchange(name.into(), options)?;
         Ok(true)
     }
 
     /// Adds an exchange that is not there yet.
     pub(crate) fn add_exchange(&mut self, name: Arc<str>, options: ExchangeOptions) -> Result<(), Error> {
-        let exchange = Exchange::new(Arc::clone(&name), options)?;
+        let mut exchange = Exchange::new(Arc::clone(&name), options)?;
+        exchange.apply(self.parameters.policies.applied(&name, Subject::Exchange));
         if exchange.options.durable {
             let (vhost, options) = (Arc::clone(&self.vhost), exchange.options.clone());
             self.changes.push(Change::PutExchange { vhost, name: Arc::clone(&name), options });
@@ -204,8 +228,6 @@ impl Topology {
 
     /// Deletes an exchange with its bindings. One that is not there is no error.
     pub(crate) fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<(), Error> {
-        self.check_not_default(name)?;
-        check_not_reserved("exchange", name)?;
         let Some(exchange) = self.exchanges.get(name) else { return Ok(()) };
         if if_unused && !exchange.bindings.is_empty() {
             return Err(Error::precondition(format!("{} in use", self.object("exchange", name))));
@@ -235,14 +257,15 @@ impl Topology {
         &mut self,
         name: &str,
         options: QueueOptions,
-        owner: Owner,
+        client: &Client,
         now: Time,
     ) -> Result<(Arc<Queue>, bool), Error> {
         if let Some(queue) = self.queues.get(name) {
-            self.check_declared(queue, &options, owner)?;
+            self.check_declared(queue, &options, client.owner)?;
             return Ok((Arc::clone(queue), false));
         }
         check_not_reserved("queue", name)?;
+        self.check_new_queue(name, &options, &client.access)?;
         Ok((self.add_queue(name, options, now)?, true))
     }
 
@@ -254,7 +277,8 @@ impl Topology {
         now: Time,
     ) -> Result<Arc<Queue>, Error> {
         let object = self.object("queue", name);
-        let rules = QueueRules::parse(&options.arguments, &object)?;
+        let applied = self.parameters.policies.applied(name, Subject::of(&options));
+        let rules = applied.rules(&options.arguments, &object)?;
         check_properties(&options, &object)?;
         let name: Arc<str> = name.into();
         let storage = self.backing.clone().map(|backing| {
@@ -266,7 +290,8 @@ impl Topology {
             backing.queue(id, options.durable)
         });
         let timers = Arc::clone(&self.timers);
-        Ok(self.insert_queue(Queue::with_storage(name, options, rules, storage, (Some(timers), now))))
+        let queue = Queue::with_storage(name, options, rules, storage, (Some(timers), now));
+        Ok(self.insert_queue(queue, applied))
     }
 
     /// Adds a queue as it was before the restart.
@@ -278,17 +303,20 @@ impl Topology {
         now: Time,
     ) -> Arc<Queue> {
         // Arguments that were right once are taken as they are; a newer version may have known more.
-        let rules = QueueRules::parse(&options.arguments, &name).unwrap_or_default();
+        let applied = self.parameters.policies.applied(&name, Subject::of(&options));
+        let rules = applied.rules(&options.arguments, &name).unwrap_or_default();
         let storage = self.backing.as_ref().map(|backing| {
             backing.note_id(id);
             backing.queue(id, true)
         });
         let timers = Arc::clone(&self.timers);
-        self.insert_queue(Queue::with_storage(name, options, rules, storage, (Some(timers), now)))
+        let queue = Queue::with_storage(name, options, rules, storage, (Some(timers), now));
+        self.insert_queue(queue, applied)
     }
 
-    fn insert_queue(&mut self, queue: Queue) -> Arc<Queue> {
+    fn insert_queue(&mut self, queue: Queue, applied: Applied) -> Arc<Queue> {
         let queue = Arc::new(queue);
+        queue.note_applied(applied);
         self.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
         queue
     }
@@ -383,11 +411,9 @@ impl Topology {
 
     /// The binding by its ends, which must exist.
     fn find_binding(&self, name: BindingName<'_>, owner: Owner) -> Result<(Binding, Arc<str>), Error> {
-        self.check_not_default(name.source)?;
         let destination = if name.to_queue {
             Destination::Queue(Arc::clone(self.queue(name.destination, owner)?))
         } else {
-            self.check_not_default(name.destination)?;
             Destination::Exchange(Arc::clone(&self.exchange(name.destination)?.name))
         };
         self.exchange(name.source)?;
@@ -430,16 +456,16 @@ impl Topology {
             arguments: Table::parse(&binding.arguments).unwrap_or_default().to_owned(),
         })
     }
-
-    pub(crate) fn check_not_default(&self, name: &str) -> Result<(), Error> {
-        if name.is_empty() {
-            return Err(Error::refused("operation not permitted on the default exchange"));
-        }
-        Ok(())
-    }
 }
 
-fn check_not_reserved(kind: &str, name: &str) -> Result<(), Error> {
+pub(crate) fn check_not_default(name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::refused("operation not permitted on the default exchange"));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_not_reserved(kind: &str, name: &str) -> Result<(), Error> {
     if name.starts_with("amq.") {
         return Err(Error::refused(format!("{kind} name '{name}' contains reserved prefix 'amq.*'")));
     }

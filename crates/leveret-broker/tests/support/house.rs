@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use leveret_amqp::{DeliveryMode, FieldTable, Properties, Value};
 use leveret_broker::{
-    Broker, Effects, Fetched, Message, Owner, QueueOptions, QueueRules, Time, Users, Vhost, route_of,
+    Broker, Client, Effects, Fetched, Message, Owner, QueueOptions, QueueRules, Time, Users, Vhost, route_of,
 };
 
 /// The connection that does everything.
 pub const ME: Owner = Owner(1);
+
+pub fn me() -> Client {
+    Client { owner: ME, ..Client::broker() }
+}
 
 /// A virtual host with everything done in it.
 pub struct House {
@@ -29,12 +33,12 @@ impl House {
 
     pub fn declare(&mut self, name: &str, arguments: impl IntoIterator<Item = (&'static str, Value)>) {
         let options = QueueOptions { arguments: FieldTable::from_iter(arguments), ..QueueOptions::default() };
-        self.vhost.declare_queue(name, options, ME, &mut self.effects).unwrap();
+        self.vhost.declare_queue(name, options, &me(), &mut self.effects).unwrap();
     }
 
     pub fn refusal(&mut self, arguments: impl IntoIterator<Item = (&'static str, Value)>) -> String {
         let options = QueueOptions { arguments: FieldTable::from_iter(arguments), ..QueueOptions::default() };
-        let refused = self.vhost.declare_queue("refused", options, ME, &mut self.effects);
+        let refused = self.vhost.declare_queue("refused", options, &me(), &mut self.effects);
         refused.err().expect("a refusal").text
     }
 
@@ -49,7 +53,7 @@ impl House {
             expiration_ms: properties.expiration.map(|ms| ms.parse().unwrap()),
             record: None,
         };
-        let (routing, _) = self.vhost.route("", queue, &properties).unwrap();
+        let (routing, _) = self.vhost.route(("", queue), &properties, &me()).unwrap();
         routing.route.publish(&[message], &mut self.effects);
         self.vhost.carry_out(&mut self.effects);
         !std::mem::take(&mut self.effects.rejected)

@@ -1,7 +1,7 @@
 //! The methods of classes `exchange` and `queue`.
 
 use leveret_amqp::{exchange, queue};
-use leveret_broker::{ExchangeOptions, QueueOptions};
+use leveret_broker::{BindingName, ExchangeOptions, QueueOptions};
 
 use super::Session;
 use super::deliver::server_name;
@@ -18,19 +18,31 @@ impl Session {
         match method {
             exchange::Method::Declare(declare) => self.declare_exchange(number, declare),
             exchange::Method::Delete(delete) => {
-                self.vhost.delete_exchange(delete.exchange, delete.if_unused)?;
+                self.vhost.delete_exchange(delete.exchange, delete.if_unused, &self.client)?;
                 self.answer(number, delete.no_wait, exchange::DeleteOk {});
                 Ok(())
             }
             exchange::Method::Bind(bind) => {
-                let ends = (bind.source, bind.destination);
-                self.vhost.bind_exchange(ends, bind.routing_key, &bind.arguments.to_owned())?;
+                let binding = BindingName {
+                    source: bind.source,
+                    destination: bind.destination,
+                    to_queue: false,
+                    key: bind.routing_key,
+                    arguments: &bind.arguments.to_owned(),
+                };
+                self.vhost.bind(binding, &self.client)?;
                 self.answer(number, bind.no_wait, exchange::BindOk {});
                 Ok(())
             }
             exchange::Method::Unbind(unbind) => {
-                let ends = (unbind.source, unbind.destination);
-                self.vhost.unbind_exchange(ends, unbind.routing_key, &unbind.arguments.to_owned())?;
+                let binding = BindingName {
+                    source: unbind.source,
+                    destination: unbind.destination,
+                    to_queue: false,
+                    key: unbind.routing_key,
+                    arguments: &unbind.arguments.to_owned(),
+                };
+                self.vhost.unbind(binding, &self.client)?;
                 self.answer(number, unbind.no_wait, exchange::UnbindOk {});
                 Ok(())
             }
@@ -49,7 +61,7 @@ impl Session {
                 internal: declare.internal,
                 arguments: declare.arguments.to_owned(),
             };
-            self.vhost.declare_exchange(declare.exchange, options)?;
+            self.vhost.declare_exchange(declare.exchange, options, &self.client)?;
         }
         self.answer(number, declare.no_wait, exchange::DeclareOk {});
         Ok(())
@@ -62,14 +74,14 @@ impl Session {
             queue::Method::Bind(bind) => self.bind_queue(number, bind),
             queue::Method::Unbind(unbind) => self.unbind_queue(number, unbind),
             queue::Method::Purge(purge) => {
-                let purged = self.queue_named(number, purge.queue)?.purge();
+                let purged = self.queue_to_read(number, purge.queue)?.purge();
                 self.answer(number, purge.no_wait, queue::PurgeOk { message_count: count(purged) });
                 Ok(())
             }
             queue::Method::Delete(delete) => {
                 let name = self.queue_name(number, delete.queue)?;
                 let deleted =
-                    self.vhost.delete_queue(&name, self.owner, delete.if_unused, delete.if_empty)?;
+                    self.vhost.delete_queue(&name, &self.client, delete.if_unused, delete.if_empty)?;
                 self.answer(number, delete.no_wait, queue::DeleteOk { message_count: count(deleted) });
                 Ok(())
             }
@@ -84,15 +96,16 @@ impl Session {
             let options = QueueOptions {
                 // As in RabbitMQ: what goes with its connection cannot be durable.
                 durable: declare.durable && !declare.exclusive,
-                exclusive: declare.exclusive.then_some(self.owner),
+                exclusive: declare.exclusive.then_some(self.client.owner),
                 auto_delete: declare.auto_delete,
                 arguments: declare.arguments.to_owned(),
             };
             self.owns_queues |= declare.exclusive;
             if declare.queue.is_empty() {
-                self.vhost.declare_server_named(&server_name("amq.gen-"), options, &mut self.effects)?
+                let name = server_name("amq.gen-");
+                self.vhost.declare_server_named(&name, options, &self.client, &mut self.effects)?
             } else {
-                self.vhost.declare_queue(declare.queue, options, self.owner, &mut self.effects)?.queue
+                self.vhost.declare_queue(declare.queue, options, &self.client, &mut self.effects)?.queue
             }
         };
         self.open_channel(number)?.last_queue = queue.name.to_string();
@@ -107,16 +120,28 @@ impl Session {
 
     fn bind_queue(&mut self, number: u16, bind: queue::Bind<'_>) -> Result<(), Exception> {
         let name = self.queue_name(number, bind.queue)?;
-        let key = binding_key(bind.queue, bind.routing_key, &name);
-        self.vhost.bind_queue((bind.exchange, &name), key, &bind.arguments.to_owned(), self.owner)?;
+        let binding = BindingName {
+            source: bind.exchange,
+            destination: &name,
+            to_queue: true,
+            key: binding_key(bind.queue, bind.routing_key, &name),
+            arguments: &bind.arguments.to_owned(),
+        };
+        self.vhost.bind(binding, &self.client)?;
         self.answer(number, bind.no_wait, queue::BindOk {});
         Ok(())
     }
 
     fn unbind_queue(&mut self, number: u16, unbind: queue::Unbind<'_>) -> Result<(), Exception> {
         let name = self.queue_name(number, unbind.queue)?;
-        let key = binding_key(unbind.queue, unbind.routing_key, &name);
-        self.vhost.unbind_queue((unbind.exchange, &name), key, &unbind.arguments.to_owned(), self.owner)?;
+        let binding = BindingName {
+            source: unbind.exchange,
+            destination: &name,
+            to_queue: true,
+            key: binding_key(unbind.queue, unbind.routing_key, &name),
+            arguments: &unbind.arguments.to_owned(),
+        };
+        self.vhost.unbind(binding, &self.client)?;
         self.send(number, queue::UnbindOk {});
         Ok(())
     }

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use leveret_amqp::{ReplyCode, basic, write_method};
-use leveret_broker::{
-    ChannelConsumer, Consume, Effects, Queue, QueueOptions, Receipt, Settlement, split_route,
-};
+use leveret_broker::{ChannelConsumer, Consume, Effects, Queue, Receipt, Settlement, split_route};
 
 use super::Session;
 use super::channel::{Channel, Mode, QueueTable, Subscription};
@@ -72,7 +70,7 @@ impl Session {
         let queue = if consume.queue == REPLY_TO {
             self.reply_queue(number, consume.no_ack)?
         } else {
-            self.queue_named(number, consume.queue)?
+            self.queue_to_read(number, consume.queue)?
         };
         self.subscribe(number, tag, &queue, &consume)
     }
@@ -132,7 +130,7 @@ impl Session {
             return refuse("reply consumer already set");
         }
         let name = server_name(&format!("{REPLY_TO}."));
-        let queue = self.vhost.declare_server_named(&name, QueueOptions::default(), &mut self.effects)?;
+        let queue = self.vhost.add_reply_queue(&name, self.effects.now)?;
         self.open_channel(number)?.reply_queue = Some(Arc::clone(&queue));
         Ok(queue)
     }
@@ -155,7 +153,7 @@ impl Session {
     }
 
     pub(super) fn get(&mut self, number: u16, get: basic::Get<'_>) -> Result<(), Exception> {
-        let queue = self.queue_named(number, get.queue)?;
+        let queue = self.queue_to_read(number, get.queue)?;
         let Some(fetched) = queue.get(get.no_ack, &mut self.effects) else {
             self.open_channel(number)?.count(|counts| counts.get_empty.add(1));
             self.send(number, basic::GetEmpty { cluster_id: "" });
@@ -249,9 +247,14 @@ impl Session {
 
     /// The queue of that name, an empty name meaning the one declared last on the channel.
     pub(super) fn queue_named(&mut self, number: u16, name: &str) -> Result<Arc<Queue>, Exception> {
-        let owner = self.owner;
         let name = self.queue_name(number, name)?;
-        Ok(self.vhost.queue(&name, owner)?)
+        Ok(self.vhost.queue(&name, self.client.owner)?)
+    }
+
+    /// The queue of that name, for a client that wants its messages.
+    pub(super) fn queue_to_read(&mut self, number: u16, name: &str) -> Result<Arc<Queue>, Exception> {
+        let name = self.queue_name(number, name)?;
+        Ok(self.vhost.queue_to_read(&name, &self.client)?)
     }
 
     pub(super) fn queue_name(&mut self, number: u16, name: &str) -> Result<String, Exception> {

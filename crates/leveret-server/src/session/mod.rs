@@ -14,7 +14,9 @@ use leveret_amqp::{
     Frame, FrameKind, Method, ReplyCode, basic, channel as channel_class, confirm, connection, parse_frame,
     write_method,
 };
-use leveret_broker::{ChannelMode, Connection, Effects, MessageCounts, Owner, Queue, Settlement, Vhost};
+use leveret_broker::{
+    Access, ChannelMode, Client, Connection, Effects, MessageCounts, Queue, Settlement, Vhost,
+};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
@@ -32,7 +34,10 @@ pub(crate) struct Session {
     shared: Arc<Shared>,
     vhost: Arc<Vhost>,
     user: String,
-    owner: Owner,
+    /// Who asks, with the permissions of the moment.
+    client: Client,
+    /// The version of the users that those permissions are of.
+    users_version: u64,
     outbox: Arc<Outbox>,
     /// The connection among those of the broker.
     entry: Arc<Connection>,
@@ -83,7 +88,9 @@ impl Session {
             shared,
             vhost: opened.vhost,
             user: opened.user,
-            owner: entry.id,
+            client: Client { owner: entry.id, access: opened.access },
+            // Permissions may have changed since: they are looked up once more.
+            users_version: 0,
             outbox,
             entry,
             frame_max: opened.frame_max,
@@ -105,6 +112,7 @@ impl Session {
     pub(crate) fn handle(&mut self, bytes: &[u8]) -> (usize, Batch) {
         let mut at = 0;
         self.effects.now = self.shared.clock.now();
+        self.refresh_access();
         let batch = self.frames(bytes, &mut at);
         self.settle();
         self.vhost.carry_out(&mut self.effects);
@@ -116,6 +124,18 @@ impl Session {
         self.effects.now = now;
         self.effects.flush();
         (at, batch)
+    }
+
+    /// Takes over what administrators have changed.
+    fn refresh_access(&mut self) {
+        let users = &self.shared.broker.users;
+        let version = users.version();
+        if version != self.users_version {
+            self.users_version = version;
+            let access = users.access(&self.user, &self.vhost.name);
+            self.client.access =
+                access.unwrap_or_else(|| Arc::new(Access::none(&self.user, &self.vhost.name)));
+        }
     }
 
     fn frames(&mut self, bytes: &[u8], at: &mut usize) -> Batch {
@@ -289,6 +309,7 @@ impl Session {
         if self.channels.contains_key(&number) {
             return Err(Exception::new(ReplyCode::CHANNEL_ERROR, "second 'channel.open' seen"));
         }
+        self.shared.broker.check_channel_limit(&self.user)?;
         let entry = self.shared.broker.connections.open_channel(&self.entry, number);
         self.outbox.lock().channels.insert(number, Deliveries::new(Arc::clone(&entry)));
         self.channels.insert(number, Channel::open(entry));
@@ -313,7 +334,7 @@ impl Session {
         }
         deliver::settle_all(&channel.queues, &held, Settlement::Requeued, &mut self.effects);
         if let Some(queue) = channel.reply_queue {
-            let _gone = self.vhost.delete_queue(&queue.name, self.owner, false, false);
+            self.vhost.delete_reply_queue(&queue.name);
         }
     }
 
@@ -325,7 +346,7 @@ impl Session {
             self.release_channel(number);
         }
         if self.owns_queues {
-            self.vhost.delete_owned(self.owner);
+            self.vhost.delete_owned(self.client.owner);
         }
         self.vhost.carry_out(&mut self.effects);
         self.effects.flush();

@@ -268,8 +268,7 @@ impl Session {
         let message = staged.message();
         let properties = Properties::parse(message.properties)?;
         self.check_properties(&properties)?;
-        let (exchange, routing_key) = split_route(message.route);
-        self.vhost.route(exchange, routing_key, &properties)?;
+        self.vhost.route(split_route(message.route), &properties, &self.client)?;
         let Channel { mode, entry, .. } = self.open_channel(number)?;
         if let Mode::Transaction(transaction) = mode {
             transaction.publishes.push(staged);
@@ -283,9 +282,8 @@ impl Session {
         let mut message = staged.message();
         let mut properties = Properties::parse(message.properties)?;
         self.check_properties(&properties)?;
-        let (exchange, routing_key) = split_route(message.route);
         let version = self.vhost.version();
-        let (routing, delay_ms) = self.vhost.route(exchange, routing_key, &properties)?;
+        let (routing, delay_ms) = self.vhost.route(split_route(message.route), &properties, &self.client)?;
         if staged.options.mandatory && !routing.matched {
             self.count(number, |counts| counts.return_unroutable.add(1));
             self.return_message(number, &message);

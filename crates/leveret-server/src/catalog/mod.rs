@@ -1,4 +1,7 @@
-//! The durable declarations in a `redb` database, one table a kind. Every change is on the disk before it counts.
+//! The durable declarations, and what is administered, in a `redb` database. Every change is on the disk before it
+//! counts.
+
+mod administration;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +16,8 @@ use redb::{
 
 use crate::StartError;
 
-/// The version of the tables below.
-const VERSION: u64 = 1;
+/// The version of the tables below. Version 1 had no administration.
+const VERSION: u64 = 2;
 
 /// `version`.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -28,6 +31,9 @@ const QUEUES: TableDefinition<'_, (&str, &str), (u64, u8, &[u8])> = TableDefinit
 type BindingKey<'a> = (&'a str, &'a str, &'a str, bool, &'a str, &'a [u8]);
 /// All that there is of a binding is in its key.
 const BINDINGS: TableDefinition<'_, BindingKey<'_>, ()> = TableDefinition::new("bindings");
+
+/// No name sorts behind this one.
+const BEHIND_ALL: &str = "\u{10ffff}\u{10ffff}";
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
@@ -44,9 +50,9 @@ impl RedbCatalog {
         let database = Database::create(path).map_err(|error| unusable(error.into()))?;
         let catalog = Self { database };
         match catalog.claim_version().map_err(unusable)? {
-            VERSION => Ok(catalog),
+            ..=VERSION => Ok(catalog),
             other => Err(StartError::Data(format!(
-                "{} has version {other}; this Leveret reads version {VERSION}: use the newer Leveret that wrote it",
+                "{} has version {other}; this Leveret reads up to version {VERSION}: use the newer Leveret that wrote it",
                 path.display()
             ))),
         }
@@ -57,7 +63,7 @@ impl RedbCatalog {
         let version = {
             let mut about = transaction.open_table(ABOUT)?;
             let found = about.get("version")?.map(|version| version.value());
-            if found.is_none() {
+            if found.is_none_or(|found| found < VERSION) {
                 about.insert("version", VERSION)?;
             }
             found.unwrap_or(VERSION)
@@ -108,7 +114,10 @@ fn rows(transaction: &ReadTransaction) -> Result<Vec<Change>, redb::Error> {
     let mut rows = Vec::new();
     if let Some(table) = present(transaction.open_table(VHOSTS))? {
         for row in table.iter()? {
-            rows.push(Change::PutVhost { name: row?.0.value().into() });
+            let row = row?;
+            let name = row.0.value();
+            let settings = administration::settings(transaction, name)?;
+            rows.push(Change::PutVhost { name: name.into(), settings });
         }
     }
     if let Some(table) = present(transaction.open_table(EXCHANGES))? {
@@ -128,6 +137,7 @@ fn rows(transaction: &ReadTransaction) -> Result<Vec<Change>, redb::Error> {
             rows.push(binding_row(row?.0.value()));
         }
     }
+    administration::rows(transaction, &mut rows)?;
     Ok(rows)
 }
 
@@ -142,8 +152,14 @@ fn present<T>(table: Result<T, TableError>) -> Result<Option<T>, redb::Error> {
 
 fn apply(transaction: &WriteTransaction, change: &Change) -> Result<(), redb::Error> {
     match change {
-        Change::PutVhost { name } => {
+        Change::PutVhost { name, .. } => {
             transaction.open_table(VHOSTS)?.insert(&**name, ())?;
+            administration::apply(transaction, change)?;
+        }
+        Change::DropVhost { name } => {
+            transaction.open_table(VHOSTS)?.remove(&**name)?;
+            drop_all_in(transaction, name)?;
+            administration::apply(transaction, change)?;
         }
         Change::PutExchange { vhost, name, options } => {
             let flags = flag(options.auto_delete, AUTO_DELETE) | flag(options.internal, INTERNAL);
@@ -171,16 +187,24 @@ fn apply(transaction: &WriteTransaction, change: &Change) -> Result<(), redb::Er
             let arguments = binding.arguments.encode();
             transaction.open_table(BINDINGS)?.remove(binding_key(vhost, binding, &arguments))?;
         }
+        other => administration::apply(transaction, other)?,
     }
+    Ok(())
+}
+
+fn drop_all_in(transaction: &WriteTransaction, vhost: &str) -> Result<(), redb::Error> {
+    let ends = (vhost, "")..=(vhost, BEHIND_ALL);
+    transaction.open_table(EXCHANGES)?.retain_in(ends.clone(), |_, _| false)?;
+    transaction.open_table(QUEUES)?.retain_in(ends, |_, _| false)?;
+    let ends = (vhost, "", "", false, "", &[][..])..(vhost, BEHIND_ALL, "", false, "", &[][..]);
+    transaction.open_table(BINDINGS)?.retain_in(ends, |_, ()| false)?;
     Ok(())
 }
 
 fn drop_bindings_from(transaction: &WriteTransaction, vhost: &str, source: &str) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(BINDINGS)?;
-    // Names are short strings: no destination sorts behind this one.
-    let behind_all = "\u{10ffff}";
     let range =
-        (vhost, source, "", false, "", &[][..])..(vhost, source, behind_all, true, behind_all, &[][..]);
+        (vhost, source, "", false, "", &[][..])..(vhost, source, BEHIND_ALL, true, BEHIND_ALL, &[][..]);
     table.retain_in(range, |_, ()| false)?;
     Ok(())
 }
