@@ -1,5 +1,5 @@
-//! What the tests need beside Rust: Debian packages, Python clients, Node clients. Installs what is missing
-//! where it may, and otherwise says what to do; it never lets a missing piece pass.
+//! What the tests need beside Rust: Debian packages, a browser among them, Python clients, Node clients. Installs
+//! what is missing where it may, and otherwise says what to do; it never lets a missing piece pass.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use duct::cmd;
 
 use crate::tree::Tree;
 
-/// The Debian packages that the interop suites need, each with what shows that it is there already.
+/// The Debian packages that the interop suites and the tests of pages need, each with what shows that it is there.
 const DEBIAN: &[(&str, Evidence)] = &[
     ("golang-go", Evidence::Program(&["go", "version"])),
     ("golang-github-streadway-amqp-dev", Evidence::Folder("/usr/share/gocode/src/github.com/streadway/amqp")),
@@ -17,6 +17,8 @@ const DEBIAN: &[(&str, Evidence)] = &[
     ("python3-venv", Evidence::Program(&["python3", "-c", "import venv, ensurepip"])),
     ("nodejs", Evidence::Program(&["node", "--version"])),
     ("npm", Evidence::Program(&["npm", "--version"])),
+    ("chromium", Evidence::Program(&["chromium", "--version"])),
+    ("chromium-driver", Evidence::Program(&["chromedriver", "--version"])),
 ];
 
 /// Asks nothing, and starts no server that a package brings: to a runlevel of 1 none belongs.

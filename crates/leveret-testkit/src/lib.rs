@@ -18,6 +18,8 @@
 
 mod answer;
 mod broker;
+#[cfg(feature = "browser")]
+mod browser;
 mod certificates;
 mod content;
 mod login;
@@ -27,6 +29,8 @@ mod socket;
 
 pub use answer::Answer;
 pub use broker::TestBroker;
+#[cfg(feature = "browser")]
+pub use browser::{Browser, Width};
 pub use certificates::Certificates;
 pub use content::{Delivery, Fetched, Outcome, Returned};
 pub use login::{Login, Mechanism};

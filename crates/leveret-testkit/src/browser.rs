@@ -1,0 +1,251 @@
+//! A headless Chromium with an empty profile, driven through chromedriver. What a page complains of in its console, a
+//! violation of its content security policy among it, is there to be asserted on.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fantoccini::elements::Element;
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+/// How long something may take to appear.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// How wide a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// 1280 pixels.
+    Desktop,
+    /// 360 pixels, as on a small phone.
+    Phone,
+}
+
+/// A browser. Panics where something does not happen in time, as everything here does.
+pub struct Browser {
+    client: Client,
+    driver: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts Chromium and chromedriver; both come from the system.
+    ///
+    /// # Panics
+    /// Where they cannot be started.
+    pub async fn start() -> Self {
+        let profile = tempfile::tempdir().expect("a folder for the browser's profile");
+        let (driver, port) = start_driver();
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--lang=en",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let capabilities = json!({
+            "browserName": "chrome",
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let Value::Object(capabilities) = capabilities else { unreachable!("an object is written above") };
+        let client = connect(port, capabilities).await;
+        Self { client, driver, _profile: profile }
+    }
+
+    /// Opens an address.
+    pub async fn open(&self, url: &str) {
+        self.client.goto(url).await.expect("the page opens");
+    }
+
+    /// The element that a CSS selector finds, once it is there and visible.
+    pub async fn see(&self, css: &str) -> Element {
+        self.wait(css, async || {
+            let found = self.client.find(Locator::Css(css)).await.ok()?;
+            found.is_displayed().await.unwrap_or(false).then_some(found)
+        })
+        .await
+    }
+
+    /// Waits until the page's text contains that.
+    pub async fn read(&self, text: &str) {
+        self.wait(text, async || self.text().await.contains(text).then_some(())).await;
+    }
+
+    /// The text of the page as it is shown.
+    pub async fn text(&self) -> String {
+        let text = self.run("return document.body.innerText").await;
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Clicks what a CSS selector finds.
+    pub async fn click(&self, css: &str) {
+        self.retry(css, async || self.see(css).await.click().await).await;
+    }
+
+    /// Clicks the visible button or link with that text.
+    pub async fn press(&self, text: &str) {
+        let found = format!(
+            "//*[self::button or self::a or self::summary][normalize-space()={text:?} and not(ancestor::*[@hidden])]"
+        );
+        self.retry(text, async || {
+            let all = self.client.find_all(Locator::XPath(&found)).await?;
+            // What stands in a dialog comes last, and covers the rest.
+            match all.last() {
+                Some(element) => element.click().await,
+                None => self.client.find(Locator::XPath(&found)).await.map(drop),
+            }
+        })
+        .await;
+    }
+
+    /// Types into the field that a CSS selector finds, instead of what it held.
+    pub async fn fill(&self, css: &str, text: &str) {
+        self.retry(css, async || {
+            let field = self.see(css).await;
+            field.clear().await?;
+            field.send_keys(text).await
+        })
+        .await;
+    }
+
+    /// Sends keys to whatever has the focus.
+    pub async fn keys(&self, keys: &str) {
+        let focused = self.client.active_element().await.expect("something has the focus");
+        focused.send_keys(keys).await.expect("keys are taken");
+    }
+
+    /// Runs a script in the page, and returns what it returns.
+    pub async fn run(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.expect("the script runs")
+    }
+
+    /// Waits until a script in the page returns true.
+    pub async fn until(&self, script: &str) {
+        self.wait(script, async || (self.run(script).await == Value::Bool(true)).then_some(())).await;
+    }
+
+    /// Gives the window a width.
+    pub async fn resize(&self, width: Width) {
+        let metrics = match width {
+            Width::Desktop => json!({"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": false}),
+            Width::Phone => json!({"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": true}),
+        };
+        let body = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics});
+        self.client
+            .issue_cmd(Extension { path: "goog/cdp/execute", body })
+            .await
+            .expect("the window's size is set");
+    }
+
+    /// By how many pixels the page is wider than its window.
+    pub async fn overflow(&self) -> i64 {
+        let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        self.run(script).await.as_i64().expect("a number of pixels")
+    }
+
+    /// What pages have complained of since this was asked last: errors in scripts, violations of the content security
+    /// policy, requests that failed.
+    pub async fn complaints(&self) -> Vec<String> {
+        let command = Extension { path: "se/log", body: json!({"type": "browser"}) };
+        let entries = self.client.issue_cmd(command).await.expect("the browser tells its log");
+        let severe = entries.as_array().into_iter().flatten().filter(|entry| entry["level"] == "SEVERE");
+        severe.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// A picture of the window, as PNG.
+    pub async fn screenshot(&self) -> Vec<u8> {
+        self.client.screenshot().await.expect("a picture")
+    }
+
+    /// Ends the session. Chromium ends with it; without this, with the process.
+    pub async fn close(self) {
+        self.client.clone().close().await.expect("the session ends");
+    }
+
+    async fn wait<T>(&self, what: &str, found: impl AsyncFn() -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(found) = found().await {
+                return found;
+            }
+            if start.elapsed() > PATIENCE {
+                let page = self.text().await;
+                panic!(
+                    "waited for {what:?} in vain; complaints: {:?}; the page says:\n{page}",
+                    self.complaints().await
+                );
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// A page may replace an element, or lay one over it, between finding and using it.
+    async fn retry(&self, what: &str, act: impl AsyncFn() -> Result<(), fantoccini::error::CmdError>) {
+        self.wait(what, async || act().await.ok()).await;
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // chromedriver ends its browsers when it is asked to end, which a signal that can be handled does.
+        let _ended = Command::new("kill").arg(self.driver.id().to_string()).status();
+        let _reaped = self.driver.wait();
+    }
+}
+
+fn start_driver() -> (Child, u16) {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver starts; it is in the Debian package chromium-driver");
+    let stdout = driver.stdout.take().expect("its output is piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let port = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| {
+            line.strip_prefix("ChromeDriver was started successfully on port ")?
+                .trim_end_matches('.')
+                .parse()
+                .ok()
+        })
+        .expect("chromedriver says its port");
+    // Nobody reading would end it at its next line.
+    std::thread::spawn(move || lines.for_each(drop));
+    (driver, port)
+}
+
+async fn connect(port: u16, capabilities: Map<String, Value>) -> Client {
+    ClientBuilder::new(HttpConnector::new())
+        .capabilities(capabilities)
+        .connect(&format!("http://127.0.0.1:{port}"))
+        .await
+        .expect("Chromium starts; it is in the Debian package chromium")
+}
+
+/// A command that only chromedriver knows.
+#[derive(Debug)]
+struct Extension {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for Extension {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(self.body.to_string()))
+    }
+}
