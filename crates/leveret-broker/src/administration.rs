@@ -26,8 +26,6 @@ pub struct FirstUser<'a> {
     pub password: &'a str,
     /// The virtual host.
     pub vhost: &'a str,
-    /// What no other broker is called.
-    pub cluster_id: &'a str,
 }
 
 /// The global parameters, by name.
@@ -51,15 +49,18 @@ impl GlobalParameters {
 }
 
 impl Broker {
-    /// Makes the first user and virtual host, once in a broker's life: whoever deletes them later does not get them
-    /// back.
+    /// Whether nobody has used this broker yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.global_parameter(CLUSTER_ID).is_none()
+    }
+
+    /// Makes the first user and virtual host of a new broker, once in its life: whoever deletes them later does not get
+    /// them back.
     ///
     /// # Errors
     /// `Internal` where the catalog cannot keep them.
-    pub fn begin(&self, first: &FirstUser<'_>) -> Result<(), Error> {
-        if self.global_parameter(CLUSTER_ID).is_some() {
-            return Ok(());
-        }
+    pub fn begin(&self, first: &FirstUser<'_>, cluster_id: &str) -> Result<(), Error> {
         let account = User {
             name: first.name.into(),
             password: PasswordHash::of(first.password)?,
@@ -73,18 +74,25 @@ impl Broker {
             vhost: first.vhost.into(),
             permission: Permission::full()?,
         };
-        let cluster_id = GlobalParameter { name: CLUSTER_ID.into(), value: first.cluster_id.into() };
         self.administer(|_| {
             Ok((
                 vec![
                     Change::PutVhost { name: first.vhost.into(), settings },
                     Change::PutUser(account),
                     Change::PutPermission(permission),
-                    Change::PutGlobalParameter(cluster_id),
+                    begun(cluster_id),
                 ],
                 (),
             ))
         })
+    }
+
+    /// Begins a new broker whose users come from definitions.
+    ///
+    /// # Errors
+    /// `Internal` where the catalog cannot keep it.
+    pub fn begin_without_user(&self, cluster_id: &str) -> Result<(), Error> {
+        self.administer(|_| Ok((vec![begun(cluster_id)], ())))
     }
 
     /// Sets name, password, tags and limits of a user; true where there was none of that name.
@@ -336,7 +344,10 @@ impl Broker {
     }
 
     /// Makes the changes that `plan` comes up with: first in the catalog, then here.
-    fn administer<T>(&self, plan: impl FnOnce(&Self) -> Result<(Vec<Change>, T), Error>) -> Result<T, Error> {
+    pub(crate) fn administer<T>(
+        &self,
+        plan: impl FnOnce(&Self) -> Result<(Vec<Change>, T), Error>,
+    ) -> Result<T, Error> {
         let _one_at_a_time = self.administering.lock();
         let (changes, result) = plan(self)?;
         self.keep(&changes)?;
@@ -358,6 +369,11 @@ impl Broker {
             _ => {}
         }
     }
+}
+
+/// What a broker that has begun is known by.
+fn begun(cluster_id: &str) -> Change {
+    Change::PutGlobalParameter(GlobalParameter { name: CLUSTER_ID.into(), value: cluster_id.into() })
 }
 
 fn user_is_deleted(name: &str) -> String {

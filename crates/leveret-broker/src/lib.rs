@@ -10,10 +10,12 @@ mod broker;
 mod catalog;
 mod connections;
 mod dead_letter;
+mod definitions;
 mod delay;
 mod error;
 mod json;
 mod limits;
+mod listing;
 mod mailbox;
 mod message;
 mod parameters;
@@ -37,6 +39,9 @@ pub use connections::{
     Channel, ChannelConsumer, ChannelMode, Churn, Connection, ConnectionOptions, Connections, Count,
     MessageCounts, MessageTotals,
 };
+pub use definitions::{
+    BindingDefinition, Definitions, ExchangeDefinition, PolicyDefinition, QueueDefinition, VhostDefinition,
+};
 pub use delay::{DelayedExchange, Held};
 pub use error::{Error, ErrorKind};
 pub use json::{table_from_json, table_to_json, value_to_json};
@@ -53,7 +58,9 @@ pub use queue::{
     QueueOptions, QueueRules, QueueType, Receipt, Settlement, Window, check_operator_policy, check_policy,
 };
 pub use time::Time;
-pub use topology::{BindingName, Destination, Exchange, ExchangeKind, ExchangeOptions, Route, Routing};
+pub use topology::{
+    BindingName, Destination, Exchange, ExchangeKind, ExchangeOptions, ListedExchange, Route, Routing,
+};
 pub use users::{Login, User, UserPermission, UserTopicPermission, Users};
 pub use vhost::{Declared, Vhost, VhostSettings};
 

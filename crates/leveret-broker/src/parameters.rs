@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::policies::{Policies, Policy, PolicyKind};
 use crate::topology::NewRules;
-use crate::{Effects, Error, Vhost, VhostLimits, VhostSettings};
+use crate::{Applied, Effects, Error, Vhost, VhostLimits, VhostSettings};
 
 /// The component and the name of a virtual host's limits.
 pub(crate) const LIMITS: (&str, &str) = ("vhost-limits", "limits");
@@ -110,6 +110,12 @@ impl Vhost {
     #[must_use]
     pub fn limits(&self) -> VhostLimits {
         self.topology().parameters().limits
+    }
+
+    /// The policies that apply to an exchange; `None` where there is no such exchange.
+    #[must_use]
+    pub fn exchange_policies(&self, name: &str) -> Option<Applied> {
+        self.topology().exchange(name).ok().map(|exchange| exchange.applied().clone())
     }
 
     /// Its policies of a kind, those of the highest priority first.

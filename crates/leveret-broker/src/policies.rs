@@ -149,12 +149,16 @@ impl Policy {
     /// The value of its runtime parameter.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({
-            "pattern": self.pattern,
-            "apply-to": self.apply_to,
-            "priority": self.priority,
-            "definition": self.definition,
-        })
+        Self::json(&self.pattern, self.apply_to, self.priority, &self.definition)
+    }
+
+    pub(crate) fn json(
+        pattern: &Pattern,
+        apply_to: ApplyTo,
+        priority: i64,
+        definition: &Map<String, Value>,
+    ) -> Value {
+        json!({ "pattern": pattern, "apply-to": apply_to, "priority": priority, "definition": definition })
     }
 }
 

@@ -302,6 +302,12 @@ impl Vhost {
         self.topology.read().queues().cloned().collect()
     }
 
+    /// How many queues there are.
+    #[must_use]
+    pub fn queue_count(&self) -> usize {
+        self.topology.read().queues_by_name().len()
+    }
+
     /// Deletes a queue; returns how many ready messages went with it, 0 where it was not there. It takes the permission to
     /// configure it.
     ///

@@ -31,6 +31,8 @@ pub struct Config {
     pub default_pass: String,
     /// Virtual host made when there is none yet.
     pub default_vhost: String,
+    /// File of definitions, RabbitMQ's or Leveret's, that are imported on every start.
+    pub load_definitions: Option<PathBuf>,
     /// Users who may log in from loopback addresses only. Default: `guest`.
     pub loopback_users: Vec<String>,
     /// Most channels on a connection, 1 to 65535.
@@ -95,6 +97,7 @@ impl Default for Config {
             default_user: "guest".into(),
             default_pass: "guest".into(),
             default_vhost: "/".into(),
+            load_definitions: None,
             loopback_users: vec!["guest".into()],
             channel_max: 2047,
             frame_max_bytes: 131_072,

@@ -39,7 +39,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use leveret_broker::{Backing, Broker, CommitEvent, FirstUser, OpenStore, StoreOptions, Time, Users};
+use leveret_broker::{
+    Backing, Broker, CommitEvent, Definitions, Effects, FirstUser, OpenStore, StoreOptions, Time, Users,
+};
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -128,14 +130,7 @@ impl Server {
             None => Broker::new(users),
             Some(directory) => restore(users, directory, &config, &commits, clock.now())?,
         };
-        let cluster_id = format!("leveret-cluster-id-{}", uuid::Uuid::now_v7());
-        let first = FirstUser {
-            name: &config.default_user,
-            password: &config.default_pass,
-            vhost: &config.default_vhost,
-            cluster_id: &cluster_id,
-        };
-        broker.begin(&first).map_err(|error| StartError::Data(error.to_string()))?;
+        begin(&broker, &config, clock.now())?;
         let timer = Arc::new(Notify::new());
         broker.wake_for_ticks(Arc::new(timer::WakeTimer(Arc::clone(&timer))).into());
         let shared = Arc::new(Shared {
@@ -246,6 +241,36 @@ impl Drop for Server {
         }
         self.shared.shutdown.send_replace(true);
     }
+}
+
+/// Loads the definitions that are to be loaded, and gives a broker that nobody has used yet its first user where they
+/// bring none.
+fn begin(broker: &Broker, config: &Config, now: Time) -> Result<(), StartError> {
+    let failed = |error: leveret_broker::Error| StartError::Data(error.to_string());
+    let definitions = config.load_definitions.as_deref().map(definitions).transpose()?;
+    if broker.is_new() {
+        let cluster_id = format!("leveret-cluster-id-{}", uuid::Uuid::now_v7());
+        if definitions.as_ref().is_some_and(|definitions| !definitions.users.is_empty()) {
+            broker.begin_without_user(&cluster_id).map_err(failed)?;
+        } else {
+            let Config { default_user, default_pass, default_vhost, .. } = config;
+            let first = FirstUser { name: default_user, password: default_pass, vhost: default_vhost };
+            broker.begin(&first, &cluster_id).map_err(failed)?;
+        }
+    }
+    let Some(definitions) = definitions else { return Ok(()) };
+    let mut effects = Effects::default();
+    effects.now = now;
+    broker.import(&definitions, &mut effects).map_err(failed)
+}
+
+fn definitions(path: &Path) -> Result<Definitions, StartError> {
+    let broken = |error: &dyn std::fmt::Display| {
+        StartError::Data(format!("load_definitions {}: {error}", path.display()))
+    };
+    let text = std::fs::read(path).map_err(|error| broken(&error))?;
+    let json = serde_json::from_slice(&text).map_err(|error| broken(&error))?;
+    Definitions::from_json(&json).map_err(|error| broken(&error))
 }
 
 /// The broker as it was left in the data directory.

@@ -173,7 +173,7 @@ fn address_of_this_machine() -> Option<IpAddr> {
 fn guest_logs_in_from_loopback_only() {
     let users = Users::new(vec!["guest".into()]);
     let broker = Broker::new(users);
-    broker.begin(&FirstUser { name: "guest", password: "guest", vhost: "/", cluster_id: "test" }).unwrap();
+    broker.begin(&FirstUser { name: "guest", password: "guest", vhost: "/" }, "test").unwrap();
     let users = &broker.users;
     assert!(users.admits("guest", UserLogin::Password("guest"), true));
     assert!(!users.admits("guest", UserLogin::Password("guest"), false));

@@ -5,6 +5,7 @@ mod administration;
 mod bindings;
 mod exchange;
 mod headers;
+mod listing;
 mod route;
 mod topic;
 
@@ -26,6 +27,7 @@ use crate::{Access, Applied, Change, Client, Error, KeptBinding, Mailbox, Queue,
 pub use self::bindings::Destination;
 use self::exchange::shown;
 pub use self::exchange::{Exchange, ExchangeKind, ExchangeOptions};
+pub use self::listing::ListedExchange;
 pub(crate) use self::route::Keys;
 pub use self::route::{Route, Routing};
 
@@ -136,6 +138,10 @@ impl Topology {
     /// Whether it is this queue, and not another one of its name, that is there.
     pub(crate) fn has(&self, queue: &Queue) -> bool {
         self.queues.get(&queue.name).is_some_and(|there| std::ptr::eq(&raw const **there, queue))
+    }
+
+    pub(crate) fn queues_by_name(&self) -> &FxHashMap<Arc<str>, Arc<Queue>> {
+        &self.queues
     }
 
     pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {

@@ -18,7 +18,7 @@ const fn setting(key: &'static str, value_name: &'static str, help: &'static str
 }
 
 /// All settings, in the order of the help.
-pub(crate) const SETTINGS: [Setting; 21] = [
+pub(crate) const SETTINGS: [Setting; 22] = [
     setting(
         "data_dir",
         "DIR",
@@ -74,6 +74,11 @@ pub(crate) const SETTINGS: [Setting; 21] = [
         )
     },
     setting("default_vhost", "NAME", "The virtual host"),
+    setting(
+        "load_definitions",
+        "FILE",
+        "Definitions, RabbitMQ's or Leveret's, that are imported on every start",
+    ),
     setting(
         "loopback_users",
         "NAMES",

@@ -1,0 +1,37 @@
+//! What the administration asks of a virtual host: what is there, whoever it belongs to.
+
+use std::sync::Arc;
+
+use crate::{KeptBinding, ListedExchange, Queue, Vhost};
+
+impl Vhost {
+    /// The queue of that name, whoever owns it.
+    #[must_use]
+    pub fn find_queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.topology().queues_by_name().get(name).cloned()
+    }
+
+    /// All exchanges.
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<ListedExchange> {
+        self.topology().list_exchanges()
+    }
+
+    /// How many exchanges there are.
+    #[must_use]
+    pub fn exchange_count(&self) -> usize {
+        self.topology().exchange_count()
+    }
+
+    /// All bindings, but for those of the default exchange, which nobody made.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<KeptBinding> {
+        self.topology().list_bindings()
+    }
+
+    /// The bindings that lead to a queue or, unless `to_queue`, to an exchange of that name.
+    #[must_use]
+    pub fn bindings_to(&self, name: &str, to_queue: bool) -> Vec<KeptBinding> {
+        self.topology().bindings_to(name, to_queue)
+    }
+}

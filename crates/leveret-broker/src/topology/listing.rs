@@ -1,0 +1,58 @@
+//! What is declared, as lists for the administration.
+
+use std::sync::Arc;
+
+use leveret_amqp::Table;
+
+use super::{Inbound, Topology};
+use crate::{DelayedExchange, ExchangeOptions, KeptBinding};
+
+/// An exchange as it is listed.
+#[derive(Clone)]
+pub struct ListedExchange {
+    /// Its name; empty for the default one.
+    pub name: Arc<str>,
+    /// What it was declared with.
+    pub options: ExchangeOptions,
+    /// What it holds back, where it is of type `x-delayed-message`.
+    pub delayed: Option<Arc<DelayedExchange>>,
+}
+
+impl Topology {
+    pub(crate) fn list_exchanges(&self) -> Vec<ListedExchange> {
+        let listed = self.exchanges.values().map(|exchange| ListedExchange {
+            name: Arc::clone(&exchange.name),
+            options: exchange.options.clone(),
+            delayed: exchange.delayed.clone(),
+        });
+        listed.collect()
+    }
+
+    pub(crate) fn exchange_count(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// All bindings, but for those of the default exchange, which nobody made.
+    pub(crate) fn list_bindings(&self) -> Vec<KeptBinding> {
+        let ends = self.inbound.iter();
+        ends.flat_map(|((to_queue, name), all)| all.iter().map(move |it| listed(it, *to_queue, name)))
+            .collect()
+    }
+
+    /// Those that lead to a queue or to an exchange of that name.
+    pub(crate) fn bindings_to(&self, name: &str, to_queue: bool) -> Vec<KeptBinding> {
+        let end = (to_queue, Arc::<str>::from(name));
+        let inbound = self.inbound.get(&end).map_or(&[][..], Vec::as_slice);
+        inbound.iter().map(|it| listed(it, to_queue, &end.1)).collect()
+    }
+}
+
+fn listed(inbound: &Inbound, to_queue: bool, destination: &Arc<str>) -> KeptBinding {
+    KeptBinding {
+        source: Arc::clone(&inbound.source),
+        destination: Arc::clone(destination),
+        to_queue,
+        key: Arc::clone(&inbound.key),
+        arguments: Table::parse(&inbound.arguments).unwrap_or_default().to_owned(),
+    }
+}
