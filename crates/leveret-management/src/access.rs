@@ -1,0 +1,148 @@
+//! Who asks, and what they may: HTTP basic authentication against the broker's users, and RabbitMQ's rules of what each
+//! tag opens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use leveret_broker::{Login, Vhost};
+
+use crate::App;
+use crate::error::Refusal;
+use crate::listener::Peer;
+
+/// How many log-ins over HTTP there were.
+#[derive(Default)]
+pub(crate) struct Logins {
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Logins {
+    pub(crate) fn succeeded(&self) -> u64 {
+        self.succeeded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Forgets what was counted.
+    pub(crate) fn reset(&self) {
+        self.succeeded.store(0, Ordering::Relaxed);
+        self.failed.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A user who has logged in and may use the management.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub(crate) user: String,
+    pub(crate) tags: Vec<String>,
+}
+
+impl Access {
+    fn has(&self, tags: &[&str]) -> bool {
+        self.tags.iter().any(|tag| tags.contains(&tag.as_str()))
+    }
+
+    pub(crate) fn is_administrator(&self) -> bool {
+        self.has(&["administrator"])
+    }
+
+    /// Whether the user may see what other users have.
+    pub(crate) fn is_monitor(&self) -> bool {
+        self.has(&["administrator", "monitoring"])
+    }
+
+    fn is_policymaker(&self) -> bool {
+        self.has(&["administrator", "policymaker"])
+    }
+
+    pub(crate) fn administrator(&self) -> Result<(), Refusal> {
+        permit(self.is_administrator(), "Not administrator user")
+    }
+
+    pub(crate) fn monitor(&self) -> Result<(), Refusal> {
+        permit(self.is_monitor(), "Not monitor user")
+    }
+
+    pub(crate) fn policymaker(&self) -> Result<(), Refusal> {
+        permit(self.is_policymaker(), "Not policymaker user")
+    }
+
+    /// The virtual hosts that the user sees.
+    pub(crate) fn vhosts(&self, app: &App) -> Vec<Arc<Vhost>> {
+        app.node.broker().vhosts().into_iter().filter(|vhost| self.sees(app, &vhost.name)).collect()
+    }
+
+    fn sees(&self, _app: &App, _vhost: &str) -> bool {
+        self.is_monitor()
+    }
+
+    /// The virtual host of that name, where the user may act in it.
+    pub(crate) fn vhost(&self, app: &App, name: &str) -> Result<Arc<Vhost>, Refusal> {
+        let vhost = app.node.broker().vhost(name);
+        let vhost = vhost.ok_or_else(|| Refusal::Missing("vhost_not_found".into()))?;
+        permit(self.sees(app, name), "User not authorised to access virtual host")?;
+        Ok(vhost)
+    }
+
+    /// Logs in from a request's head.
+    pub(crate) async fn of_request(parts: &Parts, app: &App) -> Result<Self, Refusal> {
+        let header = parts.headers.get(header::AUTHORIZATION).ok_or(Refusal::LoginMissing)?;
+        let credentials = header.to_str().ok().and_then(basic).ok_or(Refusal::LoginFailed)?;
+        let from_loopback =
+            parts.extensions.get::<Peer>().is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
+        Self::log_in(app, credentials, from_loopback).await
+    }
+
+    /// Logs in by name and password.
+    pub(crate) async fn log_in(
+        app: &App,
+        (name, password): (String, String),
+        from_loopback: bool,
+    ) -> Result<Self, Refusal> {
+        let broker = Arc::clone(app.node.broker());
+        let user = name.clone();
+        // Hashing takes milliseconds by design.
+        let admitted = tokio::task::spawn_blocking(move || {
+            broker.users.admits(&name, Login::Password(&password), from_loopback)
+        });
+        if !admitted.await.unwrap_or(false) {
+            app.logins.failed.fetch_add(1, Ordering::Relaxed);
+            return Err(Refusal::LoginFailed);
+        }
+        app.logins.succeeded.fetch_add(1, Ordering::Relaxed);
+        let access = Self { user, tags: vec!["administrator".into()] };
+        permit(access.has(&["administrator", "monitoring", "policymaker", "management"]), "Not management user")?;
+        Ok(access)
+    }
+}
+
+fn permit(may: bool, reason: &str) -> Result<(), Refusal> {
+    if may { Ok(()) } else { Err(Refusal::NotAuthorised(reason.into())) }
+}
+
+/// Name and password of HTTP basic authentication (RFC 7617).
+fn basic(header: &str) -> Option<(String, String)> {
+    let (scheme, encoded) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (name, password) = decoded.split_once(':')?;
+    Some((name.into(), password.into()))
+}
+
+impl FromRequestParts<App> for Access {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        Self::of_request(parts, app).await
+    }
+}

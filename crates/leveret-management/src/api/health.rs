@@ -1,0 +1,172 @@
+//! Health checks: green is 200, red is 503 with what is wrong.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use leveret_broker::{Effects, Properties, QueueOptions, Settlement};
+use serde_json::{Value, json};
+
+use super::queues::NOBODY;
+use super::{Route, get};
+use crate::App;
+use crate::access::Access;
+use crate::error::Refusal;
+use crate::messages::{self, Publish};
+use crate::node::NodeStatus;
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        get("/health/checks/alarms", "Whether publishers are blocked, or the store has failed", alarms),
+        get("/health/checks/local-alarms", "The same of this node", alarms),
+        get("/health/checks/store", "Whether the store works, and what damage it has found", store),
+        get("/health/checks/virtual-hosts", "Whether all virtual hosts run", virtual_hosts),
+        get("/health/checks/node-is-mirror-sync-critical", "RabbitMQ's, of clusters", single_node),
+        get("/health/checks/node-is-quorum-critical", "RabbitMQ's, of clusters", single_node),
+        get("/health/checks/port-listener/{port}", "Whether somebody listens on a port", port_listener),
+        get("/health/checks/protocol-listener/{protocol}", "Whether a protocol is spoken", protocol_listener),
+        get("/health/checks/certificate-expiration/{within}/{unit}", "Whether certificates stay valid", certificates),
+        get("/healthchecks/node", "RabbitMQ's older check of the node", node),
+        get("/healthchecks/node/{node}", "The same by name", node_by_name),
+        get("/aliveness-test/{vhost}", "Publishes a message and fetches it", aliveness),
+    ]
+}
+
+fn well() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+fn failed(mut detail: Value) -> Response {
+    detail["status"] = "failed".into();
+    (StatusCode::SERVICE_UNAVAILABLE, Json(detail)).into_response()
+}
+
+/// What is wrong, if anything is.
+fn trouble(status: &NodeStatus) -> Option<Value> {
+    if let Some(failure) = &status.store_failure {
+        return Some(json!({ "reason": format!("the store has failed: {failure}"), "alarms": [] }));
+    }
+    let resource = match status.blocked? {
+        "low on memory" => "memory",
+        _ => "disk",
+    };
+    let alarms = json!([{ "node": status.name, "resource": resource }]);
+    Some(json!({ "reason": "There are alarms in effect on the node", "alarms": alarms }))
+}
+
+async fn alarms(State(app): State<App>, _access: Access) -> Response {
+    trouble(&app.node.status()).map_or_else(well, failed)
+}
+
+async fn store(State(app): State<App>, _access: Access) -> Response {
+    let status = app.node.status();
+    let damage = json!({ "damage_count": status.damage.len(), "damage": status.damage });
+    match status.store_failure {
+        Some(failure) => {
+            failed(json!({ "reason": format!("the store has failed: {failure}"), "damage_count": status.damage.len() }))
+        }
+        None => {
+            let mut well = damage;
+            well["status"] = "ok".into();
+            Json(well).into_response()
+        }
+    }
+}
+
+async fn node(State(app): State<App>, access: Access) -> Result<Response, Refusal> {
+    access.monitor()?;
+    Ok(trouble(&app.node.status()).map_or_else(well, failed))
+}
+
+async fn node_by_name(
+    State(app): State<App>,
+    access: Access,
+    Path(name): Path<String>,
+) -> Result<Response, Refusal> {
+    if app.node.status().name != name {
+        return Err(Refusal::NotFound);
+    }
+    node(State(app), access).await
+}
+
+async fn virtual_hosts(_access: Access) -> Response {
+    well()
+}
+
+async fn single_node(_access: Access) -> Response {
+    Json(json!({ "status": "ok", "reason": "single node cluster" })).into_response()
+}
+
+async fn port_listener(
+    State(app): State<App>,
+    _access: Access,
+    Path(port): Path<String>,
+) -> Result<Response, Refusal> {
+    let port: u16 = port.parse().map_err(|_| Refusal::bad(format!("port: expected a port, found {port}")))?;
+    let status = app.node.status();
+    let mut ports: Vec<u16> = status.listeners.iter().map(|listener| listener.address.port()).collect();
+    ports.push(app.statistics.address.port());
+    if ports.contains(&port) {
+        return Ok(Json(json!({ "status": "ok", "port": port })).into_response());
+    }
+    Ok(failed(json!({ "reason": "No active listener", "missing": port, "ports": ports })))
+}
+
+async fn protocol_listener(State(app): State<App>, _access: Access, Path(asked): Path<String>) -> Response {
+    let status = app.node.status();
+    let mut protocols: Vec<&str> = status.listeners.iter().map(|listener| listener.protocol).collect();
+    protocols.push("http");
+    let protocol = match asked.as_str() {
+        "amqp" | "amqp091" | "amqp0.9.1" | "amqp0-9-1" => "amqp",
+        "amqps" | "amqp091s" | "amqp/ssl" => "amqp/ssl",
+        other => other,
+    };
+    if protocols.contains(&protocol) {
+        return Json(json!({ "status": "ok", "protocol": protocol })).into_response();
+    }
+    failed(json!({ "reason": "No active listener", "missing": asked, "protocols": protocols }))
+}
+
+async fn certificates(
+    State(app): State<App>,
+    _access: Access,
+    Path((within, unit)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let days = match unit.as_str() {
+        "day" | "days" => 1,
+        "week" | "weeks" => 7,
+        "month" | "months" => 30,
+        "year" | "years" => 365,
+        _ => return Err(Refusal::bad(format!("Time unit not recognised: {unit}"))),
+    };
+    let within: u64 =
+        within.parse().map_err(|_| Refusal::bad(format!("Invalid expiration period: {within}")))?;
+    let until = app.node.now().0 / 1_000_000 + within.saturating_mul(days * 86_400);
+    let expiring = app.node.status().certificates_expire_s.iter().filter(|expires| **expires < until).count();
+    if expiring == 0 {
+        return Ok(well());
+    }
+    Ok(failed(json!({ "reason": "Certificates expiring", "expired": expiring })))
+}
+
+const ALIVENESS_QUEUE: &str = "aliveness-test";
+
+async fn aliveness(
+    State(app): State<App>,
+    access: Access,
+    Path(vhost): Path<String>,
+) -> Result<Response, Refusal> {
+    let vhost = access.vhost(&app, &vhost)?;
+    let mut effects = Effects { now: app.node.now(), ..Effects::default() };
+    let queue = vhost.declare_queue(ALIVENESS_QUEUE, QueueOptions::default(), NOBODY, &mut effects)?.queue;
+    messages::carry_out(&vhost, &mut effects);
+    let properties = Properties::default().encode();
+    let message =
+        Publish { exchange: "", routing_key: ALIVENESS_QUEUE, properties: &properties, body: b"test_message" };
+    messages::publish(&app, &vhost, &message, &access.user).await?;
+    let fetched = messages::fetch(&app, &vhost, &queue, 1, Settlement::Acked);
+    if fetched.first().is_some_and(|one| one.message.body == b"test_message") {
+        return Ok(well());
+    }
+    Ok(failed(json!({ "reason": "the message that was published is not there" })))
+}

@@ -1,0 +1,98 @@
+//! The routes under `/api`: a file for each kind of object. A route says what it is for where it is made, and the OpenAPI
+//! document is made from the same list.
+
+mod bindings;
+mod connections;
+mod exchanges;
+mod health;
+mod overview;
+mod queues;
+mod vhosts;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::handler::Handler;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use tokio::time::timeout;
+
+use crate::App;
+use crate::error::Refusal;
+use crate::{metrics, openapi};
+
+/// Largest body of a request, in bytes.
+pub(crate) const LARGEST_BODY_BYTES: usize = 32 << 20;
+/// How long a request may take, its body's coming in included.
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+
+/// A route of the API.
+pub(crate) struct Route {
+    /// Below `/api`, parameters in braces.
+    pub(crate) path: &'static str,
+    pub(crate) method: Method,
+    /// What it does, in a few words.
+    pub(crate) summary: &'static str,
+    handler: MethodRouter<App>,
+}
+
+macro_rules! methods {
+    ($($name:ident $method:ident;)*) => {
+        $(pub(crate) fn $name<H, T>(path: &'static str, summary: &'static str, handler: H) -> Route
+        where
+            H: Handler<T, App>,
+            T: 'static,
+        {
+            Route { path, method: Method::$method, summary, handler: on(MethodFilter::$method, handler) }
+        })*
+    };
+}
+
+methods! {
+    get GET;
+    put PUT;
+    post POST;
+    delete DELETE;
+}
+
+/// All routes.
+pub(crate) fn routes() -> Vec<Route> {
+    let mut routes = overview::routes();
+    routes.extend(connections::routes());
+    routes.extend(exchanges::routes());
+    routes.extend(queues::routes());
+    routes.extend(bindings::routes());
+    routes.extend(vhosts::routes());
+    routes.extend(health::routes());
+    routes.push(get("/openapi.json", "This description", openapi::show));
+    routes
+}
+
+/// Everything that is served.
+pub(crate) fn router(app: App) -> Router {
+    let api = routes().into_iter().fold(Router::new(), |api, route| api.route(route.path, route.handler));
+    let api = api
+        .fallback(async || Refusal::NotFound)
+        .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED);
+    Router::new()
+        .nest("/api", api)
+        .merge(metrics::router())
+        .fallback(async || Refusal::NotFound)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
+        .layer(middleware::from_fn(guard))
+        .with_state(app)
+}
+
+/// Ends requests that take too long, and tells caches and browsers what an answer is.
+async fn guard(request: Request, next: Next) -> Response {
+    let Ok(mut response) = timeout(REQUEST_LIMIT, next.run(request)).await else {
+        return StatusCode::REQUEST_TIMEOUT.into_response();
+    };
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,126 @@
+//! The broker as a whole: overview, nodes, who one is, and what RabbitMQ's clients ask for beside.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::{Route, delete, get};
+use crate::App;
+use crate::access::Access;
+use crate::error::Refusal;
+use crate::json::overview;
+use crate::list::{Columns, Listing};
+use crate::parameters::Parameters;
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        get("/overview", "The broker at a glance: totals, rates, listeners", show),
+        get("/nodes", "The nodes, of which there is one", nodes),
+        get("/nodes/{name}", "The node", node),
+        get("/cluster-name", "The node's name, which is the cluster's", cluster_name),
+        get("/whoami", "Name and tags of the user who asks", whoami),
+        get("/auth", "How one can log in", auth),
+        get("/auth/attempts/{node}", "Log-ins by protocol", attempts),
+        delete("/auth/attempts/{node}", "Counts log-ins anew", forget_attempts),
+        get("/extensions", "What extends the management: nothing", extensions),
+        get("/feature-flags", "RabbitMQ's feature flags, all of them on", feature_flags),
+        get("/statistics/history", "Samples of the whole broker over the last ten minutes", history),
+    ]
+}
+
+async fn show(State(app): State<App>, access: Access, parameters: Parameters) -> Json<Value> {
+    let status = app.node.status();
+    let columns = Columns::from(&parameters);
+    Json(columns.object(|fields| overview::put(&app, &status, access.is_monitor(), fields)))
+}
+
+async fn nodes(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
+    access.monitor()?;
+    let status = app.node.status();
+    Listing::from(&parameters)?.respond(
+        vec![status],
+        |status| ("", &status.name),
+        |status, fields| overview::put_node(&app, status, fields),
+    )
+}
+
+async fn node(
+    State(app): State<App>,
+    access: Access,
+    Path(name): Path<String>,
+    parameters: Parameters,
+) -> Result<Json<Value>, Refusal> {
+    access.monitor()?;
+    let status = app.node.status();
+    if status.name != name {
+        return Err(Refusal::NotFound);
+    }
+    Ok(Json(Columns::from(&parameters).object(|fields| overview::put_node(&app, &status, fields))))
+}
+
+async fn cluster_name(State(app): State<App>, _access: Access) -> Json<Value> {
+    Json(json!({ "name": overview::cluster_name(&app.node.status()) }))
+}
+
+async fn whoami(access: Access) -> Json<Value> {
+    Json(json!({ "name": access.user, "tags": access.tags }))
+}
+
+async fn auth() -> Json<Value> {
+    Json(json!({ "oauth_enabled": false, "enable_uaa": false, "uaa_client_id": "", "uaa_location": "" }))
+}
+
+async fn attempts(State(app): State<App>, access: Access, Path(_node): Path<String>) -> Result<Json<Value>, Refusal> {
+    access.monitor()?;
+    let (succeeded, failed) = (app.logins.succeeded(), app.logins.failed());
+    Ok(Json(json!([{
+        "protocol": "http",
+        "auth_attempts": succeeded + failed,
+        "auth_attempts_failed": failed,
+        "auth_attempts_succeeded": succeeded,
+    }])))
+}
+
+async fn forget_attempts(
+    State(app): State<App>,
+    access: Access,
+    Path(_node): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
+    app.logins.reset();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn extensions(_access: Access) -> Json<Value> {
+    Json(json!([]))
+}
+
+const FEATURE_FLAGS: [(&str, &str); 9] = [
+    ("classic_mirrored_queue_version", "Support setting version for classic mirrored queues"),
+    ("drop_unroutable_metric", "Count unroutable publishes to be dropped in stats"),
+    ("empty_basic_get_metric", "Count AMQP `basic.get` on empty queues in stats"),
+    ("implicit_default_bindings", "Bindings of the default exchange are implicit"),
+    ("maintenance_mode_status", "Maintenance mode status"),
+    ("quorum_queue", "Support queues of type `quorum`"),
+    ("stream_queue", "Support queues of type `stream`"),
+    ("user_limits", "Limits for users"),
+    ("virtual_host_metadata", "Virtual host metadata"),
+];
+
+async fn feature_flags(access: Access) -> Result<Json<Value>, Refusal> {
+    access.monitor()?;
+    let flags = FEATURE_FLAGS.iter().map(|(name, description)| {
+        let state = if *name == "stream_queue" { "disabled" } else { "enabled" };
+        json!({
+            "name": name, "desc": description, "doc_url": "", "state": state, "stability": "stable",
+            "provided_by": "leveret",
+        })
+    });
+    Ok(Json(flags.collect()))
+}
+
+async fn history(State(app): State<App>, _access: Access) -> Json<Value> {
+    Json(overview::history(&app.statistics.history()))
+}

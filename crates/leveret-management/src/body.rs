@@ -1,0 +1,104 @@
+//! Bodies of requests: JSON objects, read field by field, so that a refusal names the field.
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::error::Refusal;
+
+/// A JSON object; an empty body counts as one without fields.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Body(pub(crate) Map<String, Value>);
+
+impl Body {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(object)) => Ok(Self(object)),
+            Ok(_) => Err(Refusal::bad("not_json: expected an object")),
+            Err(error) => Err(Refusal::bad(format!("not_json: {error}"))),
+        }
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A text, `None` where there is none.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, Refusal> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(name, "a text", other)),
+        }
+    }
+
+    /// A text that has to be there.
+    pub(crate) fn required_text(&self, name: &str) -> Result<&str, Refusal> {
+        self.text(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// A whole number, also as a text.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(value) => {
+                let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+                number.map(Some).ok_or_else(|| wrong(name, "a whole number", value))
+            }
+        }
+    }
+
+    /// True or false, also as a text; false where it is not there.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Refusal> {
+        match self.value(name) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(Value::String(text)) if text == "true" => Ok(true),
+            Some(Value::String(text)) if text == "false" => Ok(false),
+            Some(other) => Err(wrong(name, "true or false", other)),
+        }
+    }
+
+    /// An object, empty where it is not there. RabbitMQ's clients also write an empty array for one.
+    pub(crate) fn object(&self, name: &str) -> Result<Map<String, Value>, Refusal> {
+        match self.value(name) {
+            None => Ok(Map::new()),
+            Some(Value::Object(object)) => Ok(object.clone()),
+            Some(Value::Array(items)) if items.is_empty() => Ok(Map::new()),
+            Some(other) => Err(wrong(name, "an object", other)),
+        }
+    }
+}
+
+pub(crate) fn missing(name: &str) -> Refusal {
+    Refusal::bad(format!("key_missing: {name}"))
+}
+
+pub(crate) fn wrong(name: &str, expected: &str, found: &Value) -> Refusal {
+    let mut found = found.to_string();
+    if found.len() > 60 {
+        let end = (0..=60).rev().find(|at| found.is_char_boundary(*at)).unwrap_or(0);
+        found.truncate(end);
+        found.push('…');
+    }
+    Refusal::bad(format!("{name}: expected {expected}, found {found}"))
+}
+
+impl<S: Sync> FromRequest<S> for Body {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        Self::parse(&whole(request, state).await?)
+    }
+}
+
+/// All bytes of the body.
+pub(crate) async fn whole<S: Sync>(request: Request, _state: &S) -> Result<Bytes, Refusal> {
+    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status().as_u16() {
+        413 => Refusal::TooLarge,
+        _ => Refusal::bad("the body cannot be read"),
+    })
+}

@@ -1,0 +1,181 @@
+//! Connections, channels and consumers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use leveret_broker::{Channel, ChannelConsumer, ChannelMode, Connection, MessageTotals};
+use serde_json::{Map, Value, json};
+
+use super::message::table;
+use super::{milliseconds, rates};
+use crate::list::{Columns, Fields};
+use crate::statistics::{Rated, Statistics};
+
+/// A connection.
+pub(crate) fn put(statistics: &Statistics, node: &str, connection: &Connection, fields: &mut Fields<'_>) {
+    let options = &connection.options;
+    fields.put("name", || connection.name.as_str());
+    fields.put("node", || node);
+    fields.put("vhost", || &*options.vhost);
+    fields.put("user", || options.user.as_str());
+    fields.put("user_who_performed_action", || options.user.as_str());
+    fields.put("protocol", || "AMQP 0-9-1");
+    fields.put("type", || "network");
+    fields.put("state", || if connection.blocked.load(Ordering::Relaxed) { "blocked" } else { "running" });
+    fields.put("channels", || connection.channel_count());
+    fields.put("channel_max", || options.channel_max);
+    fields.put("frame_max", || options.frame_max);
+    fields.put("timeout", || options.heartbeat_s);
+    fields.put("auth_mechanism", || options.mechanism.as_str());
+    fields.put("client_properties", || table(&options.client_properties));
+    if let Some(name) = provided_name(connection) {
+        fields.put("user_provided_name", || name);
+    }
+    fields.put("connected_at", || milliseconds(options.connected_at));
+    fields.put("host", || options.host.as_str());
+    fields.put("port", || options.port);
+    fields.put("peer_host", || options.peer_host.as_str());
+    fields.put("peer_port", || options.peer_port);
+    fields.put("ssl", || options.tls);
+    for name in [
+        "ssl_protocol",
+        "ssl_key_exchange",
+        "ssl_cipher",
+        "ssl_hash",
+        "peer_cert_subject",
+        "peer_cert_issuer",
+        "peer_cert_validity",
+    ] {
+        fields.put(name, || Value::Null);
+    }
+    let (received, sent) = (connection.received_bytes.value(), connection.sent_bytes.value());
+    let (receiving, sending) = statistics.traffic(connection.id);
+    fields.put("recv_cnt", || connection.received.value());
+    fields.put("recv_oct", || received);
+    fields.put("recv_oct_details", || json!({ "rate": receiving }));
+    fields.put("send_cnt", || connection.sent.value());
+    fields.put("send_oct", || sent);
+    fields.put("send_oct_details", || json!({ "rate": sending }));
+    fields.put("send_pend", || 0);
+}
+
+fn provided_name(connection: &Connection) -> Option<String> {
+    match connection.options.client_properties.find("connection_name")? {
+        leveret_broker::TableValue::Text(name) => Some(String::from_utf8_lossy(name).into_owned()),
+        _ => None,
+    }
+}
+
+/// A channel and its connection.
+pub(crate) type OnConnection = (Arc<Connection>, Arc<Channel>);
+
+/// A channel's name, which RabbitMQ makes of its connection's and its number.
+pub(crate) fn channel_name(connection: &Connection, channel: &Channel) -> String {
+    format!("{} ({})", connection.name, channel.number)
+}
+
+/// A channel.
+pub(crate) fn put_channel(
+    statistics: &Statistics,
+    node: &str,
+    (connection, channel): &OnConnection,
+    fields: &mut Fields<'_>,
+) {
+    let options = &connection.options;
+    let mode = channel.mode();
+    fields.put("name", || channel_name(connection, channel));
+    fields.put("number", || channel.number);
+    fields.put("node", || node);
+    fields.put("vhost", || &*options.vhost);
+    fields.put("user", || options.user.as_str());
+    fields.put("user_who_performed_action", || options.user.as_str());
+    fields.put("state", || "running");
+    fields.put("confirm", || mode == ChannelMode::Confirm);
+    fields.put("transactional", || mode == ChannelMode::Transaction);
+    fields.put("consumer_count", || channel.consumer_count());
+    fields.put("prefetch_count", || channel.prefetch.value());
+    fields.put("global_prefetch_count", || channel.global_prefetch.value());
+    fields.put("messages_unacknowledged", || channel.unacked.value());
+    fields.put("messages_unconfirmed", || channel.unconfirmed.value());
+    fields.put("messages_uncommitted", || channel.uncommitted.value());
+    fields.put("acks_uncommitted", || channel.acks_uncommitted.value());
+    fields.put("pending_raft_commands", || 0);
+    fields.put("connection_details", || {
+        json!({ "name": connection.name, "peer_host": options.peer_host, "peer_port": options.peer_port })
+    });
+    let totals = channel.counts.totals();
+    if totals != MessageTotals::default() {
+        let samples = statistics.channel(connection.id, channel.number).unwrap_or([totals; 2]);
+        fields.put("message_stats", || {
+            let mut stats = message_stats(&samples[0], &samples[1], statistics.seconds());
+            // The rates are of the last samples, the values are what holds now.
+            stats.extend(totals_of(&totals));
+            Value::Object(stats)
+        });
+    }
+}
+
+fn totals_of(totals: &MessageTotals) -> impl Iterator<Item = (String, Value)> {
+    let stats = message_stats(totals, totals, 0.0).into_iter();
+    stats.filter(|(_, value)| value.is_number())
+}
+
+/// What has been done with messages, and how fast.
+pub(crate) fn message_stats(now: &MessageTotals, before: &MessageTotals, seconds: f64) -> Map<String, Value> {
+    let delivered = |totals: &MessageTotals| {
+        totals.deliver + totals.deliver_no_ack + totals.get + totals.get_no_ack
+    };
+    let rated = |now: u64, before: u64| Rated::counter(now, before, seconds);
+    rates::object(&[
+        ("ack", rated(now.ack, before.ack)),
+        ("confirm", rated(now.confirm, before.confirm)),
+        ("deliver", rated(now.deliver, before.deliver)),
+        ("deliver_get", rated(delivered(now), delivered(before))),
+        ("deliver_no_ack", rated(now.deliver_no_ack, before.deliver_no_ack)),
+        ("drop_unroutable", rated(now.drop_unroutable, before.drop_unroutable)),
+        ("get", rated(now.get, before.get)),
+        ("get_empty", rated(now.get_empty, before.get_empty)),
+        ("get_no_ack", rated(now.get_no_ack, before.get_no_ack)),
+        ("publish", rated(now.publish, before.publish)),
+        ("redeliver", rated(now.redeliver, before.redeliver)),
+        ("return_unroutable", rated(now.return_unroutable, before.return_unroutable)),
+    ])
+}
+
+/// A consumer, and the channel it is on.
+pub(crate) struct OnChannel {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) consumer: ChannelConsumer,
+}
+
+/// A consumer.
+pub(crate) fn put_consumer(node: &str, on: &OnChannel, fields: &mut Fields<'_>) {
+    let OnChannel { connection, channel, consumer } = on;
+    let options = &connection.options;
+    fields.put("consumer_tag", || &*consumer.tag);
+    fields.put("queue", || json!({ "name": &*consumer.queue.name, "vhost": &*options.vhost }));
+    fields.put("ack_required", || !consumer.no_ack);
+    fields.put("exclusive", || consumer.exclusive);
+    fields.put("prefetch_count", || consumer.prefetch);
+    fields.put("active", || true);
+    fields.put("activity_status", || "up");
+    fields.put("arguments", || table(&consumer.arguments));
+    fields.put("channel_details", || {
+        json!({
+            "connection_name": connection.name,
+            "name": channel_name(connection, channel),
+            "node": node,
+            "number": channel.number,
+            "peer_host": options.peer_host,
+            "peer_port": options.peer_port,
+            "user": options.user,
+        })
+    });
+}
+
+/// Consumers as an array.
+pub(crate) fn consumers(node: &str, consumers: &[OnChannel]) -> Value {
+    let all = Columns::default();
+    consumers.iter().map(|on| all.object(|fields| put_consumer(node, on, fields))).collect()
+}

@@ -1,0 +1,214 @@
+//! The whole broker: overview, nodes, virtual hosts, listeners.
+
+use leveret_broker::{Churn, Vhost};
+use serde_json::{Map, Value, json};
+
+use super::connection::message_stats;
+use super::rates;
+use crate::list::Fields;
+use crate::node::NodeStatus;
+use crate::statistics::{QueueTotals, Rated, Sample};
+use crate::App;
+
+/// The version of RabbitMQ whose shapes and behaviour clients may count on.
+pub(crate) const RABBITMQ_VERSION: &str = "3.13.7";
+
+const EXCHANGE_TYPES: [(&str, &str); 5] = [
+    ("direct", "AMQP direct exchange, as per the AMQP specification"),
+    ("fanout", "AMQP fanout exchange, as per the AMQP specification"),
+    ("headers", "AMQP headers exchange, as per the AMQP specification"),
+    ("topic", "AMQP topic exchange, as per the AMQP specification"),
+    ("x-delayed-message", "Holds messages back before it routes them"),
+];
+
+const AUTH_MECHANISMS: [(&str, &str); 3] = [
+    ("PLAIN", "SASL PLAIN authentication mechanism"),
+    ("AMQPLAIN", "Name and password in a field table"),
+    ("EXTERNAL", "By the certificate that the client has shown"),
+];
+
+fn named(all: &[(&str, &str)]) -> Value {
+    let items = all.iter().map(|(name, description)| {
+        json!({ "name": name, "description": description, "enabled": true })
+    });
+    items.collect()
+}
+
+pub(crate) fn cluster_name(status: &NodeStatus) -> &str {
+    &status.name
+}
+
+/// The overview. What only monitors may see is left out for others.
+pub(crate) fn put(app: &App, status: &NodeStatus, is_monitor: bool, fields: &mut Fields<'_>) {
+    let (now, before) = app.statistics.now_and_before();
+    let seconds = now.seconds_since(&before);
+    fields.put("management_version", || RABBITMQ_VERSION);
+    fields.put("rabbitmq_version", || RABBITMQ_VERSION);
+    fields.put("product_name", || "Leveret");
+    fields.put("product_version", || status.version.as_str());
+    fields.put("cluster_name", || cluster_name(status));
+    fields.put("node", || status.name.as_str());
+    fields.put("rates_mode", || "basic");
+    fields.put("sample_retention_policies", || {
+        json!({ "global": [600], "basic": [600], "detailed": [600] })
+    });
+    fields.put("exchange_types", || named(&EXCHANGE_TYPES));
+    // RabbitMQ's clients want these to be there.
+    fields.put("erlang_version", || "none");
+    fields.put("erlang_full_version", || concat!("none: Rust ", env!("CARGO_PKG_RUST_VERSION")));
+    fields.put("release_series_support_status", || "supported");
+    fields.put("disable_stats", || false);
+    fields.put("enable_queue_totals", || false);
+    fields.put("message_stats", || Value::Object(message_stats(&now.messages, &before.messages, seconds)));
+    fields.put("churn_rates", || Value::Object(churn(&now.churn, &before.churn, seconds)));
+    fields.put("queue_totals", || Value::Object(queue_totals(&now.queues, &before.queues, seconds)));
+    fields.put("object_totals", || object_totals(&now));
+    fields.put("statistics_db_event_queue", || 0);
+    if is_monitor {
+        fields.put("listeners", || listeners(app, status));
+        fields.put("contexts", || contexts(app, status));
+    }
+}
+
+fn object_totals(now: &Sample) -> Value {
+    let channels = now.churn.channels_opened.saturating_sub(now.churn.channels_closed);
+    json!({
+        "channels": channels,
+        "connections": now.connections,
+        "consumers": now.queues.consumers,
+        "exchanges": now.queues.exchanges,
+        "queues": now.queues.queues,
+    })
+}
+
+fn churn(now: &Churn, before: &Churn, seconds: f64) -> Map<String, Value> {
+    let rated = |now: u64, before: u64| Rated::counter(now, before, seconds);
+    rates::object(&[
+        ("channel_closed", rated(now.channels_closed, before.channels_closed)),
+        ("channel_created", rated(now.channels_opened, before.channels_opened)),
+        ("connection_closed", rated(now.connections_closed, before.connections_closed)),
+        ("connection_created", rated(now.connections_opened, before.connections_opened)),
+    ])
+}
+
+/// What waits in queues and what is out.
+pub(crate) fn queue_totals(now: &QueueTotals, before: &QueueTotals, seconds: f64) -> Map<String, Value> {
+    let rated = |now: u64, before: u64| Rated::gauge(now, before, seconds);
+    rates::object(&[
+        ("messages", rated(now.ready + now.unacked, before.ready + before.unacked)),
+        ("messages_ready", rated(now.ready, before.ready)),
+        ("messages_unacknowledged", rated(now.unacked, before.unacked)),
+    ])
+}
+
+fn listeners(app: &App, status: &NodeStatus) -> Value {
+    let http = ("http", app.statistics.address);
+    let all = status.listeners.iter().map(|listener| (listener.protocol, listener.address)).chain([http]);
+    let items = all.map(|(protocol, address)| {
+        json!({
+            "node": status.name,
+            "protocol": protocol,
+            "ip_address": address.ip().to_string(),
+            "port": address.port(),
+            "socket_opts": { "nodelay": true },
+        })
+    });
+    items.collect()
+}
+
+fn contexts(app: &App, status: &NodeStatus) -> Value {
+    let address = app.statistics.address;
+    json!([{
+        "node": status.name,
+        "description": "Leveret Management",
+        "path": "/",
+        "ip": address.ip().to_string(),
+        "port": address.port().to_string(),
+        "ssl_opts": [],
+    }])
+}
+
+/// The node.
+pub(crate) fn put_node(app: &App, status: &NodeStatus, fields: &mut Fields<'_>) {
+    let (now, before) = app.statistics.now_and_before();
+    let seconds = now.seconds_since(&before);
+    let (files_used, files_total) = status.files.unwrap_or_default();
+    fields.put("name", || status.name.as_str());
+    fields.put("type", || "disc");
+    fields.put("running", || true);
+    fields.put("being_drained", || false);
+    fields.put("os_pid", || std::process::id().to_string());
+    fields.put("uptime", || app.node.now().0.saturating_sub(status.started.0) / 1000);
+    fields.put("processors", || std::thread::available_parallelism().map_or(1, usize::from));
+    fields.put("run_queue", || 0);
+    fields.put("rates_mode", || "basic");
+    fields.put("mem_limit", || status.memory_limit_bytes);
+    fields.put("mem_alarm", || status.blocked == Some("low on memory"));
+    fields.put("mem_calculation_strategy", || "rss");
+    fields.put("disk_free_limit", || status.disk_free_limit_bytes);
+    fields.put("disk_free_alarm", || status.blocked == Some("low on disk"));
+    fields.put("fd_total", || files_total);
+    fields.put("sockets_total", || files_total);
+    fields.put("proc_total", || 0);
+    fields.put("exchange_types", || named(&EXCHANGE_TYPES));
+    fields.put("auth_mechanisms", || named(&AUTH_MECHANISMS));
+    fields.put("applications", || {
+        json!([{ "name": "leveret", "description": "Leveret", "version": status.version }])
+    });
+    fields.put("contexts", || contexts(app, status));
+    fields.put("log_files", || json!(["<stderr>"]));
+    fields.put("db_dir", || status.data_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default());
+    fields.put("config_files", || json!([]));
+    fields.put("net_ticktime", || 0);
+    fields.put("enabled_plugins", || json!(["rabbitmq_delayed_message_exchange", "rabbitmq_management"]));
+    fields.put("partitions", || json!([]));
+    fields.put("cluster_links", || json!([]));
+    fields.put("metrics_gc_queue_length", || json!({}));
+    let mut rated = churn(&now.churn, &before.churn, seconds);
+    rates::put(&mut rated, "mem_used", Rated::gauge(now.memory_bytes, before.memory_bytes, seconds));
+    rates::put(&mut rated, "disk_free", Rated::gauge(now.disk_free_bytes, before.disk_free_bytes, seconds));
+    rates::put(&mut rated, "fd_used", Rated::gauge(files_used, before.files, seconds));
+    rates::put(&mut rated, "sockets_used", Rated::gauge(now.connections, before.connections, seconds));
+    rates::put(&mut rated, "proc_used", Rated::default());
+    fields.put_all(rated);
+}
+
+/// A virtual host.
+pub(crate) fn put_vhost(app: &App, node: &str, vhost: &Vhost, fields: &mut Fields<'_>) {
+    let [now, before] = app.statistics.vhost_queues(&vhost.name);
+    let seconds = app.statistics.seconds();
+    fields.put("name", || &*vhost.name);
+    fields.put("description", || "");
+    fields.put("tags", || json!([]));
+    fields.put("metadata", || json!({ "description": "", "tags": [] }));
+    fields.put("default_queue_type", || "classic");
+    fields.put("tracing", || false);
+    fields.put("cluster_state", || json!({ (node): "running" }));
+    fields.put_all(queue_totals(&now, &before, seconds));
+    if let Some([now, before]) = app.statistics.vhost(&vhost.name) {
+        fields.put("message_stats", || Value::Object(message_stats(&now, &before, seconds)));
+    }
+}
+
+/// Samples over the last minutes, each series in its own array, so that a chart can take it as it is.
+pub(crate) fn history(samples: &[Sample]) -> Value {
+    let series = |of: fn(&Sample) -> u64| samples.iter().map(of).collect::<Vec<_>>();
+    json!({
+        "at_ms": series(|it| it.at.0 / 1000),
+        "publish": series(|it| it.messages.publish),
+        "confirm": series(|it| it.messages.confirm),
+        "deliver": series(|it| it.messages.deliver + it.messages.deliver_no_ack),
+        "get": series(|it| it.messages.get + it.messages.get_no_ack),
+        "ack": series(|it| it.messages.ack),
+        "redeliver": series(|it| it.messages.redeliver),
+        "messages_ready": series(|it| it.queues.ready),
+        "messages_unacknowledged": series(|it| it.queues.unacked),
+        "queues": series(|it| it.queues.queues),
+        "consumers": series(|it| it.queues.consumers),
+        "connections": series(|it| it.connections),
+        "memory_bytes": series(|it| it.memory_bytes),
+        "disk_free_bytes": series(|it| it.disk_free_bytes),
+        "received_bytes": series(|it| it.received_bytes),
+        "sent_bytes": series(|it| it.sent_bytes),
+    })
+}

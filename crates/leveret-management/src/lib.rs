@@ -1,0 +1,73 @@
+//! The management of a broker: RabbitMQ's HTTP API under `/api`, metrics for Prometheus under `/metrics`, and the
+//! statistics behind both.
+//!
+//! What a route does to the broker it does through the same calls of the core as a channel. The server is known here
+//! only by what [`Node`] asks of it. Shapes of JSON stand in [`mod@json`] alone.
+
+mod access;
+mod api;
+mod body;
+mod error;
+mod json;
+mod list;
+mod listener;
+mod messages;
+mod metrics;
+mod node;
+mod openapi;
+mod parameters;
+mod statistics;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use node::{Committed, Listener, Node, NodeStatus};
+
+use self::access::Logins;
+use self::statistics::Statistics;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    node: Arc<dyn Node>,
+    statistics: Arc<Statistics>,
+    logins: Arc<Logins>,
+}
+
+/// A running management. Dropping it stops it.
+pub struct Management {
+    address: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Management {
+    /// Serves the management of `node` on `address` within the current tokio runtime. It listens when this returns.
+    ///
+    /// # Errors
+    /// Where the address cannot be listened on.
+    pub async fn start(address: &str, node: impl Node) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let node: Arc<dyn Node> = Arc::new(node);
+        let statistics = Arc::new(Statistics::new(address));
+        let app = App { node, statistics, logins: Arc::default() };
+        let sampling = tokio::spawn(statistics::run(app.clone()));
+        let serving = tokio::spawn(listener::run(listener, api::router(app)));
+        Ok(Self { address, tasks: vec![sampling, serving] })
+    }
+
+    /// Where it listens, with the port that was picked.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Management {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}

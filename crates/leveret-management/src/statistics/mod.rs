@@ -1,0 +1,137 @@
+//! Samples of what is counted, and the rates between them. One task takes them; what does not move costs nothing.
+
+mod connected;
+mod history;
+mod objects;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leveret_broker::{MessageTotals, Owner, Time};
+use parking_lot::RwLock;
+use rustc_hash::FxHashMap;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::App;
+
+pub(crate) use self::history::{History, Sample};
+use self::connected::Connected;
+use self::objects::Objects;
+pub(crate) use self::objects::{QueueSample, QueueTotals};
+
+/// Time between samples.
+pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+
+/// A value, and how much it changes in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rated {
+    pub(crate) value: i64,
+    pub(crate) rate: f64,
+}
+
+impl Rated {
+    pub(crate) fn counter(now: u64, before: u64, seconds: f64) -> Self {
+        let rate = if seconds > 0.0 { now.saturating_sub(before) as f64 / seconds } else { 0.0 };
+        Self { value: now.cast_signed(), rate }
+    }
+
+    pub(crate) fn gauge(now: u64, before: u64, seconds: f64) -> Self {
+        let change = now.cast_signed() - before.cast_signed();
+        let rate = if seconds > 0.0 { change as f64 / seconds } else { 0.0 };
+        Self { value: now.cast_signed(), rate }
+    }
+}
+
+/// What has been sampled.
+pub(crate) struct Statistics {
+    /// Where the management listens: it is a listener of the node like others.
+    pub(crate) address: SocketAddr,
+    samples: RwLock<Samples>,
+}
+
+#[derive(Default)]
+struct Samples {
+    history: History,
+    objects: Objects,
+    connected: Connected,
+    /// Message counts by virtual host: the last and the one before.
+    vhosts: FxHashMap<Arc<str>, [MessageTotals; 2]>,
+}
+
+impl Statistics {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, samples: RwLock::default() }
+    }
+
+    /// What was sampled of the whole broker, oldest first.
+    pub(crate) fn history(&self) -> Vec<Sample> {
+        self.samples.read().history.all()
+    }
+
+    /// The last sample of the whole broker and the one some seconds before.
+    pub(crate) fn now_and_before(&self) -> (Sample, Sample) {
+        self.samples.read().history.now_and_before()
+    }
+
+    /// The last samples of a virtual host's messages, the newer first.
+    pub(crate) fn vhost(&self, name: &str) -> Option<[MessageTotals; 2]> {
+        self.samples.read().vhosts.get(name).copied()
+    }
+
+    /// What waits in the queues of a virtual host, now and a sample before.
+    pub(crate) fn vhost_queues(&self, name: &str) -> [QueueTotals; 2] {
+        self.samples.read().objects.vhost(name)
+    }
+
+    /// The last sample of a queue that has moved lately, and the seconds since the one before.
+    pub(crate) fn queue(&self, vhost: &str, name: &str) -> Option<(QueueSample, QueueSample, f64)> {
+        self.samples.read().objects.queue(vhost, name)
+    }
+
+    /// How fast a connection receives and sends, in bytes a second.
+    pub(crate) fn traffic(&self, id: Owner) -> (f64, f64) {
+        let Some([now, before]) = self.samples.read().connected.traffic(id) else { return (0.0, 0.0) };
+        let seconds = self.seconds();
+        (Rated::counter(now.0, before.0, seconds).rate, Rated::counter(now.1, before.1, seconds).rate)
+    }
+
+    /// The last samples of a channel's messages, the newer first.
+    pub(crate) fn channel(&self, id: Owner, number: u16) -> Option<[MessageTotals; 2]> {
+        self.samples.read().connected.channel(id, number)
+    }
+
+    /// Seconds between the last two samples.
+    pub(crate) fn seconds(&self) -> f64 {
+        PERIOD.as_secs_f64()
+    }
+}
+
+/// Takes samples until the task is aborted.
+pub(crate) async fn run(app: App) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        sample(&app);
+    }
+}
+
+fn sample(app: &App) {
+    let broker = app.node.broker();
+    let now: Time = app.node.now();
+    let vhosts = broker.connections.totals();
+    let status = app.node.status();
+    let mut samples = app.statistics.samples.write();
+    samples.objects.sample(broker, now);
+    samples.connected.sample(broker);
+    let mut sum = MessageTotals::default();
+    for (name, totals) in vhosts {
+        sum += totals;
+        let of_vhost = samples.vhosts.entry(name).or_insert([totals; 2]);
+        *of_vhost = [totals, of_vhost[0]];
+    }
+    let queues = samples.objects.totals();
+    let sample = Sample::take(now, broker, &status, sum, queues);
+    samples.history.push(sample);
+}
