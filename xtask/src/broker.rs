@@ -35,7 +35,7 @@ impl Broker {
         }
         let log = fs::File::create(tree.target("interop/leveret.log"))?;
         let mut child = Command::new(&binary)
-            .args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--amqp", "127.0.0.1:0", "--management", "127.0.0.1:0", "--data-dir"])
             .arg(&data)
             // Settings of the developer's own broker must not reach this one.
             .env_clear()

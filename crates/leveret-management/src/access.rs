@@ -59,20 +59,12 @@ impl Access {
         self.has(&["administrator", "monitoring"])
     }
 
-    fn is_policymaker(&self) -> bool {
-        self.has(&["administrator", "policymaker"])
-    }
-
     pub(crate) fn administrator(&self) -> Result<(), Refusal> {
         permit(self.is_administrator(), "Not administrator user")
     }
 
     pub(crate) fn monitor(&self) -> Result<(), Refusal> {
         permit(self.is_monitor(), "Not monitor user")
-    }
-
-    pub(crate) fn policymaker(&self) -> Result<(), Refusal> {
-        permit(self.is_policymaker(), "Not policymaker user")
     }
 
     /// The virtual hosts that the user sees.
@@ -119,7 +111,10 @@ impl Access {
         }
         app.logins.succeeded.fetch_add(1, Ordering::Relaxed);
         let access = Self { user, tags: vec!["administrator".into()] };
-        permit(access.has(&["administrator", "monitoring", "policymaker", "management"]), "Not management user")?;
+        permit(
+            access.has(&["administrator", "monitoring", "policymaker", "management"]),
+            "Not management user",
+        )?;
         Ok(access)
     }
 }

@@ -45,7 +45,8 @@ impl Body {
         match self.value(name) {
             None => Ok(None),
             Some(value) => {
-                let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+                let number =
+                    value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
                 number.map(Some).ok_or_else(|| wrong(name, "a whole number", value))
             }
         }

@@ -42,7 +42,8 @@ impl Name {
 
 fn contains_ignoring_case(name: &str, part: &str) -> bool {
     part.is_empty()
-        || (name.is_ascii() && part.is_ascii()
+        || (name.is_ascii()
+            && part.is_ascii()
             && name.as_bytes().windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes())))
         || name.to_lowercase().contains(&part.to_lowercase())
 }
@@ -63,9 +64,7 @@ impl Columns {
 
     /// Whether anything of that field is wanted.
     fn want(&self, field: &str) -> bool {
-        self.0.as_ref().is_none_or(|paths| {
-            paths.iter().any(|path| path.split('.').next() == Some(field))
-        })
+        self.0.as_ref().is_none_or(|paths| paths.iter().any(|path| path.split('.').next() == Some(field)))
     }
 
     /// An object of the columns that are wanted.
@@ -173,7 +172,8 @@ impl Listing {
         let range = self.range(filtered)?;
         let items = match &self.sort {
             None => {
-                let order = |a: &T, b: &T| if self.reverse { key(b).cmp(&key(a)) } else { key(a).cmp(&key(b)) };
+                let order =
+                    |a: &T, b: &T| if self.reverse { key(b).cmp(&key(a)) } else { key(a).cmp(&key(b)) };
                 cut(items, range, order)
             }
             Some(path) => self.sorted(items, path, range, &key, &render),
@@ -251,7 +251,9 @@ fn compare(a: &Value, b: &Value) -> Ordering {
     };
     match (a, b) {
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-        (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
+        (Value::Number(a), Value::Number(b)) => {
+            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
+        }
         (Value::String(a), Value::String(b)) => a.cmp(b),
         _ => rank(a).cmp(&rank(b)),
     }
@@ -267,10 +269,14 @@ mod tests {
 
     async fn answer(query: &str, items: &[(&'static str, u64)]) -> Value {
         let response = listing(query)
-            .respond(items.to_vec(), |item| ("/", item.0), |item, fields| {
-                fields.put("name", || item.0);
-                fields.put("stats", || json!({ "size": item.1, "other": 1 }));
-            })
+            .respond(
+                items.to_vec(),
+                |item| ("/", item.0),
+                |item, fields| {
+                    fields.put("name", || item.0);
+                    fields.put("stats", || json!({ "size": item.1, "other": 1 }));
+                },
+            )
             .expect("a list");
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
         serde_json::from_slice(&bytes).expect("JSON")

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use leveret_broker::{
-    Effects, Message, MessageTotals, Properties, Queue, Receipt, Settlement, Vhost, properties_without_bcc, route_of,
+    Effects, Message, MessageTotals, Properties, Queue, Receipt, Settlement, Vhost, properties_without_bcc,
+    route_of,
 };
 
 use crate::App;
@@ -26,9 +27,10 @@ pub(crate) async fn publish(
     user: &str,
 ) -> Result<bool, Refusal> {
     let position = {
-        let mut effects = Effects { now: app.node.now(), ..Effects::default() };
+        let mut effects = Effects::at(app.node.now());
         if !route(vhost, publish, user, &mut effects)? {
-            let done = MessageTotals { publish: 1, confirm: 1, return_unroutable: 1, ..MessageTotals::default() };
+            let done =
+                MessageTotals { publish: 1, confirm: 1, return_unroutable: 1, ..MessageTotals::default() };
             app.node.broker().connections.note_done(&vhost.name, done);
             return Ok(false);
         }
@@ -97,7 +99,7 @@ pub(crate) fn fetch(
     count: usize,
     settlement: Settlement,
 ) -> Vec<Fetched> {
-    let mut effects = Effects { now: app.node.now(), ..Effects::default() };
+    let mut effects = Effects::at(app.node.now());
     let mut fetched = Vec::new();
     while fetched.len() < count
         && let Some(message) = queue.get(false, &mut effects)

@@ -36,33 +36,70 @@ fn broker(app: &App, text: &mut Text) {
     let live = app.node.broker().connections.count() as u64;
     let churn = app.node.broker().connections.churn();
     let messages = now.messages;
-    text.info("rabbitmq_build_info", "Version", &[
-        ("product_name", "Leveret"),
-        ("product_version", &status.version),
-        ("rabbitmq_version", crate::json::overview::RABBITMQ_VERSION),
-    ]);
-    text.info("rabbitmq_identity_info", "Node", &[
-        ("rabbitmq_node", &status.name),
-        ("rabbitmq_cluster", &status.name),
-    ]);
+    text.info(
+        "rabbitmq_build_info",
+        "Version",
+        &[
+            ("product_name", "Leveret"),
+            ("product_version", &status.version),
+            ("rabbitmq_version", crate::json::overview::RABBITMQ_VERSION),
+        ],
+    );
+    text.info(
+        "rabbitmq_identity_info",
+        "Node",
+        &[("rabbitmq_node", &status.name), ("rabbitmq_cluster", &status.name)],
+    );
     for (name, help, value) in [
         ("rabbitmq_connections", "Connections open", live),
         ("rabbitmq_channels", "Channels open", churn.channels_opened.saturating_sub(churn.channels_closed)),
         ("rabbitmq_consumers", "Consumers", now.queues.consumers),
         ("rabbitmq_queues", "Queues", now.queues.queues),
-        ("rabbitmq_queue_messages", "Messages in queues, ready and unacknowledged", now.queues.ready + now.queues.unacked),
+        (
+            "rabbitmq_queue_messages",
+            "Messages in queues, ready and unacknowledged",
+            now.queues.ready + now.queues.unacked,
+        ),
         ("rabbitmq_queue_messages_ready", "Messages ready to be delivered", now.queues.ready),
         ("rabbitmq_queue_messages_unacked", "Messages delivered and not acknowledged", now.queues.unacked),
         ("rabbitmq_process_resident_memory_bytes", "Resident memory", status.memory_used_bytes.unwrap_or(0)),
-        ("rabbitmq_resident_memory_limit_bytes", "Memory from which on publishers are blocked, 0 for never", status.memory_limit_bytes),
-        ("rabbitmq_disk_space_available_bytes", "Free space on the data folder's disk", status.disk_free_bytes.unwrap_or(0)),
-        ("rabbitmq_disk_space_available_limit_bytes", "Free space below which publishers are blocked", status.disk_free_limit_bytes),
+        (
+            "rabbitmq_resident_memory_limit_bytes",
+            "Memory from which on publishers are blocked, 0 for never",
+            status.memory_limit_bytes,
+        ),
+        (
+            "rabbitmq_disk_space_available_bytes",
+            "Free space on the data folder's disk",
+            status.disk_free_bytes.unwrap_or(0),
+        ),
+        (
+            "rabbitmq_disk_space_available_limit_bytes",
+            "Free space below which publishers are blocked",
+            status.disk_free_limit_bytes,
+        ),
         ("rabbitmq_process_open_fds", "Open files", status.files.map_or(0, |(open, _)| open)),
         ("rabbitmq_process_max_fds", "Most open files", status.files.map_or(0, |(_, most)| most)),
-        ("rabbitmq_alarms_memory_used_watermark", "1 while publishers are blocked for memory", u64::from(status.blocked == Some("low on memory"))),
-        ("rabbitmq_alarms_free_disk_space_watermark", "1 while publishers are blocked for disk", u64::from(status.blocked == Some("low on disk"))),
-        ("leveret_store_failed", "1 once the store has closed itself", u64::from(status.store_failure.is_some())),
-        ("leveret_store_damaged_places", "Damaged places found in the data folder", status.damage.len() as u64),
+        (
+            "rabbitmq_alarms_memory_used_watermark",
+            "1 while publishers are blocked for memory",
+            u64::from(status.blocked == Some("low on memory")),
+        ),
+        (
+            "rabbitmq_alarms_free_disk_space_watermark",
+            "1 while publishers are blocked for disk",
+            u64::from(status.blocked == Some("low on disk")),
+        ),
+        (
+            "leveret_store_failed",
+            "1 once the store has closed itself",
+            u64::from(status.store_failure.is_some()),
+        ),
+        (
+            "leveret_store_damaged_places",
+            "Damaged places found in the data folder",
+            status.damage.len() as u64,
+        ),
     ] {
         text.gauge(name, help, value);
     }
@@ -73,12 +110,36 @@ fn broker(app: &App, text: &mut Text) {
         ("rabbitmq_channels_closed_total", "Channels closed", churn.channels_closed),
         ("rabbitmq_global_messages_received_total", "Messages published", messages.publish),
         ("rabbitmq_global_messages_confirmed_total", "Messages confirmed", messages.confirm),
-        ("rabbitmq_global_messages_unroutable_dropped_total", "Messages dropped without a route", messages.drop_unroutable),
-        ("rabbitmq_global_messages_unroutable_returned_total", "Messages returned without a route", messages.return_unroutable),
-        ("rabbitmq_global_messages_delivered_consume_manual_ack_total", "Messages delivered to be acknowledged", messages.deliver),
-        ("rabbitmq_global_messages_delivered_consume_auto_ack_total", "Messages delivered without acknowledgement", messages.deliver_no_ack),
-        ("rabbitmq_global_messages_delivered_get_manual_ack_total", "Messages fetched to be acknowledged", messages.get),
-        ("rabbitmq_global_messages_delivered_get_auto_ack_total", "Messages fetched without acknowledgement", messages.get_no_ack),
+        (
+            "rabbitmq_global_messages_unroutable_dropped_total",
+            "Messages dropped without a route",
+            messages.drop_unroutable,
+        ),
+        (
+            "rabbitmq_global_messages_unroutable_returned_total",
+            "Messages returned without a route",
+            messages.return_unroutable,
+        ),
+        (
+            "rabbitmq_global_messages_delivered_consume_manual_ack_total",
+            "Messages delivered to be acknowledged",
+            messages.deliver,
+        ),
+        (
+            "rabbitmq_global_messages_delivered_consume_auto_ack_total",
+            "Messages delivered without acknowledgement",
+            messages.deliver_no_ack,
+        ),
+        (
+            "rabbitmq_global_messages_delivered_get_manual_ack_total",
+            "Messages fetched to be acknowledged",
+            messages.get,
+        ),
+        (
+            "rabbitmq_global_messages_delivered_get_auto_ack_total",
+            "Messages fetched without acknowledgement",
+            messages.get_no_ack,
+        ),
         ("rabbitmq_global_messages_get_empty_total", "Fetches that found nothing", messages.get_empty),
         ("rabbitmq_global_messages_redelivered_total", "Messages delivered again", messages.redeliver),
         ("rabbitmq_global_messages_acknowledged_total", "Messages acknowledged", messages.ack),

@@ -56,8 +56,6 @@ pub struct NodeStatus {
     pub max_message_bytes: u64,
     /// Open files of the process, where the system tells, and the most it may have.
     pub files: Option<(u64, u64)>,
-    /// When certificates of listeners expire, in seconds since 1970.
-    pub certificates_expire_s: Vec<u64>,
 }
 
 /// A listener of the server.

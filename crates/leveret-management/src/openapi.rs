@@ -56,7 +56,8 @@ fn operation(route: &Route) -> Value {
         operation["parameters"] = parameters.into();
     }
     if matches!(route.method.as_str(), "PUT" | "POST") {
-        operation["requestBody"] = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });
+        operation["requestBody"] =
+            json!({ "content": { "application/json": { "schema": { "type": "object" } } } });
     }
     operation
 }
@@ -72,7 +73,8 @@ const LISTING: [(&str, &str, &str); 7] = [
 ];
 
 fn is_list(route: &Route) -> bool {
-    let plural = |path: &str| path.rsplit('/').find(|part| !part.starts_with('{')).is_some_and(|it| it.ends_with('s'));
+    let plural =
+        |path: &str| path.rsplit('/').find(|part| !part.starts_with('{')).is_some_and(|it| it.ends_with('s'));
     route.method == "GET" && plural(route.path) && !route.path.starts_with("/health")
 }
 
@@ -84,7 +86,9 @@ fn responses(route: &Route) -> Value {
         })
     };
     let well = match route.method.as_str() {
-        "PUT" => json!({ "201": { "description": "Made" }, "204": { "description": "There already, or changed" } }),
+        "PUT" => {
+            json!({ "201": { "description": "Made" }, "204": { "description": "There already, or changed" } })
+        }
         "DELETE" => json!({ "204": { "description": "Gone" } }),
         _ => json!({ "200": { "description": "The answer", "content": { "application/json": {} } } }),
     };
@@ -122,8 +126,12 @@ mod tests {
             assert!(operation["summary"].as_str().is_some_and(|it| !it.is_empty()), "{}", route.path);
             assert!(ids.insert(operation["operationId"].to_string()), "{} {}", route.method, route.path);
         }
-        let described: usize =
-            document["paths"].as_object().expect("paths").values().map(|path| path.as_object().expect("operations").len()).sum();
+        let described: usize = document["paths"]
+            .as_object()
+            .expect("paths")
+            .values()
+            .map(|path| path.as_object().expect("operations").len())
+            .sum();
         assert_eq!(described, routes.len());
     }
 }

@@ -12,7 +12,8 @@ pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     pub(crate) fn parse(query: &str) -> Self {
-        let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let decoded =
+            |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         Self(
             pairs
@@ -32,11 +33,6 @@ impl Parameters {
     /// Whether the value of that name is `true`.
     pub(crate) fn flag(&self, name: &str) -> bool {
         self.text(name) == Some("true")
-    }
-
-    /// The value as a whole number; `None` where there is none, or it is no number.
-    pub(crate) fn number(&self, name: &str) -> Option<u64> {
-        self.text(name)?.parse().ok()
     }
 }
 

@@ -8,6 +8,7 @@ mod data_dir;
 mod demo;
 mod failure;
 mod log;
+mod management;
 mod perf;
 mod serve;
 mod settings;

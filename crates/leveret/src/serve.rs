@@ -2,12 +2,13 @@
 
 use std::io::{ErrorKind, Write};
 
+use leveret_management::Management;
 use leveret_server::{Server, StartError};
 
 use crate::failure::Failure;
 use crate::settings::{Flags, Settings};
 use crate::stop::StopRequests;
-use crate::{data_dir, log};
+use crate::{data_dir, log, management};
 
 /// Runs the broker until it is asked to stop.
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
@@ -28,12 +29,16 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         .map_err(|error| Failure::run(format!("cannot listen for signals: {error}")))?;
     let amqps = settings.server.amqps.clone();
     let keeps_nothing = settings.server.data_dir.is_none();
+    let wanted = settings.management_is_wanted();
     let server = Server::start(settings.server).await.map_err(|error| start_failure(&error, &amqps))?;
-    announce(&server);
+    let management = management::start(&settings.management, wanted, &server).await?;
+    announce(&server, management.as_ref());
     if keeps_nothing {
         tracing::warn!("no data folder: everything is gone when the broker stops; see --data-dir");
     }
     stop.next().await;
+    // What it holds on to must go before the store is closed.
+    drop(management);
     tracing::info!("stopping: clients are told, and given a moment to close");
     tokio::select! {
         () = server.shutdown() => Ok(()),
@@ -42,13 +47,16 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 }
 
 /// Names the addresses on stdout. Whoever closed stdout does not want to know.
-fn announce(server: &Server) {
+fn announce(server: &Server, management: Option<&Management>) {
     let mut stdout = std::io::stdout().lock();
     if let Some(address) = server.amqp_addr() {
         let _ = writeln!(stdout, "listening on {address}");
     }
     if let Some(address) = server.amqps_addr() {
         let _ = writeln!(stdout, "listening on {address} (TLS)");
+    }
+    if let Some(management) = management {
+        let _ = writeln!(stdout, "management on http://{}", management.address());
     }
     let _ = stdout.flush();
     tracing::info!("leveret {} is ready", env!("CARGO_PKG_VERSION"));

@@ -114,6 +114,8 @@ fn troubles_of_the_machine_are_one_line_and_exit_code_1() {
     let address = taken.local_addr().expect("an address").to_string();
     let quiet = |args: &[&str]| leveret(&[&["serve", "--log", "off"], args].concat());
     assert_refused(&mut quiet(&["--amqp", &address]), 1, &["in use", "--amqp"]);
+    let management = ["--amqp", "127.0.0.1:0", "--management", &address];
+    assert_refused(&mut quiet(&management), 1, &["in use", "--management"]);
     let missing = folder.path().join("missing").display().to_string();
     assert_refused(&mut quiet(&["--config", &missing]), 1, &["cannot be read", &missing]);
     let file = settings_file(folder.path(), "");
@@ -145,7 +147,8 @@ struct Serving {
 impl Serving {
     /// Starts the broker; what it first says on stdout has to be where it listens.
     fn start(more: &[&str]) -> Self {
-        let args = [&["serve", "--amqp", "127.0.0.1:0", "--log", "error"], more].concat();
+        let args =
+            [&["serve", "--amqp", "127.0.0.1:0", "--management", "off", "--log", "error"], more].concat();
         let mut child = leveret(&args).stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();

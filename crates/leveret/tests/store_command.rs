@@ -66,7 +66,10 @@ async fn a_folder_in_use_is_left_alone() -> Result<(), Error> {
         text(&refused)
     );
     let mut second = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    second.env_clear().args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"]).arg(broker.data_dir());
+    second
+        .env_clear()
+        .args(["serve", "--amqp", "127.0.0.1:0", "--management", "off", "--data-dir"])
+        .arg(broker.data_dir());
     let refused = second.output().expect("the binary starts");
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused).contains("in use by another process"), "{}", text(&refused));

@@ -107,6 +107,12 @@ pub(crate) struct Kept {
 }
 
 impl Effects {
+    /// No effects yet, of something that is done at that time.
+    #[must_use]
+    pub fn at(now: Time) -> Self {
+        Self { now, ..Self::default() }
+    }
+
     /// Sends what has gathered in the mailboxes, and what that sets off.
     pub fn flush(&mut self) {
         // Consumers that go on now may be of any virtual host: what has expired is left to the queues' timers.

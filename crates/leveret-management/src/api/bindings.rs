@@ -26,9 +26,21 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![
         get("/bindings", "Bindings, those to the default exchange included", list),
         get("/bindings/{vhost}", "The bindings of a virtual host", list_of_vhost),
-        get("/bindings/{vhost}/e/{exchange}/{kind}/{destination}", "Bindings between two ends; kind is q or e", between),
-        post("/bindings/{vhost}/e/{exchange}/{kind}/{destination}", "Binds a queue (q) or exchange (e)", bind),
-        get("/bindings/{vhost}/e/{exchange}/{kind}/{destination}/{key}", "A binding by its properties key", show),
+        get(
+            "/bindings/{vhost}/e/{exchange}/{kind}/{destination}",
+            "Bindings between two ends; kind is q or e",
+            between,
+        ),
+        post(
+            "/bindings/{vhost}/e/{exchange}/{kind}/{destination}",
+            "Binds a queue (q) or exchange (e)",
+            bind,
+        ),
+        get(
+            "/bindings/{vhost}/e/{exchange}/{kind}/{destination}/{key}",
+            "A binding by its properties key",
+            show,
+        ),
         delete("/bindings/{vhost}/e/{exchange}/{kind}/{destination}/{key}", "Removes a binding", unbind),
         get("/exchanges/{vhost}/{exchange}/bindings/source", "Bindings from an exchange", from_exchange),
         get("/exchanges/{vhost}/{exchange}/bindings/destination", "Bindings to an exchange", to_exchange),

@@ -49,7 +49,11 @@ fn named(app: &App, access: &Access, name: &str) -> Result<Arc<Connection>, Refu
     Ok(found)
 }
 
-fn respond(app: &App, connections: Vec<Arc<Connection>>, parameters: &Parameters) -> Result<Response, Refusal> {
+fn respond(
+    app: &App,
+    connections: Vec<Arc<Connection>>,
+    parameters: &Parameters,
+) -> Result<Response, Refusal> {
     let node = app.node.status().name;
     Listing::from(parameters)?.respond(
         connections,
@@ -91,7 +95,10 @@ async fn show(
 ) -> Result<Json<Value>, Refusal> {
     let connection = named(&app, &access, &name)?;
     let node = app.node.status().name;
-    Ok(Json(Columns::from(&parameters).object(|fields| connection::put(&app.statistics, &node, &connection, fields))))
+    Ok(Json(
+        Columns::from(&parameters)
+            .object(|fields| connection::put(&app.statistics, &node, &connection, fields)),
+    ))
 }
 
 fn reason(headers: &HeaderMap) -> String {
@@ -136,7 +143,11 @@ fn channels_on(connections: Vec<Arc<Connection>>) -> Vec<OnConnection> {
     each.collect()
 }
 
-fn respond_channels(app: &App, channels: Vec<OnConnection>, parameters: &Parameters) -> Result<Response, Refusal> {
+fn respond_channels(
+    app: &App,
+    channels: Vec<OnConnection>,
+    parameters: &Parameters,
+) -> Result<Response, Refusal> {
     let node = app.node.status().name;
     let named: Vec<(String, OnConnection)> =
         channels.into_iter().map(|one| (connection::channel_name(&one.0, &one.1), one)).collect();
@@ -147,7 +158,11 @@ fn respond_channels(app: &App, channels: Vec<OnConnection>, parameters: &Paramet
     )
 }
 
-async fn channels(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
+async fn channels(
+    State(app): State<App>,
+    access: Access,
+    parameters: Parameters,
+) -> Result<Response, Refusal> {
     respond_channels(&app, channels_on(visible(&app, &access)), &parameters)
 }
 
@@ -225,7 +240,11 @@ fn respond_consumers(
     )
 }
 
-async fn consumers(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
+async fn consumers(
+    State(app): State<App>,
+    access: Access,
+    parameters: Parameters,
+) -> Result<Response, Refusal> {
     respond_consumers(&app, &access, None, &parameters)
 }
 

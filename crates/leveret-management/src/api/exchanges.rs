@@ -23,8 +23,16 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/exchanges/{vhost}", "The exchanges of a virtual host", list_of_vhost),
         get("/exchanges/{vhost}/{exchange}", "An exchange", show),
         put("/exchanges/{vhost}/{exchange}", "Declares an exchange", declare),
-        delete("/exchanges/{vhost}/{exchange}", "Deletes an exchange; if-unused=true only without bindings", remove),
-        post("/exchanges/{vhost}/{exchange}/publish", "Publishes a message and waits until it is kept", publish),
+        delete(
+            "/exchanges/{vhost}/{exchange}",
+            "Deletes an exchange; if-unused=true only without bindings",
+            remove,
+        ),
+        post(
+            "/exchanges/{vhost}/{exchange}/publish",
+            "Publishes a message and waits until it is kept",
+            publish,
+        ),
     ]
 }
 
@@ -41,7 +49,11 @@ fn respond(listed: Vec<Listed>, parameters: &Parameters) -> Result<Response, Ref
 async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
     let vhosts = access.vhosts(&app).into_iter();
     let all = vhosts.flat_map(|vhost| {
-        vhost.exchanges().into_iter().map(move |exchange| (vhost.name.to_string(), exchange)).collect::<Vec<_>>()
+        vhost
+            .exchanges()
+            .into_iter()
+            .map(move |exchange| (vhost.name.to_string(), exchange))
+            .collect::<Vec<_>>()
     });
     respond(all.collect(), &parameters)
 }
@@ -130,7 +142,10 @@ async fn publish(
     let payload = message::to_payload(&body)?;
     let limit = app.node.status().max_message_bytes;
     if payload.len() as u64 > limit {
-        return Err(Refusal::bad(format!("payload: {} bytes are more than the {limit} allowed", payload.len())));
+        return Err(Refusal::bad(format!(
+            "payload: {} bytes are more than the {limit} allowed",
+            payload.len()
+        )));
     }
     let properties = message::to_properties(body.object("properties")?)?;
     let message = Publish { exchange, routing_key, properties: &properties, body: &payload };

@@ -25,7 +25,6 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/health/checks/node-is-quorum-critical", "RabbitMQ's, of clusters", single_node),
         get("/health/checks/port-listener/{port}", "Whether somebody listens on a port", port_listener),
         get("/health/checks/protocol-listener/{protocol}", "Whether a protocol is spoken", protocol_listener),
-        get("/health/checks/certificate-expiration/{within}/{unit}", "Whether certificates stay valid", certificates),
         get("/healthchecks/node", "RabbitMQ's older check of the node", node),
         get("/healthchecks/node/{node}", "The same by name", node_by_name),
         get("/aliveness-test/{vhost}", "Publishes a message and fetches it", aliveness),
@@ -62,9 +61,9 @@ async fn store(State(app): State<App>, _access: Access) -> Response {
     let status = app.node.status();
     let damage = json!({ "damage_count": status.damage.len(), "damage": status.damage });
     match status.store_failure {
-        Some(failure) => {
-            failed(json!({ "reason": format!("the store has failed: {failure}"), "damage_count": status.damage.len() }))
-        }
+        Some(failure) => failed(
+            json!({ "reason": format!("the store has failed: {failure}"), "damage_count": status.damage.len() }),
+        ),
         None => {
             let mut well = damage;
             well["status"] = "ok".into();
@@ -127,28 +126,6 @@ async fn protocol_listener(State(app): State<App>, _access: Access, Path(asked):
     failed(json!({ "reason": "No active listener", "missing": asked, "protocols": protocols }))
 }
 
-async fn certificates(
-    State(app): State<App>,
-    _access: Access,
-    Path((within, unit)): Path<(String, String)>,
-) -> Result<Response, Refusal> {
-    let days = match unit.as_str() {
-        "day" | "days" => 1,
-        "week" | "weeks" => 7,
-        "month" | "months" => 30,
-        "year" | "years" => 365,
-        _ => return Err(Refusal::bad(format!("Time unit not recognised: {unit}"))),
-    };
-    let within: u64 =
-        within.parse().map_err(|_| Refusal::bad(format!("Invalid expiration period: {within}")))?;
-    let until = app.node.now().0 / 1_000_000 + within.saturating_mul(days * 86_400);
-    let expiring = app.node.status().certificates_expire_s.iter().filter(|expires| **expires < until).count();
-    if expiring == 0 {
-        return Ok(well());
-    }
-    Ok(failed(json!({ "reason": "Certificates expiring", "expired": expiring })))
-}
-
 const ALIVENESS_QUEUE: &str = "aliveness-test";
 
 async fn aliveness(
@@ -157,12 +134,16 @@ async fn aliveness(
     Path(vhost): Path<String>,
 ) -> Result<Response, Refusal> {
     let vhost = access.vhost(&app, &vhost)?;
-    let mut effects = Effects { now: app.node.now(), ..Effects::default() };
+    let mut effects = Effects::at(app.node.now());
     let queue = vhost.declare_queue(ALIVENESS_QUEUE, QueueOptions::default(), NOBODY, &mut effects)?.queue;
     messages::carry_out(&vhost, &mut effects);
     let properties = Properties::default().encode();
-    let message =
-        Publish { exchange: "", routing_key: ALIVENESS_QUEUE, properties: &properties, body: b"test_message" };
+    let message = Publish {
+        exchange: "",
+        routing_key: ALIVENESS_QUEUE,
+        properties: &properties,
+        body: b"test_message",
+    };
     messages::publish(&app, &vhost, &message, &access.user).await?;
     let fetched = messages::fetch(&app, &vhost, &queue, 1, Settlement::Acked);
     if fetched.first().is_some_and(|one| one.message.body == b"test_message") {

@@ -72,7 +72,11 @@ async fn auth() -> Json<Value> {
     Json(json!({ "oauth_enabled": false, "enable_uaa": false, "uaa_client_id": "", "uaa_location": "" }))
 }
 
-async fn attempts(State(app): State<App>, access: Access, Path(_node): Path<String>) -> Result<Json<Value>, Refusal> {
+async fn attempts(
+    State(app): State<App>,
+    access: Access,
+    Path(_node): Path<String>,
+) -> Result<Json<Value>, Refusal> {
     access.monitor()?;
     let (succeeded, failed) = (app.logins.succeeded(), app.logins.failed());
     Ok(Json(json!([{

@@ -15,9 +15,9 @@ use crate::App;
 use crate::access::Access;
 use crate::body::{Body, missing};
 use crate::error::Refusal;
+use crate::json::connection;
 use crate::json::message::{self, Encoding};
 use crate::json::queue::{self, Detail, Listed};
-use crate::json::connection;
 use crate::list::{Columns, Listing};
 use crate::messages;
 use crate::parameters::Parameters;
@@ -52,9 +52,9 @@ fn detail(parameters: &Parameters) -> Detail {
 fn respond(app: &App, vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Result<Response, Refusal> {
     let node = app.node.status().name;
     let detail = detail(parameters);
-    let each = vhosts.iter().flat_map(|vhost| {
-        vhost.queues().into_iter().map(|queue| Listed { vhost: Arc::clone(vhost), queue })
-    });
+    let each = vhosts
+        .iter()
+        .flat_map(|vhost| vhost.queues().into_iter().map(|queue| Listed { vhost: Arc::clone(vhost), queue }));
     Listing::from(parameters)?.respond(
         each.collect(),
         |listed| (&listed.vhost.name, &listed.queue.name),
@@ -125,7 +125,7 @@ async fn declare(
     if name.is_empty() || name.len() > 255 {
         return Err(Refusal::bad("queue: a name has 1 to 255 bytes"));
     }
-    let mut effects = Effects { now: app.node.now(), ..Effects::default() };
+    let mut effects = Effects::at(app.node.now());
     let declared = vhost.declare_queue(&name, options, NOBODY, &mut effects)?;
     messages::carry_out(&vhost, &mut effects);
     Ok(if declared.created { StatusCode::CREATED } else { StatusCode::NO_CONTENT })

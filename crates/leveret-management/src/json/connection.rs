@@ -100,9 +100,10 @@ pub(crate) fn put_channel(
     fields.put("messages_uncommitted", || channel.uncommitted.value());
     fields.put("acks_uncommitted", || channel.acks_uncommitted.value());
     fields.put("pending_raft_commands", || 0);
-    fields.put("connection_details", || {
-        json!({ "name": connection.name, "peer_host": options.peer_host, "peer_port": options.peer_port })
-    });
+    fields.put(
+        "connection_details",
+        || json!({ "name": connection.name, "peer_host": options.peer_host, "peer_port": options.peer_port }),
+    );
     let totals = channel.counts.totals();
     if totals != MessageTotals::default() {
         let samples = statistics.channel(connection.id, channel.number).unwrap_or([totals; 2]);
@@ -122,9 +123,8 @@ fn totals_of(totals: &MessageTotals) -> impl Iterator<Item = (String, Value)> {
 
 /// What has been done with messages, and how fast.
 pub(crate) fn message_stats(now: &MessageTotals, before: &MessageTotals, seconds: f64) -> Map<String, Value> {
-    let delivered = |totals: &MessageTotals| {
-        totals.deliver + totals.deliver_no_ack + totals.get + totals.get_no_ack
-    };
+    let delivered =
+        |totals: &MessageTotals| totals.deliver + totals.deliver_no_ack + totals.get + totals.get_no_ack;
     let rated = |now: u64, before: u64| Rated::counter(now, before, seconds);
     rates::object(&[
         ("ack", rated(now.ack, before.ack)),

@@ -122,7 +122,9 @@ pub(crate) fn to_properties(object: Map<String, Value>) -> Result<Vec<u8>, Refus
     };
     let headers = match &headers {
         None => None,
-        Some(encoded) => Some(Table::parse(encoded).map_err(|error| Refusal::bad(format!("headers: {error}")))?),
+        Some(encoded) => {
+            Some(Table::parse(encoded).map_err(|error| Refusal::bad(format!("headers: {error}")))?)
+        }
     };
     Ok(Properties {
         content_type: short("content_type")?,

@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::connection::message_stats;
 use super::rates;
+use crate::App;
 use crate::list::Fields;
 use crate::node::NodeStatus;
 use crate::statistics::{QueueTotals, Rated, Sample};
-use crate::App;
 
 /// The version of RabbitMQ whose shapes and behaviour clients may count on.
 pub(crate) const RABBITMQ_VERSION: &str = "3.13.7";
@@ -28,9 +28,9 @@ const AUTH_MECHANISMS: [(&str, &str); 3] = [
 ];
 
 fn named(all: &[(&str, &str)]) -> Value {
-    let items = all.iter().map(|(name, description)| {
-        json!({ "name": name, "description": description, "enabled": true })
-    });
+    let items = all
+        .iter()
+        .map(|(name, description)| json!({ "name": name, "description": description, "enabled": true }));
     items.collect()
 }
 
@@ -49,9 +49,7 @@ pub(crate) fn put(app: &App, status: &NodeStatus, is_monitor: bool, fields: &mut
     fields.put("cluster_name", || cluster_name(status));
     fields.put("node", || status.name.as_str());
     fields.put("rates_mode", || "basic");
-    fields.put("sample_retention_policies", || {
-        json!({ "global": [600], "basic": [600], "detailed": [600] })
-    });
+    fields.put("sample_retention_policies", || json!({ "global": [600], "basic": [600], "detailed": [600] }));
     fields.put("exchange_types", || named(&EXCHANGE_TYPES));
     // RabbitMQ's clients want these to be there.
     fields.put("erlang_version", || "none");
@@ -152,12 +150,14 @@ pub(crate) fn put_node(app: &App, status: &NodeStatus, fields: &mut Fields<'_>) 
     fields.put("proc_total", || 0);
     fields.put("exchange_types", || named(&EXCHANGE_TYPES));
     fields.put("auth_mechanisms", || named(&AUTH_MECHANISMS));
-    fields.put("applications", || {
-        json!([{ "name": "leveret", "description": "Leveret", "version": status.version }])
-    });
+    fields.put(
+        "applications",
+        || json!([{ "name": "leveret", "description": "Leveret", "version": status.version }]),
+    );
     fields.put("contexts", || contexts(app, status));
     fields.put("log_files", || json!(["<stderr>"]));
-    fields.put("db_dir", || status.data_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default());
+    fields
+        .put("db_dir", || status.data_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default());
     fields.put("config_files", || json!([]));
     fields.put("net_ticktime", || 0);
     fields.put("enabled_plugins", || json!(["rabbitmq_delayed_message_exchange", "rabbitmq_management"]));

@@ -66,6 +66,9 @@ mod tests {
         let mut text = Text::default();
         text.sample("a", &[("queue", "x\"\\\n"), ("vhost", "/")], 3);
         text.gauge("b", "B", 1);
-        assert_eq!(text.finish(), "a{queue=\"x\\\"\\\\\\n\",vhost=\"/\"} 3\n# TYPE b gauge\n# HELP b B\nb 1\n");
+        assert_eq!(
+            text.finish(),
+            "a{queue=\"x\\\"\\\\\\n\",vhost=\"/\"} 3\n# TYPE b gauge\n# HELP b B\nb 1\n"
+        );
     }
 }

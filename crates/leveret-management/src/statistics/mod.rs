@@ -15,8 +15,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::App;
 
-pub(crate) use self::history::{History, Sample};
 use self::connected::Connected;
+pub(crate) use self::history::{History, Sample};
 use self::objects::Objects;
 pub(crate) use self::objects::{QueueSample, QueueTotals};
 

@@ -58,7 +58,8 @@ impl Objects {
         self.totals = QueueTotals::default();
         for vhost in vhosts {
             let of_vhost = self.vhosts.entry(Arc::clone(&vhost.name)).or_default();
-            let mut totals = QueueTotals { exchanges: vhost.exchange_count() as u64, ..QueueTotals::default() };
+            let mut totals =
+                QueueTotals { exchanges: vhost.exchange_count() as u64, ..QueueTotals::default() };
             for queue in vhost.queues() {
                 let sample = QueueSample::take(&queue, now);
                 totals.ready += sample.ready;

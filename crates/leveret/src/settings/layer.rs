@@ -10,7 +10,7 @@ use figment::{Metadata, Profile, Provider};
 use super::flags::Flags;
 use super::table::SETTINGS;
 use super::value::{default_values, from_text};
-use super::{CONFIG_VARIABLE, path_of};
+use super::{CONFIG_VARIABLE, OWN, path_of};
 use crate::failure::Failure;
 
 const PREFIX: &str = "LEVERET_";
@@ -59,9 +59,9 @@ impl Layer {
     fn of_toml(origin: &str, text: &str) -> Result<Self, Failure> {
         let mut table: toml::Table = text.parse().map_err(|error| not_toml(origin, text, &error))?;
         check_keys(origin, "", &table)?;
-        let log = table.remove("log");
+        let own: Vec<_> = OWN.iter().filter_map(|(key, _)| Some((*key, table.remove(*key)?))).collect();
         let mut values = Dict::from([("server".into(), plain(&table))]);
-        values.extend(log.map(|log| ("log".into(), plain(&log))));
+        values.extend(own.iter().map(|(key, value)| ((*key).to_owned(), plain(value))));
         Ok(Self { origin: origin.into(), values })
     }
 }

@@ -27,6 +27,8 @@ const CONFIG_VARIABLE: &str = "LEVERET_CONFIG";
 pub(crate) struct Settings {
     /// Those of the server.
     pub(crate) server: Config,
+    /// Where the management listens, `off` for nowhere.
+    pub(crate) management: String,
     /// What is logged.
     pub(crate) log: Targets,
     figment: Figment,
@@ -64,14 +66,21 @@ impl Settings {
     fn extract(figment: Figment) -> Result<Self, Failure> {
         let server: Config = figment.focus("server").extract().map_err(|error| wrong_type(&error))?;
         let log: String = figment.extract_inner("log").map_err(|error| wrong_type(&error))?;
+        let management: String = figment.extract_inner("management").map_err(|error| wrong_type(&error))?;
         let wrong = |key: &str, problem: String| {
             Failure::usage(format!("{}{key}: {problem}", origin_prefix(&figment, key)))
         };
         address::check(&server.amqp).map_err(|problem| wrong("amqp", problem))?;
         address::check(&server.amqps).map_err(|problem| wrong("amqps", problem))?;
+        address::check(&management).map_err(|problem| wrong("management", problem))?;
         let log = log::parse(&log).map_err(|problem| wrong("log", problem))?;
         check_together(&server)?;
-        Ok(Self { server, log, figment })
+        Ok(Self { server, management, log, figment })
+    }
+
+    /// Whether somebody has said where the management is to listen.
+    pub(crate) fn management_is_wanted(&self) -> bool {
+        origin(&self.figment, "management") != "default"
     }
 
     /// All settings, with where each came from.
@@ -85,9 +94,12 @@ impl Settings {
     }
 }
 
+/// Settings of the program itself, with their defaults.
+const OWN: [(&str, &str); 2] = [("management", "127.0.0.1:15672"), ("log", "info")];
+
 /// Where a setting stands among the layers' values: those of the server are kept apart from the program's own.
 fn path_of(key: &str) -> String {
-    if key == "log" { key.into() } else { format!("server.{key}") }
+    if OWN.iter().any(|(own, _)| *own == key) { key.into() } else { format!("server.{key}") }
 }
 
 fn file_named(flags: &Flags, environment: &[(OsString, OsString)]) -> Option<PathBuf> {

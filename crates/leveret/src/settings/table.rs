@@ -91,6 +91,11 @@ pub(crate) const SETTINGS: [Setting; 22] = [
     setting("max_message_bytes", "BYTES", "Largest message body"),
     setting("shutdown_timeout_ms", "MS", "How long a stop waits for clients to close"),
     setting(
+        "management",
+        "HOST:PORT",
+        "Address of the management, its HTTP API, page and metrics, `off` for none",
+    ),
+    setting(
         "log",
         "LEVEL",
         "What goes to stderr: off, error, warn, info, debug or trace; or by module, as `warn,leveret_server=debug`",

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use figment::value::{Dict, Value};
 use leveret_server::{Config, Tls};
 
-use super::path_of;
+use super::{OWN, path_of};
 
 /// The defaults, with an empty value for what is not set.
 static DEFAULTS: LazyLock<Dict> = LazyLock::new(|| defaults(Config::default()));
@@ -18,7 +18,8 @@ static SHAPES: LazyLock<Dict> =
 fn defaults(config: Config) -> Dict {
     // Settings are plain data, which always serialises.
     let server = Value::serialize(config).unwrap_or_else(|_| Dict::new().into());
-    Dict::from([("server".into(), server), ("log".into(), "info".into())])
+    let own = OWN.map(|(key, default)| (key.to_owned(), Value::from(default)));
+    own.into_iter().chain([("server".to_owned(), server)]).collect()
 }
 
 pub(super) fn default_values() -> Dict {
@@ -74,7 +75,7 @@ mod tests {
                 None => keys.push(name.clone()),
             }
         }
-        keys.push("log".into());
+        keys.extend(OWN.map(|(key, _)| key.to_owned()));
         let mut known: Vec<_> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
         known.sort();
         keys.sort();

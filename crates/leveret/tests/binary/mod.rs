@@ -31,7 +31,9 @@ impl Broker {
     /// Starts the binary and waits until it has named its port.
     fn spawn(data: tempfile::TempDir) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        command.args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"]).arg(data.path());
+        command
+            .args(["serve", "--amqp", "127.0.0.1:0", "--management", "127.0.0.1:0", "--data-dir"])
+            .arg(data.path());
         // Settings of the developer's own broker must not reach this one.
         command.env_clear();
         Self::run(command, data)
@@ -55,7 +57,7 @@ impl Broker {
         let data = tempfile::tempdir().expect("a temporary folder");
         let script = format!(
             "mount -t tmpfs -o size={size_mb}m tmpfs \"$1\" && \
-             exec \"$2\" serve --amqp 127.0.0.1:0 --data-dir \"$1\" --disk-free-limit-bytes 0"
+             exec \"$2\" serve --amqp 127.0.0.1:0 --management off --data-dir \"$1\" --disk-free-limit-bytes 0"
         );
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);

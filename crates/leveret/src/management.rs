@@ -1,0 +1,100 @@
+//! The management beside the broker: what it asks of the server, answered by the server's handle.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use leveret_broker::{Broker, Lsn, Time};
+use leveret_management::{Committed, Listener, Management, Node, NodeStatus};
+use leveret_server::{Handle, Server};
+
+use crate::failure::Failure;
+use crate::serve::listen_advice;
+
+/// Starts the management unless it is off. Where nobody has asked for the address and it is taken, the broker runs
+/// without: a second broker on a machine is nothing unusual.
+pub(crate) async fn start(
+    address: &str,
+    wanted: bool,
+    server: &Server,
+) -> Result<Option<Management>, Failure> {
+    if address == "off" {
+        return Ok(None);
+    }
+    let node = Served { handle: server.handle(), name: node_name(), started: server.handle().now() };
+    match Management::start(address, node).await {
+        Ok(management) => Ok(Some(management)),
+        Err(error) if error.kind() == ErrorKind::AddrInUse && !wanted => {
+            tracing::warn!("{address} is in use: no management; choose another address with --management");
+            Ok(None)
+        }
+        Err(error) => {
+            let advice = listen_advice(&error, "--management");
+            Err(Failure::run(format!("cannot listen on {address} for the management: {advice}")))
+        }
+    }
+}
+
+struct Served {
+    handle: Handle,
+    name: String,
+    started: Time,
+}
+
+impl Node for Served {
+    fn broker(&self) -> &Arc<Broker> {
+        self.handle.broker()
+    }
+
+    fn now(&self) -> Time {
+        self.handle.now()
+    }
+
+    fn status(&self) -> NodeStatus {
+        let (config, health) = (self.handle.config(), self.handle.health());
+        NodeStatus {
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            listeners: self.listeners(),
+            data_dir: config.data_dir.clone(),
+            started: self.started,
+            memory_used_bytes: self.handle.resident_bytes(),
+            memory_limit_bytes: config.memory_limit_bytes,
+            disk_free_bytes: self.handle.disk_free_bytes(),
+            disk_free_limit_bytes: config.disk_free_limit_bytes,
+            blocked: health.blocked,
+            store_failure: health.store_failure,
+            damage: health.damage,
+            max_message_bytes: config.max_message_bytes,
+            files: files(),
+        }
+    }
+
+    fn committed(&self, position: Lsn) -> Committed<'_> {
+        Box::pin(self.handle.committed(position))
+    }
+}
+
+impl Served {
+    fn listeners(&self) -> Vec<Listener> {
+        let (plain, tls) = self.handle.listeners();
+        let plain = plain.map(|address| Listener { protocol: "amqp", address });
+        let tls = tls.map(|address| Listener { protocol: "amqp/ssl", address });
+        plain.into_iter().chain(tls).collect()
+    }
+}
+
+/// As RabbitMQ names nodes.
+fn node_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("leveret@{}", if host.is_empty() { "localhost" } else { host })
+}
+
+/// Open files of this process, and the most it may have; `None` where the system does not tell.
+fn files() -> Option<(u64, u64)> {
+    let open = std::fs::read_dir("/proc/self/fd").ok()?.count() as u64;
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    let most = line.split_whitespace().nth(3)?.parse().ok()?;
+    Some((open, most))
+}
