@@ -9,7 +9,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use leveret_broker::{Login, Vhost};
+use leveret_broker::{Client, Login, Vhost};
 
 use crate::App;
 use crate::error::Refusal;
@@ -72,8 +72,16 @@ impl Access {
         app.node.broker().vhosts().into_iter().filter(|vhost| self.sees(app, &vhost.name)).collect()
     }
 
-    fn sees(&self, _app: &App, _vhost: &str) -> bool {
-        self.is_monitor()
+    /// Whether the user sees what is in that virtual host.
+    pub(crate) fn sees(&self, app: &App, vhost: &str) -> bool {
+        self.is_monitor() || app.node.broker().users.access(&self.user, vhost).is_some()
+    }
+
+    /// The user as the core asks for it: what is done in that virtual host takes the permissions there.
+    pub(crate) fn client(&self, app: &App, vhost: &str) -> Client {
+        let access = app.node.broker().users.access(&self.user, vhost);
+        let access = access.unwrap_or_else(|| Arc::new(leveret_broker::Access::none(&self.user, vhost)));
+        Client::without_connection(access)
     }
 
     /// The virtual host of that name, where the user may act in it.
@@ -110,7 +118,8 @@ impl Access {
             return Err(Refusal::LoginFailed);
         }
         app.logins.succeeded.fetch_add(1, Ordering::Relaxed);
-        let access = Self { user, tags: vec!["administrator".into()] };
+        let tags = app.node.broker().users.find(&user).ok_or(Refusal::LoginFailed)?.tags;
+        let access = Self { user, tags };
         permit(
             access.has(&["administrator", "monitoring", "policymaker", "management"]),
             "Not management user",

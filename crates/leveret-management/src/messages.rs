@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use leveret_broker::{
-    Effects, Message, MessageTotals, Properties, Queue, Receipt, Settlement, Vhost, properties_without_bcc,
-    route_of,
+    Client, Effects, Message, MessageTotals, Properties, Queue, Receipt, Settlement, Vhost,
+    properties_without_bcc, route_of,
 };
 
 use crate::App;
@@ -24,11 +24,11 @@ pub(crate) async fn publish(
     app: &App,
     vhost: &Arc<Vhost>,
     publish: &Publish<'_>,
-    user: &str,
+    client: &Client,
 ) -> Result<bool, Refusal> {
     let position = {
         let mut effects = Effects::at(app.node.now());
-        if !route(vhost, publish, user, &mut effects)? {
+        if !route(vhost, publish, client, &mut effects)? {
             let done =
                 MessageTotals { publish: 1, confirm: 1, return_unroutable: 1, ..MessageTotals::default() };
             app.node.broker().connections.note_done(&vhost.name, done);
@@ -51,17 +51,23 @@ pub(crate) async fn publish(
     Ok(true)
 }
 
-fn route(vhost: &Vhost, publish: &Publish<'_>, user: &str, effects: &mut Effects) -> Result<bool, Refusal> {
+fn route(
+    vhost: &Vhost,
+    publish: &Publish<'_>,
+    client: &Client,
+    effects: &mut Effects,
+) -> Result<bool, Refusal> {
     let Publish { exchange, routing_key, properties, body } = *publish;
     let parsed = Properties::parse(properties).map_err(|error| Refusal::bad(error.to_string()))?;
-    if let Some(named) = parsed.user_id.filter(|named| *named != user) {
+    let user = client.access.user();
+    if let Some(named) = parsed.user_id.filter(|named| **named != **user) {
         let reason = format!("user_id: '{named}' is not who publishes, which is '{user}'");
         return Err(Refusal::bad(reason));
     }
     if let Some(expiration) = parsed.expiration.filter(|expiration| expiration.parse::<u64>().is_err()) {
         return Err(Refusal::bad(format!("expiration: expected milliseconds, found {expiration}")));
     }
-    let (routing, delay_ms) = vhost.route(exchange, routing_key, &parsed)?;
+    let (routing, delay_ms) = vhost.route((exchange, routing_key), &parsed, client)?;
     if !routing.matched {
         return Ok(false);
     }

@@ -6,12 +6,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::Response;
-use leveret_broker::{FieldTable, KeptBinding, Vhost};
+use leveret_broker::{BindingName, FieldTable, KeptBinding, Vhost};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::exchanges::from_path;
-use super::queues::NOBODY;
 use super::{Route, delete, get, post};
 use crate::App;
 use crate::access::Access;
@@ -219,11 +218,8 @@ async fn bind(
     }
     let arguments = message::to_table("arguments", &body.object("arguments")?)?;
     let Ends { vhost, source, destination, to_queue } = &ends;
-    if *to_queue {
-        vhost.bind_queue((source, destination), key, &arguments, NOBODY)?;
-    } else {
-        vhost.bind_exchange((source, destination), key, &arguments)?;
-    }
+    let binding = BindingName { source, destination, to_queue: *to_queue, key, arguments: &arguments };
+    vhost.bind(binding, &access.client(&app, &vhost.name))?;
     let made = KeptBinding {
         source: source.as_str().into(),
         destination: destination.as_str().into(),
@@ -258,10 +254,8 @@ async fn unbind(
     let ends = Ends::find(&app, &access, (vhost, source, kind, destination))?;
     let found = ends.binding(&key)?;
     let Ends { vhost, source, destination, to_queue } = &ends;
-    if *to_queue {
-        vhost.unbind_queue((source, destination), &found.key, &found.arguments, NOBODY)?;
-    } else {
-        vhost.unbind_exchange((source, destination), &found.key, &found.arguments)?;
-    }
+    let KeptBinding { key, arguments, .. } = &found;
+    let binding = BindingName { source, destination, to_queue: *to_queue, key, arguments };
+    vhost.unbind(binding, &access.client(&app, &vhost.name))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -105,7 +105,7 @@ async fn declare(
         internal: body.flag("internal")?,
         arguments: message::to_table("arguments", &body.object("arguments")?)?,
     };
-    vhost.declare_exchange(from_path(&name), options)?;
+    vhost.declare_exchange(from_path(&name), options, &access.client(&app, &vhost.name))?;
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 
@@ -120,8 +120,16 @@ async fn remove(
     if vhost.exchanges().iter().all(|exchange| *exchange.name != *name) {
         return Err(Refusal::NotFound);
     }
-    vhost.delete_exchange(name, parameters.flag("if-unused"))?;
+    vhost.delete_exchange(name, parameters.flag("if-unused"), &access.client(&app, &vhost.name))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// As RabbitMQ answers what a channel would be closed for.
+fn as_channel(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Missing(text) => Refusal::Bad(format!("404 NOT_FOUND - {text}")),
+        other => other,
+    }
 }
 
 async fn publish(
@@ -149,6 +157,8 @@ async fn publish(
     }
     let properties = message::to_properties(body.object("properties")?)?;
     let message = Publish { exchange, routing_key, properties: &properties, body: &payload };
-    let routed = messages::publish(&app, &vhost, &message, &access.user).await?;
+    let routed = messages::publish(&app, &vhost, &message, &access.client(&app, &vhost.name))
+        .await
+        .map_err(as_channel)?;
     Ok(Json(json!({ "routed": routed })))
 }

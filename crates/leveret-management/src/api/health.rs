@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use leveret_broker::{Effects, Properties, QueueOptions, Settlement};
 use serde_json::{Value, json};
 
-use super::queues::NOBODY;
 use super::{Route, get};
 use crate::App;
 use crate::access::Access;
@@ -134,8 +133,9 @@ async fn aliveness(
     Path(vhost): Path<String>,
 ) -> Result<Response, Refusal> {
     let vhost = access.vhost(&app, &vhost)?;
+    let client = access.client(&app, &vhost.name);
     let mut effects = Effects::at(app.node.now());
-    let queue = vhost.declare_queue(ALIVENESS_QUEUE, QueueOptions::default(), NOBODY, &mut effects)?.queue;
+    let queue = vhost.declare_queue(ALIVENESS_QUEUE, QueueOptions::default(), &client, &mut effects)?.queue;
     messages::carry_out(&vhost, &mut effects);
     let properties = Properties::default().encode();
     let message = Publish {
@@ -144,7 +144,7 @@ async fn aliveness(
         properties: &properties,
         body: b"test_message",
     };
-    messages::publish(&app, &vhost, &message, &access.user).await?;
+    messages::publish(&app, &vhost, &message, &client).await?;
     let fetched = messages::fetch(&app, &vhost, &queue, 1, Settlement::Acked);
     if fetched.first().is_some_and(|one| one.message.body == b"test_message") {
         return Ok(well());

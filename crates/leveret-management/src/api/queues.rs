@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use leveret_broker::{Effects, Owner, Queue, QueueOptions, Settlement, Vhost};
+use leveret_broker::{Effects, Queue, QueueOptions, Settlement, Vhost};
 use serde_json::{Value, json};
 
 use super::connections::consumers_on;
@@ -24,8 +24,6 @@ use crate::parameters::Parameters;
 
 /// Most messages fetched by one request.
 const FETCHED_AT_ONCE: i64 = 10_000;
-/// Nobody's connection, which owns no exclusive queue.
-pub(crate) const NOBODY: Owner = Owner(0);
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -126,7 +124,7 @@ async fn declare(
         return Err(Refusal::bad("queue: a name has 1 to 255 bytes"));
     }
     let mut effects = Effects::at(app.node.now());
-    let declared = vhost.declare_queue(&name, options, NOBODY, &mut effects)?;
+    let declared = vhost.declare_queue(&name, options, &access.client(&app, &vhost.name), &mut effects)?;
     messages::carry_out(&vhost, &mut effects);
     Ok(if declared.created { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
@@ -138,7 +136,8 @@ async fn remove(
     parameters: Parameters,
 ) -> Result<StatusCode, Refusal> {
     let Listed { vhost, .. } = named(&app, &access, &vhost, &name)?;
-    vhost.delete_queue(&name, NOBODY, parameters.flag("if-unused"), parameters.flag("if-empty"))?;
+    let client = access.client(&app, &vhost.name);
+    vhost.delete_queue(&name, &client, parameters.flag("if-unused"), parameters.flag("if-empty"))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -148,7 +147,7 @@ async fn purge(
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
     let Listed { vhost, .. } = named(&app, &access, &vhost, &name)?;
-    vhost.queue(&name, NOBODY)?.purge();
+    vhost.queue_to_read(&name, &access.client(&app, &vhost.name))?.purge();
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -159,7 +158,7 @@ async fn fetch(
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
     let Listed { vhost, .. } = named(&app, &access, &vhost, &name)?;
-    let queue = vhost.queue(&name, NOBODY)?;
+    let queue = vhost.queue_to_read(&name, &access.client(&app, &vhost.name))?;
     let count = body.number("count")?.ok_or_else(|| missing("count"))?;
     let settlement = settlement(&body)?;
     let encoding = match body.text("encoding")?.unwrap_or("auto") {

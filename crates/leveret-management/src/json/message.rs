@@ -2,69 +2,20 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use leveret_broker::{FieldTable, Properties, Table, TableValue as AmqpValue, split_route};
-use serde_json::{Map, Number, Value, json};
+use leveret_broker::{FieldTable, Properties, Table, split_route, table_from_json, table_to_json};
+use serde_json::{Map, Value, json};
 
-use crate::body::{Body, wrong};
+use crate::body::Body;
 use crate::error::Refusal;
-
-/// Levels that a table may be nested.
-const DEEPEST: u32 = 32;
 
 /// A field table as an object.
 pub(crate) fn table(table: &FieldTable) -> Value {
-    Value::Object(table.0.iter().map(|(name, value)| (name.clone(), field(value))).collect())
-}
-
-fn field(value: &AmqpValue) -> Value {
-    let float = |number: f64| Number::from_f64(number).map_or(Value::Null, Value::Number);
-    match value {
-        AmqpValue::Void => Value::Null,
-        AmqpValue::Bool(value) => Value::Bool(*value),
-        AmqpValue::Text(text) | AmqpValue::Binary(text) => {
-            Value::String(String::from_utf8_lossy(text).into_owned())
-        }
-        AmqpValue::F32(number) => float((*number).into()),
-        AmqpValue::F64(number) => float(*number),
-        AmqpValue::U64(number) | AmqpValue::Timestamp(number) => (*number).into(),
-        AmqpValue::Decimal(scale, number) => float(f64::from(*number) / 10_f64.powi(i32::from(*scale))),
-        AmqpValue::Array(values) => Value::Array(values.iter().map(field).collect()),
-        AmqpValue::Table(nested) => table(nested),
-        other => other.as_i64().map_or(Value::Null, Value::from),
-    }
+    Value::Object(table_to_json(table))
 }
 
 /// An object as a field table; `name` is what a refusal calls it.
 pub(crate) fn to_table(name: &str, object: &Map<String, Value>) -> Result<FieldTable, Refusal> {
-    to_table_within(name, object, DEEPEST)
-}
-
-fn to_table_within(name: &str, object: &Map<String, Value>, deepest: u32) -> Result<FieldTable, Refusal> {
-    let pairs = object.iter().map(|(key, value)| {
-        if key.len() > 255 {
-            return Err(Refusal::bad(format!("{name}: a name is longer than 255 bytes")));
-        }
-        Ok((key.clone(), to_field(&format!("{name}.{key}"), value, deepest)?))
-    });
-    Ok(FieldTable(pairs.collect::<Result<_, Refusal>>()?))
-}
-
-fn to_field(name: &str, value: &Value, deepest: u32) -> Result<AmqpValue, Refusal> {
-    let deeper = deepest.checked_sub(1).ok_or_else(|| Refusal::bad(format!("{name}: nested too deeply")))?;
-    Ok(match value {
-        Value::Null => AmqpValue::Void,
-        Value::Bool(value) => AmqpValue::Bool(*value),
-        Value::String(text) => AmqpValue::Text(text.clone().into_bytes()),
-        Value::Array(items) => {
-            AmqpValue::Array(items.iter().map(|item| to_field(name, item, deeper)).collect::<Result<_, _>>()?)
-        }
-        Value::Object(object) => AmqpValue::Table(to_table_within(name, object, deeper)?),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(number), _) => AmqpValue::I64(number),
-            (None, Some(float)) if number.is_f64() => AmqpValue::F64(float),
-            _ => return Err(wrong(name, "a smaller number", value)),
-        },
-    })
+    table_from_json(object).map_err(|error| Refusal::bad(format!("{name}: {}", error.text)))
 }
 
 /// Properties as an object.

@@ -178,11 +178,14 @@ pub(crate) fn put_vhost(app: &App, node: &str, vhost: &Vhost, fields: &mut Field
     let [now, before] = app.statistics.vhost_queues(&vhost.name);
     let seconds = app.statistics.seconds();
     fields.put("name", || &*vhost.name);
-    fields.put("description", || "");
-    fields.put("tags", || json!([]));
-    fields.put("metadata", || json!({ "description": "", "tags": [] }));
-    fields.put("default_queue_type", || "classic");
-    fields.put("tracing", || false);
+    let settings = vhost.settings();
+    fields.put("description", || settings.description.as_str());
+    fields.put("tags", || settings.tags.clone());
+    fields.put("metadata", || json!({ "description": settings.description, "tags": settings.tags }));
+    fields.put("default_queue_type", || {
+        settings.default_queue_type.clone().unwrap_or_else(|| "classic".into())
+    });
+    fields.put("tracing", || settings.tracing);
     fields.put("cluster_state", || json!({ (node): "running" }));
     fields.put_all(queue_totals(&now, &before, seconds));
     if let Some([now, before]) = app.statistics.vhost(&vhost.name) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use leveret_broker::{Queue, TableValue, Vhost};
-use serde_json::{Map, Value, json};
+use leveret_broker::{Applied, Policy, Queue, QueueRules, TableValue, Vhost};
+use serde_json::{Map, Value};
 
 use super::message::table;
 use super::rates;
@@ -64,9 +64,9 @@ fn put_details(app: &App, Listed { vhost, queue }: &Listed, fields: &mut Fields<
     fields.put("consumers", || queue.consumer_count());
     fields.put("exclusive_consumer_tag", || Value::Null);
     fields.put("single_active_consumer_tag", || Value::Null);
-    fields.put("policy", || Value::Null);
-    fields.put("operator_policy", || Value::Null);
-    fields.put("effective_policy_definition", || json!({}));
+    if fields.want(&["policy", "operator_policy", "effective_policy_definition"]) {
+        fields.put_all(policies(&queue.applied(), &queue.rules()));
+    }
     let sampled = app.statistics.queue(&vhost.name, &queue.name);
     if let Some((now, before, seconds)) = sampled
         && now.delivered > 0
@@ -78,6 +78,32 @@ fn put_details(app: &App, Listed { vhost, queue }: &Listed, fields: &mut Fields<
             )]))
         });
     }
+}
+
+/// The policies in force, and what they come to.
+fn policies(applied: &Applied, rules: &QueueRules) -> Map<String, Value> {
+    let name =
+        |policy: &Option<Arc<Policy>>| policy.as_ref().map_or(Value::Null, |it| it.name.as_str().into());
+    let mut effective = Map::new();
+    for policy in [&applied.policy, &applied.operator].into_iter().flatten() {
+        effective.extend(policy.definition.clone());
+    }
+    // Where both speak, the lower limit counts.
+    for (key, limit) in [
+        ("message-ttl", rules.message_ttl_ms),
+        ("expires", rules.expires_ms),
+        ("max-length", rules.max_length),
+        ("max-length-bytes", rules.max_length_bytes),
+    ] {
+        if let (Some(value), Some(limit)) = (effective.get_mut(key), limit) {
+            *value = limit.into();
+        }
+    }
+    Map::from_iter([
+        ("policy".to_owned(), name(&applied.policy)),
+        ("operator_policy".to_owned(), name(&applied.operator)),
+        ("effective_policy_definition".to_owned(), Value::Object(effective)),
+    ])
 }
 
 fn messages(app: &App, Listed { vhost, queue }: &Listed, detail: Detail) -> Map<String, Value> {
