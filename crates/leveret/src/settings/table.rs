@@ -18,7 +18,7 @@ const fn setting(key: &'static str, value_name: &'static str, help: &'static str
 }
 
 /// All settings, in the order of the help.
-pub(crate) const SETTINGS: [Setting; 22] = [
+pub(crate) const SETTINGS: [Setting; 23] = [
     setting(
         "data_dir",
         "DIR",
