@@ -63,6 +63,10 @@ impl Access {
         permit(self.is_administrator(), "Not administrator user")
     }
 
+    pub(crate) fn policymaker(&self) -> Result<(), Refusal> {
+        permit(self.has(&["administrator", "policymaker"]), "Not policymaker user")
+    }
+
     pub(crate) fn monitor(&self) -> Result<(), Refusal> {
         permit(self.is_monitor(), "Not monitor user")
     }

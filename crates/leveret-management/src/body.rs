@@ -63,6 +63,22 @@ impl Body {
         }
     }
 
+    /// `tags`: a list of texts, or one text with commas between; `None` where there are none.
+    pub(crate) fn tags(&self) -> Result<Option<Vec<String>>, Refusal> {
+        match self.value("tags") {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(
+                text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(Into::into).collect(),
+            )),
+            Some(Value::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned).ok_or_else(|| wrong("tags", "texts", item)))
+                .collect::<Result<_, _>>()
+                .map(Some),
+            Some(other) => Err(wrong("tags", "a text or a list of texts", other)),
+        }
+    }
+
     /// An object, empty where it is not there. RabbitMQ's clients also write an empty array for one.
     pub(crate) fn object(&self, name: &str) -> Result<Map<String, Value>, Refusal> {
         match self.value(name) {

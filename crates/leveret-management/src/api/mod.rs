@@ -3,10 +3,14 @@
 
 mod bindings;
 mod connections;
+mod definitions;
 mod exchanges;
 mod health;
 mod overview;
+mod permissions;
+mod policies;
 mod queues;
+mod users;
 mod vhosts;
 
 use std::time::Duration;
@@ -66,9 +70,18 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(queues::routes());
     routes.extend(bindings::routes());
     routes.extend(vhosts::routes());
+    routes.extend(users::routes());
+    routes.extend(permissions::routes());
+    routes.extend(policies::routes());
+    routes.extend(definitions::routes());
     routes.extend(health::routes());
     routes.push(get("/openapi.json", "This description", openapi::show));
     routes
+}
+
+/// 201 for what was not there before, 204 for what was.
+pub(crate) fn made(is_new: bool) -> StatusCode {
+    if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT }
 }
 
 /// Everything that is served.

@@ -2,19 +2,36 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::Response;
+use leveret_broker::{Permission, VhostSettings};
 use serde_json::Value;
 
-use super::{Route, get};
+use super::{Route, delete, get, made, post, put};
 use crate::App;
 use crate::access::Access;
+use crate::body::Body;
 use crate::error::Refusal;
 use crate::json::overview;
 use crate::list::{Columns, Listing};
 use crate::parameters::Parameters;
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![get("/vhosts", "Virtual hosts", list), get("/vhosts/{vhost}", "A virtual host", show)]
+    vec![
+        get("/vhosts", "Virtual hosts", list),
+        get("/vhosts/{vhost}", "A virtual host", show),
+        put(
+            "/vhosts/{vhost}",
+            "Makes a virtual host or changes it: description, tags, default_queue_type",
+            declare,
+        ),
+        delete("/vhosts/{vhost}", "Deletes a virtual host with everything in it", remove),
+        post(
+            "/vhosts/{vhost}/start/{node}",
+            "RabbitMQ's start of a virtual host, which always runs here",
+            start,
+        ),
+    ]
 }
 
 async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
@@ -36,4 +53,49 @@ async fn show(
     access.vhost(&app, &name)?;
     let node = app.node.status().name;
     Ok(Json(Columns::from(&parameters).object(|fields| overview::put_vhost(&app, &node, &vhost, fields))))
+}
+
+async fn declare(
+    State(app): State<App>,
+    access: Access,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
+    let broker = app.node.broker();
+    let before = broker.vhost(&name).map(|vhost| vhost.settings()).unwrap_or_default();
+    let settings = VhostSettings {
+        description: body.text("description")?.map_or(before.description, Into::into),
+        tags: body.tags()?.unwrap_or(before.tags),
+        default_queue_type: body.text("default_queue_type")?.map(Into::into).or(before.default_queue_type),
+        tracing: if body.value("tracing").is_some() { body.flag("tracing")? } else { before.tracing },
+    };
+    let is_new = broker.put_vhost(&name, settings)?;
+    if is_new {
+        // As in RabbitMQ: who makes one may use it.
+        broker.set_permission(&access.user, &name, Permission::full()?)?;
+    }
+    Ok(made(is_new))
+}
+
+async fn remove(
+    State(app): State<App>,
+    access: Access,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
+    match app.node.broker().delete_vhost(&name)? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Refusal::NotFound),
+    }
+}
+
+async fn start(
+    State(app): State<App>,
+    access: Access,
+    Path((vhost, _node)): Path<(String, String)>,
+) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
+    app.node.broker().vhost(&vhost).ok_or(Refusal::NotFound)?;
+    Ok(StatusCode::NO_CONTENT)
 }

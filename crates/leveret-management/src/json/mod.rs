@@ -1,6 +1,7 @@
 //! What the API shows, as JSON in RabbitMQ's shapes. A file for each kind of object; nothing else in the crate decides
 //! how an object looks.
 
+pub(crate) mod administration;
 pub(crate) mod binding;
 pub(crate) mod connection;
 pub(crate) mod exchange;
