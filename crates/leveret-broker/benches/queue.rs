@@ -34,6 +34,8 @@ impl Mailbox for Counting {
 
     fn flush(&self, _effects: &mut Effects) {}
 
+    fn overdue(&self, _timeout_ms: u64) {}
+
     fn cancelled(&self, _queue: &Arc<Queue>) {}
 }
 
@@ -76,7 +78,10 @@ impl Bench {
     fn consumed(size: usize, no_ack: bool) -> Self {
         let mut bench = Self::new(size);
         let mailbox = Arc::clone(&bench.mailbox) as Arc<dyn Mailbox>;
-        let key = bench.queue.consume(Consume { mailbox, no_ack, exclusive: false, prefetch: 0 }).unwrap();
+        let key = bench
+            .queue
+            .consume(Consume { mailbox, no_ack, exclusive: false, prefetch: 0, priority: 0 })
+            .unwrap();
         bench.queue.resume(key, &mut bench.effects);
         bench
     }

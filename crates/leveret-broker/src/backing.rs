@@ -8,7 +8,10 @@ use leveret_store::{CommitEvent, Lsn, Options, QueueId, RecoveredQueue, Recovery
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use crate::queue::{MessageMemory, Persistence, QueueStorage};
+use crate::queue::{
+    Keeps, LEVEL_SHIFT, MessageMemory, Persistence, QueueOptions, QueueRules, QueueStorage, QueueType,
+    StoreHandle, level_id,
+};
 use crate::{Catalog, Change};
 
 /// Ids of queues that do not outlive the process, so that they never meet the others'.
@@ -57,13 +60,18 @@ impl Backing {
     pub fn new(store: OpenStore, memory_bytes: usize, catalog: Box<dyn Catalog>) -> Self {
         let OpenStore { store, recovery } = store;
         let ids = recovery.queues.iter().map(|queue| queue.queue.id().0).filter(|id| *id < TRANSIENT);
+        let ids = ids.map(|id| id & ((1 << LEVEL_SHIFT) - 1));
         Self {
             next_id: AtomicU64::new(ids.max().unwrap_or(0) + 1),
             next_transient_id: AtomicU64::new(TRANSIENT),
             recovered: Mutex::new(
                 recovery.queues.into_iter().map(|queue| (queue.queue.id().0, queue)).collect(),
             ),
-            persistence: Arc::new(Persistence { store, memory: MessageMemory::new(memory_bytes) }),
+            persistence: Arc::new(Persistence {
+                store,
+                memory: MessageMemory::new(memory_bytes),
+                unreadable: Mutex::default(),
+            }),
             catalog,
         }
     }
@@ -77,7 +85,9 @@ impl Backing {
     }
 
     pub(crate) fn damage(&self) -> Vec<String> {
-        self.persistence.store.damage().iter().map(ToString::to_string).collect()
+        let mut places: Vec<_> = self.persistence.store.damage().iter().map(ToString::to_string).collect();
+        places.extend_from_slice(&self.persistence.unreadable.lock());
+        places
     }
 
     /// A number for a new queue.
@@ -92,9 +102,25 @@ impl Backing {
     }
 
     /// The part of the store of the queue with that number.
-    pub(crate) fn queue(&self, id: u64, durable: bool) -> QueueStorage {
-        let recovered = self.recovered.lock().remove(&id);
-        QueueStorage::new(&self.persistence, self.persistence.store.queue(QueueId(id)), durable, recovered)
+    pub(crate) fn queue(
+        &self,
+        (name, id): (&Arc<str>, u64),
+        options: &QueueOptions,
+        rules: &QueueRules,
+    ) -> QueueStorage {
+        let mut recovered = self.recovered.lock();
+        let levels = 1..=rules.max_priority;
+        let levels = levels.filter_map(|level| Some((level, recovered.remove(&level_id(id, level))?)));
+        let levels = levels.collect();
+        let keeps = match rules.queue_type {
+            _ if !options.durable => Keeps::Nothing,
+            QueueType::Classic => Keeps::Persistent,
+            QueueType::Quorum => Keeps::All,
+        };
+        let queue = self.persistence.store.queue(QueueId(id));
+        let handle =
+            StoreHandle { persistence: Arc::clone(&self.persistence), queue, name: Arc::clone(name) };
+        QueueStorage::new(handle, keeps, recovered.remove(&id), levels)
     }
 
     /// Ends what the store has of queues that nobody has declared: their deletion was cut short.

@@ -17,6 +17,7 @@ pub(crate) enum Reason {
     Rejected,
     Expired,
     MaxLength,
+    DeliveryLimit,
 }
 
 impl Reason {
@@ -25,6 +26,7 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::MaxLength => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
         }
     }
 }
@@ -55,10 +57,12 @@ impl DeadLetter {
         if self.rules.dead_letter_routing_key.is_some() {
             headers.0.retain(|(name, _)| name != "CC");
         }
+        // RabbitMQ sorts them.
+        headers.0.sort_by(|(a, _), (b, _)| a.cmp(b));
         let headers = headers.encode();
         let headers = Some(Table::parse(&headers).ok()?);
-        let expiration = old.expiration.filter(|_| self.reason != Reason::Expired);
-        Some(Properties { headers, expiration, ..old }.encode())
+        // It must not expire where it goes.
+        Some(Properties { headers, expiration: None, ..old }.encode())
     }
 
     fn note_death(&self, headers: &mut FieldTable, old: &Properties<'_>, now: Time) {
@@ -71,6 +75,7 @@ impl DeadLetter {
             Some(Value::Table(mut death)) => {
                 let count = death.find("count").and_then(Value::as_i64).unwrap_or(0);
                 death.set("count", Value::I64(count + 1));
+                death.0.sort_by(|(a, _), (b, _)| a.cmp(b));
                 death
             }
             _ => self.first_death(headers, old, now),
@@ -101,7 +106,7 @@ impl DeadLetter {
             ("exchange", exchange.into()),
             ("routing-keys", Value::Array(keys)),
         ]);
-        if let Some(expiration) = old.expiration.filter(|_| self.reason == Reason::Expired) {
+        if let Some(expiration) = old.expiration {
             death.set("original-expiration", expiration.into());
         }
         death

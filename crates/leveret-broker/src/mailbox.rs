@@ -15,6 +15,10 @@ pub trait Mailbox: Send + Sync {
     /// Sends what has gathered. Called without any lock. What that sets off is added to `effects`.
     fn flush(&self, effects: &mut Effects);
 
+    /// Its consumer holds a delivery for longer than the `timeout_ms` milliseconds that its queue allows. Called without
+    /// any lock.
+    fn overdue(&self, timeout_ms: u64);
+
     /// Its queue is gone, and the consumer with it. Called without any lock.
     fn cancelled(&self, queue: &Arc<Queue>);
 }

@@ -11,7 +11,7 @@ use crate::backing::Backing;
 use crate::dead_letter::{DeadLetter, Reason, is_cycle};
 use crate::delay::delay_ms;
 use crate::message::{properties_without_bcc, route_of, split_route};
-use crate::queue::{Effects, Owner, QueueOptions, QueueUse};
+use crate::queue::{DeadLetterStrategy, Effects, Owner, QueueOptions, QueueUse};
 use crate::timers::{TimerWaker, Timers};
 use crate::topology::{
     BindingName, DeletedQueue, ExchangeOptions, Keys, Topology, check_not_default, check_not_reserved,
@@ -428,9 +428,12 @@ impl Vhost {
 
     /// Carries out what operations on its queues have set off in others.
     pub fn carry_out(&self, effects: &mut Effects) {
+        for (mailbox, timeout_ms) in std::mem::take(&mut effects.overdue) {
+            mailbox.overdue(timeout_ms);
+        }
         while !effects.dead.is_empty() || !effects.unused.is_empty() {
             for letter in std::mem::take(&mut effects.dead) {
-                self.deliver_dead(&letter, effects);
+                self.deliver_dead(letter, effects);
             }
             for queue in std::mem::take(&mut effects.unused) {
                 self.delete_unused(&queue, effects.now);
@@ -448,31 +451,43 @@ impl Vhost {
         }
     }
 
-    /// Publishes a dead letter where its queue wants it, then lets the store forget it where it was.
-    fn deliver_dead(&self, letter: &DeadLetter, effects: &mut Effects) {
-        if let Some(properties) = letter.properties(effects.now) {
-            self.publish_dead(letter, &properties, effects);
-        }
-        if let Some((handle, seq)) = &letter.stored {
-            handle.settle(&[*seq]);
+    /// Publishes a dead letter where its queue wants it, and only then lets the store forget it where it was. The journal
+    /// keeps that order.
+    fn deliver_dead(&self, letter: DeadLetter, effects: &mut Effects) {
+        let properties = letter.properties(effects.now);
+        let end = properties.map_or(End::Lost, |properties| self.publish_dead(&letter, &properties, effects));
+        let keeps = letter.rules.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce;
+        match (end, &letter.stored) {
+            (End::NotTaken | End::NotStored, _) if keeps => {
+                let queue = self.topology.read().queue_of(&letter.queue).cloned();
+                if let Some(queue) = queue {
+                    queue.keep_dead(letter, effects.now);
+                }
+            }
+            // What the store cannot take where it goes, it keeps where it was.
+            (End::NotStored, _) | (_, None) => {}
+            (_, Some((handle, seq))) => handle.settle(&[*seq]),
         }
     }
 
-    fn publish_dead(&self, letter: &DeadLetter, encoded: &[u8], effects: &mut Effects) {
+    fn publish_dead(&self, letter: &DeadLetter, encoded: &[u8], effects: &mut Effects) -> End {
         let old = letter.message();
         let (_, own_key) = split_route(old.route);
-        let Ok(properties) = Properties::parse(encoded) else { return };
+        let Ok(properties) = Properties::parse(encoded) else { return End::Lost };
         let headers = properties.headers.unwrap_or_default();
         let key = letter.rules.dead_letter_routing_key.as_deref().unwrap_or(own_key);
         let exchange = letter.rules.dead_letter_exchange.as_deref().unwrap_or_default();
         let delay = delay_ms(&properties);
         let routing = {
             let topology = self.topology.read();
-            let Ok(found) = topology.exchange(exchange) else { return };
-            let Ok(keys) = Keys::new(key, headers) else { return };
+            let Ok(found) = topology.exchange(exchange) else { return End::NotTaken };
+            let Ok(keys) = Keys::new(key, headers) else { return End::Lost };
             topology.route(found, &keys, &properties, delay.is_some())
         };
         let mut route = Route::clone(&routing.route);
+        if route.is_empty() {
+            return End::NotTaken;
+        }
         if letter.reason != Reason::Rejected {
             route.queues.retain(|queue| !is_cycle(headers, &queue.name));
         }
@@ -481,14 +496,20 @@ impl Vhost {
             properties: encoded,
             body: old.body,
             persistent: old.persistent,
-            expiration_ms: properties.expiration.and_then(|expiration| expiration.parse().ok()),
+            expiration_ms: None,
             record: None,
         };
         self.hold(&route, &message, delay.unwrap_or_default(), effects.now);
         // Whoever published what is being dealt with has nothing to do with these queues' being full.
-        let before = (effects.rejected, effects.position, effects.failure.take());
+        let before = (std::mem::take(&mut effects.rejected), effects.position, effects.failure.take());
         route.publish(std::slice::from_ref(&message), effects);
+        let (refused, failed) = (effects.rejected, effects.failure.is_some());
         (effects.rejected, effects.position, effects.failure) = before;
+        match (failed, refused) {
+            (true, _) => End::NotStored,
+            (_, true) => End::NotTaken,
+            _ => End::Taken,
+        }
     }
 
     fn tick_queues(&self, effects: &mut Effects) {
@@ -540,6 +561,16 @@ impl Vhost {
         }
         routing.route.publish(std::slice::from_ref(&message), effects);
     }
+}
+
+/// What has become of a dead letter.
+enum End {
+    Taken,
+    /// There is nobody who would, or he is full.
+    NotTaken,
+    NotStored,
+    /// It cannot be read.
+    Lost,
 }
 
 fn refusal(in_use: QueueUse, if_unused: bool, if_empty: bool, object: &str) -> Option<Error> {

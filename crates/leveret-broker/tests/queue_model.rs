@@ -115,7 +115,8 @@ impl Run {
 
     fn consume(&mut self, no_ack: bool, prefetch: u32, room: usize) {
         let mailbox = Arc::new(Letterbox::new(room, (!no_ack && prefetch > 0).then_some(prefetch)));
-        let consume = Consume { mailbox: Arc::clone(&mailbox) as _, no_ack, exclusive: false, prefetch };
+        let consume =
+            Consume { mailbox: Arc::clone(&mailbox) as _, no_ack, exclusive: false, prefetch, priority: 0 };
         let key = self.queue.consume(consume).unwrap();
         self.consumers.push((key, mailbox));
         self.queue.resume(key, &mut self.effects);

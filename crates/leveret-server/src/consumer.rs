@@ -8,7 +8,7 @@ use leveret_amqp::{
 };
 use leveret_broker::{Channel, ConsumerKey, Delivery, Effects, Inbox, Mailbox, Queue};
 
-use crate::outbox::{Buffer, Deliveries, Outbox};
+use crate::outbox::{Buffer, Deliveries, Outbox, Overdue};
 
 /// A consumer on a channel.
 pub(crate) struct Consumer {
@@ -117,6 +117,11 @@ impl Mailbox for Consumer {
 
     fn flush(&self, effects: &mut Effects) {
         self.outbox.flush(effects);
+    }
+
+    fn overdue(&self, timeout_ms: u64) {
+        let late = Overdue { channel: self.channel, tag: self.tag.clone(), timeout_ms };
+        self.outbox.note_overdue(late);
     }
 
     fn cancelled(&self, _queue: &Arc<Queue>) {

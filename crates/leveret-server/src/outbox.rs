@@ -35,6 +35,10 @@ pub(crate) struct Outbox {
     pub(crate) wake: Notify,
     /// Tells that all in flight was written, or that the outbox is closed.
     drained: Notify,
+    /// Wakes the session: it has something to do that did not come from its client.
+    pub(crate) session: Arc<Notify>,
+    /// Whether somebody is in `overdue`.
+    has_overdue: AtomicBool,
     /// Whether something was handed to the socket since the flag was last cleared.
     pub(crate) has_sent: AtomicBool,
     /// Whether something was taken from the buffer and is not wholly written. A flag of its own, because whoever
@@ -51,11 +55,20 @@ pub(crate) struct Buffer {
     pub(crate) frame_max: u32,
     /// How many of the bytes in `frames` are deliveries, which stop by themselves.
     pub(crate) delivered_bytes: usize,
+    /// Consumers that hold something for too long.
+    overdue: Vec<Overdue>,
     /// Consumers that found no room.
     pub(crate) stalled: Vec<(Arc<Consumer>, ConsumerKey)>,
     /// Somebody is going to flush.
     flush_owed: bool,
     pub(crate) closed: bool,
+}
+
+/// A consumer that holds a delivery for longer than its queue allows: the end of its channel.
+pub(crate) struct Overdue {
+    pub(crate) channel: u16,
+    pub(crate) tag: String,
+    pub(crate) timeout_ms: u64,
 }
 
 #[derive(Default)]
@@ -130,6 +143,11 @@ impl Deliveries {
 
     fn has_room(&self) -> bool {
         self.active && (self.prefetch == 0 || self.unsettled() < self.prefetch as usize)
+    }
+
+    /// The queues that something is out of.
+    pub(crate) fn queues_out(&self) -> impl Iterator<Item = u32> {
+        self.out.iter().filter(|out| !out.settled).map(|out| out.queue)
     }
 
     /// The next delivery tag, and what is out under it.
@@ -264,6 +282,7 @@ impl Outbox {
             channels: FxHashMap::default(),
             frame_max,
             delivered_bytes: 0,
+            overdue: Vec::new(),
             stalled: Vec::new(),
             flush_owed: false,
             closed: false,
@@ -273,6 +292,8 @@ impl Outbox {
             in_flight: Mutex::default(),
             socket,
             wake: Notify::new(),
+            session: Arc::default(),
+            has_overdue: AtomicBool::new(false),
             drained: Notify::new(),
             has_sent: AtomicBool::new(false),
             is_writing: AtomicBool::new(false),
@@ -362,6 +383,23 @@ impl Outbox {
         for (consumer, key) in self.take_resumable() {
             consumer.resume(key, effects);
         }
+    }
+
+    /// Has the session end a channel.
+    pub(crate) fn note_overdue(&self, overdue: Overdue) {
+        self.lock().overdue.push(overdue);
+        self.has_overdue.store(true, Ordering::Release);
+        self.session.notify_one();
+    }
+
+    /// The consumers that hold something for too long.
+    #[inline]
+    pub(crate) fn take_overdue(&self) -> Vec<Overdue> {
+        if !self.has_overdue.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.has_overdue.store(false, Ordering::Release);
+        std::mem::take(&mut self.lock().overdue)
     }
 
     /// Whether [`Outbox::has_drained`] would return at once.

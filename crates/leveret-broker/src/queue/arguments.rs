@@ -20,15 +20,6 @@ enum Kind {
     Flag,
 }
 
-/// Arguments that Leveret does not have yet; accepting them in silence would break promises.
-const UNSUPPORTED: [&str; 5] = [
-    "x-max-priority",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-consumer-timeout",
-    "x-message-deduplication",
-];
-
 const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"];
 const STRATEGIES: &[&str] = &["at-most-once", "at-least-once"];
 const MODES: &[&str] = &["default", "lazy"];
@@ -202,9 +193,6 @@ impl Sources<'_> {
     /// Checks all arguments that Leveret knows; others are nobody's business.
     pub(super) fn check_arguments(&self) -> Result<(), Error> {
         for (name, value) in &self.arguments.0 {
-            if UNSUPPORTED.contains(&name.as_str()) {
-                return Err(self.wrong(name, "asks for what Leveret does not have yet"));
-            }
             let Some(key) = name.strip_prefix("x-") else { continue };
             let Some(kind) = kind_of(&KEYS, key).or_else(|| kind_of(&ARGUMENTS, key)) else { continue };
             kind.check(value).map_err(|wrong| self.wrong(name, &wrong))?;

@@ -1,85 +1,31 @@
-//! Messages that wait, in their order: those that came back, the first of the others, what is paged out, and
+//! One row of waiting messages, in their order: those that came back, the first of the others, what is paged out, and
 //! the last ones. What was delivered and came back stands before everything that was never delivered, so that a
 //! sorted map and three parts in a row suffice. Only ends of the row are in memory, however long it is.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use leveret_amqp::{Properties, flags};
-use leveret_store::StoredRecord;
-
-use super::chunk::{Chunks, Place};
+use super::chunk::Chunks;
+use super::entry::{Entry, Parts};
 use super::rules::QueueRules;
-use super::storage::{PREFIX_BYTES, PageRead, Paged, QueueStorage, StoreHandle, stored_lens, stored_prefix};
+use super::storage::{PageRead, Paged, QueueStorage, StoreHandle};
 use crate::{Message, Record, Time};
 
-/// Messages larger than this are shared between queues instead of copied into each, in bytes.
-const SHARED_FROM: usize = 8 << 10;
 /// Bytes of waiting messages that stay in memory before those that are paged out.
 const KEPT_BYTES: usize = 256 << 10;
-/// Memory that a message takes beside its bytes.
-const ENTRY_BYTES: usize = size_of::<Entry>();
 
-/// A message in a queue.
-#[derive(Debug)]
-pub(super) struct Entry {
-    /// Its place in the queue's order, from 1 up, never given twice.
-    pub(super) seq: u64,
-    location: Location,
-    route_len: u16,
-    pub(super) redelivered: bool,
-    /// The store has it, or is about to.
-    pub(super) persistent: bool,
-    /// It is in a segment: memory may forget it.
-    pub(super) on_disk: bool,
-    properties_len: u32,
-    body_len: u32,
-    /// When it has waited long enough; [`Time::NEVER`] for most.
-    pub(super) expires: Time,
+/// Is shown a message, when it was published, and what it consists of.
+pub(super) type See<'a> = &'a mut dyn FnMut(&Entry, Time, Parts<'_>);
+
+/// So many messages with so many bytes of bodies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) count: usize,
+    pub(super) bytes: u64,
 }
 
-#[derive(Debug)]
-enum Location {
-    /// Prefix, route, properties and body, as they are stored.
-    Chunk(Place),
-    /// Route, properties and body, and when they were published.
-    Shared(Record, Time),
-}
-
-/// The three parts of a stored message.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Parts<'a> {
-    pub(super) route: &'a [u8],
-    pub(super) properties: &'a [u8],
-    pub(super) body: &'a [u8],
-}
-
-impl Entry {
-    fn len(&self) -> usize {
-        usize::from(self.route_len) + (self.properties_len + self.body_len) as usize
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.len() + ENTRY_BYTES
-    }
-
-    /// When it has waited long enough by these rules.
-    fn expiry(&self, rules: &QueueRules, chunks: &Chunks) -> Time {
-        let (published, bytes) = match &self.location {
-            Location::Chunk(place) => {
-                let stored = chunks.bytes(*place, PREFIX_BYTES + self.len());
-                (stored_lens(stored).map_or(Time::NEVER, |lens| lens.published), &stored[PREFIX_BYTES..])
-            }
-            Location::Shared(record, published) => (*published, record.as_slice()),
-        };
-        let properties = &bytes[usize::from(self.route_len)..][..self.properties_len as usize];
-        rules.expiry(published, expiration_ms(properties))
-    }
-}
-
-/// The waiting messages, and the memory of all of the queue's messages.
+/// The waiting messages, and the memory of all of the row's messages.
 #[derive(Debug)]
 pub(super) struct Backlog {
     returned: BTreeMap<u64, Entry>,
@@ -95,8 +41,16 @@ pub(super) struct Backlog {
     taken_up_to: u64,
     /// Bytes of the bodies of all that waits, but of what was there at the start and is still to be read.
     ready_bytes: u64,
+    /// Bytes of the bodies of what is paged out, with the same exception.
+    paged_bytes: u64,
+    /// What is kept over a restart, waiting or out, with the same exception for its bytes.
+    persistent: Tally,
     /// Numbers of the messages whose bytes are counted when they are first read back.
     uncounted: Range<u64>,
+    /// The priority of its messages.
+    pub(super) level: u8,
+    /// What is paged out could not be read when it was last asked for.
+    pub(super) read_failed: bool,
     rules: Arc<QueueRules>,
     storage: Option<QueueStorage>,
     /// Stored messages that are done with, to be told to the store.
@@ -104,19 +58,25 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    pub(super) fn new(rules: Arc<QueueRules>, storage: Option<QueueStorage>) -> Self {
+    /// A row with what the store has of it.
+    pub(super) fn new(level: u8, rules: Arc<QueueRules>, storage: Option<QueueStorage>) -> Self {
         let recovered = storage.as_ref().and_then(QueueStorage::recovered);
+        let paged = recovered.and_then(|(paged, _)| paged);
         Self {
             returned: BTreeMap::new(),
             first: VecDeque::new(),
             next_seq: recovered.map_or(1, |(_, max_seq)| max_seq + 1),
-            paged: recovered.and_then(|(paged, _)| paged),
+            persistent: Tally { count: paged.map_or(0, |paged| paged.count), bytes: 0 },
+            paged,
             last: VecDeque::new(),
             chunks: Chunks::default(),
             waiting_bytes: 0,
             taken_up_to: 0,
             ready_bytes: 0,
+            paged_bytes: 0,
             uncounted: recovered.map_or(1, |_| 0)..recovered.map_or(1, |(_, max_seq)| max_seq + 1),
+            level,
+            read_failed: false,
             rules,
             storage,
             settled: Vec::new(),
@@ -124,13 +84,22 @@ impl Backlog {
     }
 
     pub(super) fn len(&self) -> usize {
-        let paged = self.paged.as_ref().map_or(0, |paged| paged.count);
-        self.first.len() + self.returned.len() + paged + self.last.len()
+        self.first.len() + self.returned.len() + self.paged_count() + self.last.len()
+    }
+
+    /// How many messages are on the disk alone.
+    pub(super) fn paged_count(&self) -> usize {
+        self.paged.as_ref().map_or(0, |paged| paged.count)
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_empty() && self.returned.is_empty() && self.paged.is_none()
+    }
+
+    /// Its storage, with what was found of other rows.
+    pub(super) fn storage_mut(&mut self) -> Option<&mut QueueStorage> {
+        self.storage.as_mut()
     }
 
     /// The number that the next message gets.
@@ -154,31 +123,16 @@ impl Backlog {
     /// Appends a message.
     #[inline]
     pub(super) fn push(&mut self, message: &Message<'_>, now: Time) {
-        let seq = self.next_seq;
+        let place = (self.level, self.next_seq);
         self.next_seq += 1;
-        let location = match message.record {
-            Some(record) => Location::Shared(Record::clone(record), now),
-            None if message.size_bytes() >= SHARED_FROM => Location::Shared(message.to_record(), now),
-            None => Location::Chunk(self.chunks.store([
-                &stored_prefix(message.properties.len(), now),
-                message.route,
-                message.properties,
-                message.body,
-            ])),
-        };
-        let entry = Entry {
-            seq,
-            location,
-            route_len: message.route.len() as u16,
-            redelivered: false,
-            persistent: message.persistent && self.storage.as_ref().is_some_and(|storage| storage.durable),
-            on_disk: false,
-            properties_len: message.properties.len() as u32,
-            body_len: message.body.len() as u32,
-            expires: self.rules.expiry(now, message.expiration_ms),
-        };
+        let mut entry = Entry::new(place, message, &mut self.chunks, &self.rules, now);
+        entry.persistent = self.storage.as_ref().is_some_and(|storage| storage.keeps(message.persistent));
         self.waiting_bytes += entry.memory_bytes();
         self.ready_bytes += u64::from(entry.body_len);
+        if entry.persistent {
+            self.persistent.count += 1;
+            self.persistent.bytes += u64::from(entry.body_len);
+        }
         if self.paged.is_some() { self.last.push_back(entry) } else { self.first.push_back(entry) }
     }
 
@@ -214,60 +168,106 @@ impl Backlog {
         self.ready_bytes
     }
 
-    /// When the first message has waited long enough.
-    pub(super) fn first_expiry(&mut self) -> Time {
-        if let Some((_, entry)) = self.returned.first_key_value() {
-            return entry.expires;
-        }
-        if self.first.is_empty() {
+    /// Bytes of the bodies of what is on the disk alone.
+    pub(super) fn paged_bytes(&self) -> u64 {
+        self.paged_bytes
+    }
+
+    /// What is kept over a restart, waiting or out.
+    pub(super) fn persistent(&self) -> Tally {
+        self.persistent
+    }
+
+    /// Memory that waiting messages take, in bytes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes + self.returned.values().map(Entry::memory_bytes).sum::<usize>()
+    }
+
+    /// The first message, if it can be read.
+    pub(super) fn head(&mut self) -> Option<&Entry> {
+        if self.returned.is_empty() && self.first.is_empty() {
             self.page_in();
         }
-        self.first.front().map_or(Time::NEVER, |entry| entry.expires)
+        self.returned.values().next().or_else(|| self.first.front())
+    }
+
+    /// When the first message has waited long enough.
+    pub(super) fn first_expiry(&mut self) -> Time {
+        self.head().map_or(Time::NEVER, |entry| entry.expires)
+    }
+
+    /// When the first message was published.
+    pub(super) fn head_published(&mut self) -> Option<Time> {
+        self.head()?;
+        let head = self.returned.values().next().or_else(|| self.first.front());
+        head.map(|entry| entry.published(&self.chunks))
+    }
+
+    /// Up to `count` messages from the `skip`th on, without taking them out. What is paged out is brought back for it,
+    /// at most `pages` pages.
+    pub(super) fn look(&mut self, skip: usize, count: usize, pages: usize, see: See<'_>) {
+        for _ in 0..pages {
+            if self.paged.is_none() || self.returned.len() + self.first.len() >= skip + count {
+                break;
+            }
+            self.read_page();
+        }
+        let row = self.returned.values().chain(&self.first);
+        row.skip(skip)
+            .take(count)
+            .for_each(|entry| see(entry, entry.published(&self.chunks), entry.parts(&self.chunks)));
     }
 
     /// A message on its way to the dead letters: it leaves memory, and the store once it has arrived.
     pub(super) fn bury(&mut self, entry: &Entry) -> (Record, Option<(StoreHandle, u64)>) {
-        let parts = self.parts(entry);
-        let record = match &entry.location {
-            Location::Shared(record, _) => Record::clone(record),
-            Location::Chunk(_) => Arc::new([parts.route, parts.properties, parts.body].concat()),
-        };
+        let record = entry.record(&self.chunks);
         self.forget(entry);
-        let stored = entry.persistent || entry.on_disk;
-        let handle = self.storage.as_ref().filter(|_| stored).map(QueueStorage::handle);
+        let handle = self.storage.as_ref().filter(|_| entry.is_stored()).map(QueueStorage::handle);
         (record, handle.map(|handle| (handle, entry.seq)))
     }
 
-    /// Ends the queue's part of the store.
+    /// The store does not take these messages after all: memory alone has them.
+    pub(super) fn note_unstored(&mut self, seqs: Range<u64>) {
+        let Self { returned, first, last, persistent, .. } = self;
+        let waiting = returned.values_mut().chain(first).chain(last);
+        for entry in waiting.filter(|entry| entry.persistent && seqs.contains(&entry.seq)) {
+            entry.persistent = false;
+            persistent.count -= 1;
+            persistent.bytes = persistent.bytes.saturating_sub(entry.body_len.into());
+        }
+    }
+
+    /// The same for a message that is out.
+    pub(super) fn note_unstored_out(&mut self, entry: &mut Entry) {
+        if std::mem::take(&mut entry.persistent) {
+            self.count_out(entry.body_len);
+        }
+    }
+
+    /// Ends the row's part of the store.
     pub(super) fn delete_stored(&self) {
         if let Some(storage) = &self.storage {
-            storage.handle().delete();
+            storage.handle.delete();
         }
     }
 
     /// Notes what was delivered, so that after a clean end nothing else counts as redelivered.
     pub(super) fn note_delivered(&self) {
         if let Some(storage) = &self.storage {
-            storage.handle().note_delivered(self.taken_up_to);
+            storage.handle.note_delivered(self.taken_up_to);
         }
     }
 
     /// What the message consists of.
     #[inline]
     pub(super) fn parts<'a>(&'a self, entry: &'a Entry) -> Parts<'a> {
-        let bytes = match &entry.location {
-            Location::Chunk(place) => &self.chunks.bytes(*place, PREFIX_BYTES + entry.len())[PREFIX_BYTES..],
-            Location::Shared(record, _) => record.as_slice(),
-        };
-        let (route, rest) = bytes.split_at(usize::from(entry.route_len));
-        let (properties, body) = rest.split_at(entry.properties_len as usize);
-        Parts { route, properties, body }
+        entry.parts(&self.chunks)
     }
 
     /// Lets go of a message that is done with.
     #[inline]
     pub(super) fn release(&mut self, entry: Entry) {
-        if entry.persistent || entry.on_disk {
+        if entry.is_stored() {
             self.settled.push(entry.seq);
         }
         self.forget(&entry);
@@ -275,9 +275,15 @@ impl Backlog {
 
     #[inline]
     fn forget(&mut self, entry: &Entry) {
-        if let Location::Chunk(place) = entry.location {
-            self.chunks.release(place);
+        if entry.persistent {
+            self.count_out(entry.body_len);
         }
+        entry.forget(&mut self.chunks);
+    }
+
+    fn count_out(&mut self, body_len: u32) {
+        self.persistent.count = self.persistent.count.saturating_sub(1);
+        self.persistent.bytes = self.persistent.bytes.saturating_sub(body_len.into());
     }
 
     /// Tells the store what is done with. Owed after every operation that releases messages.
@@ -287,13 +293,13 @@ impl Backlog {
             return;
         }
         if let Some(storage) = &self.storage {
-            storage.handle().settle(&self.settled);
+            storage.handle.settle(&self.settled);
         }
         self.settled.clear();
     }
 
-    /// Drops all that waits, but not the messages `out` with those numbers; returns how many.
-    pub(super) fn clear(&mut self, out: &[u64]) -> usize {
+    /// Drops all that waits, but not the stored messages that are `out`; returns how many.
+    pub(super) fn clear<'a>(&mut self, out: impl Iterator<Item = &'a Entry>) -> usize {
         let count = self.len();
         let waiting: Vec<Entry> = std::mem::take(&mut self.returned)
             .into_values()
@@ -301,17 +307,25 @@ impl Backlog {
             .chain(self.last.drain(..))
             .collect();
         waiting.iter().for_each(|entry| self.forget(entry));
+        let out: Vec<&Entry> = out.filter(|entry| entry.is_stored()).collect();
+        let persistent = out.iter().filter(|entry| entry.persistent);
+        self.persistent = Tally {
+            count: persistent.clone().count(),
+            bytes: persistent.map(|entry| u64::from(entry.body_len)).sum(),
+        };
         self.paged = None;
         self.waiting_bytes = 0;
         self.ready_bytes = 0;
+        self.paged_bytes = 0;
         self.uncounted = 0..0;
         if let Some(storage) = &self.storage {
-            storage.handle().purge(self.next_seq - 1, out);
+            let out: Vec<u64> = out.iter().map(|entry| entry.seq).collect();
+            storage.handle.purge(self.next_seq - 1, &out);
         }
         count
     }
 
-    /// Moves messages from memory to the disk where the queue holds more than its share.
+    /// Moves messages from memory to the disk where the row holds more than its share.
     #[inline]
     pub(super) fn page_out_if_large(&mut self) {
         if let Some(storage) = &mut self.storage
@@ -321,7 +335,7 @@ impl Backlog {
         }
     }
 
-    /// Reports the memory that the queue takes.
+    /// Reports the memory that the row takes.
     #[inline]
     pub(super) fn note_memory(&mut self) {
         if let Some(storage) = &mut self.storage {
@@ -337,25 +351,15 @@ impl Backlog {
             self.last = self.first.split_off(stays);
         }
         let mut out = std::mem::take(&mut self.last);
-        let taken = store.spill(&mut out, |entry| self.stored(entry));
+        let taken = store.spill(&mut out, &self.chunks);
         let stays = out.split_off(taken);
         for entry in &out {
             self.waiting_bytes -= entry.memory_bytes();
-            self.forget(entry);
+            self.paged_bytes += u64::from(entry.body_len);
+            entry.forget(&mut self.chunks);
         }
         self.note_paged(&out);
         if self.paged.is_some() { self.last = stays } else { self.first.extend(stays) }
-    }
-
-    /// The message as the store keeps it.
-    fn stored(&self, entry: &Entry) -> Cow<'_, [u8]> {
-        match &entry.location {
-            Location::Chunk(place) => Cow::Borrowed(self.chunks.bytes(*place, PREFIX_BYTES + entry.len())),
-            Location::Shared(record, published) => {
-                let prefix = stored_prefix(entry.properties_len as usize, *published);
-                Cow::Owned([&prefix, record.as_slice()].concat())
-            }
-        }
     }
 
     fn note_paged(&mut self, entries: &VecDeque<Entry>) {
@@ -369,56 +373,57 @@ impl Backlog {
         }
     }
 
-    /// Brings the next messages back from the disk. What cannot be read now may be later, and what is behind it must
-    /// not overtake it.
+    /// Brings the next messages back from the disk, until there are some.
     fn page_in(&mut self) {
-        let Some(store) = self.storage.as_ref().map(QueueStorage::handle) else { return };
-        while self.first.is_empty() {
-            let Some(mut paged) = self.paged.take() else { return };
-            let Self { first, chunks, waiting_bytes, ready_bytes, uncounted, rules, .. } = self;
-            let read = store.read(&mut paged, |record| {
-                let Some(entry) = read_entry(&record, chunks, rules) else { return };
-                *waiting_bytes += entry.memory_bytes();
-                if uncounted.contains(&entry.seq) {
-                    *ready_bytes += u64::from(entry.body_len);
-                    uncounted.start = entry.seq + 1;
-                }
-                first.push_back(entry);
-            });
-            match read {
-                PageRead::More => self.paged = Some(paged),
-                PageRead::End => self.first.append(&mut self.last),
-                PageRead::Failed => {
-                    self.paged = Some(paged);
-                    return;
-                }
+        while self.first.is_empty() && self.paged.is_some() && self.read_page() {}
+    }
+
+    /// Reads a page to the end of `first`. What cannot be read now may be later, and what is behind it must not overtake
+    /// it: false.
+    fn read_page(&mut self) -> bool {
+        let Some(store) = self.storage.as_ref().map(QueueStorage::handle) else { return false };
+        let Some(mut paged) = self.paged.take() else { return false };
+        let count = paged.count;
+        let before = self.first.len();
+        let Self {
+            first,
+            chunks,
+            waiting_bytes,
+            ready_bytes,
+            paged_bytes,
+            persistent,
+            uncounted,
+            rules,
+            level,
+            ..
+        } = self;
+        let read = store.read(&mut paged, |record| {
+            let Some(entry) = Entry::read(*level, &record, chunks, rules) else {
+                store.note_unreadable(record.seq);
+                return;
+            };
+            let bytes = u64::from(entry.body_len);
+            *waiting_bytes += entry.memory_bytes();
+            if uncounted.contains(&entry.seq) {
+                *ready_bytes += bytes;
+                persistent.bytes += bytes;
+                uncounted.start = entry.seq + 1;
+            } else {
+                *paged_bytes = paged_bytes.saturating_sub(bytes);
             }
+            first.push_back(entry);
+        });
+        self.read_failed = matches!(read, PageRead::Failed);
+        if matches!(read, PageRead::End) {
+            self.first.append(&mut self.last);
+            self.paged_bytes = 0;
+        } else {
+            self.paged = Some(paged);
         }
+        // Of what is lost nobody knows more than the number.
+        let came = self.first.len() - before;
+        let lost = count.saturating_sub(self.paged_count()).saturating_sub(came);
+        self.persistent.count = self.persistent.count.saturating_sub(lost);
+        !self.read_failed
     }
-}
-
-fn read_entry(record: &StoredRecord<'_>, chunks: &mut Chunks, rules: &QueueRules) -> Option<Entry> {
-    let lens = stored_lens(record.body)?;
-    let properties = record.body.get(PREFIX_BYTES + usize::from(lens.route)..)?;
-    let expiration_ms = expiration_ms(properties.get(..lens.properties as usize)?);
-    Some(Entry {
-        seq: record.seq,
-        location: Location::Chunk(chunks.store([record.body, b"", b"", b""])),
-        route_len: lens.route,
-        redelivered: record.redelivered,
-        persistent: !record.transient,
-        on_disk: record.on_disk,
-        properties_len: lens.properties,
-        body_len: lens.body,
-        expires: rules.expiry(lens.published, expiration_ms),
-    })
-}
-
-/// The `expiration` in encoded properties.
-fn expiration_ms(encoded: &[u8]) -> Option<u64> {
-    let set = u16::from_be_bytes(*encoded.first_chunk()?);
-    if set & flags::EXPIRATION == 0 {
-        return None;
-    }
-    Properties::parse(encoded).ok()?.expiration?.parse().ok()
 }

@@ -5,30 +5,42 @@ mod arguments;
 mod backlog;
 mod chunk;
 mod consumers;
+mod counts;
+mod deduplication;
+mod delivery;
+mod effects;
+mod entry;
+mod look;
+mod overdue;
+mod ready;
 mod rules;
 mod state;
 mod storage;
+mod to_store;
 mod unacked;
 
 use std::sync::Arc;
 use std::task::Waker;
 
 use leveret_amqp::FieldTable;
-use leveret_store::{Lsn, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
-use self::backlog::Backlog;
+use self::effects::Kept;
 use self::state::State;
 pub(crate) use self::storage::{
-    MessageMemory, PREFIX_BYTES, Persistence, QueueStorage, StoreHandle, stored_lens, stored_prefix,
+    Keeps, LEVEL_SHIFT, MessageMemory, PREFIX_BYTES, Persistence, QueueStorage, StoreHandle, level_id,
+    stored_lens,
 };
+pub(crate) use self::to_store::ToStore;
 use crate::dead_letter::DeadLetter;
 use crate::timers::Timers;
 use crate::{Applied, Error, Mailbox, Message, Time};
 
 pub(crate) use self::arguments::{COMPARED_ARGUMENTS, check_properties};
 pub use self::arguments::{check_operator_policy, check_policy};
-pub use self::consumers::{Consume, ConsumerKey};
+pub use self::consumers::{Consume, ConsumerKey, ConsumerState};
+pub use self::counts::{Peeked, QueueCounts, QueueStats};
+pub use self::effects::Effects;
 pub use self::rules::{DeadLetterStrategy, Overflow, QueueRules, QueueType, Window};
 pub use self::unacked::Receipt;
 
@@ -73,55 +85,11 @@ pub struct Queue {
     timers: Option<Arc<Timers>>,
     /// Where its persistent messages are kept over a restart, where they are.
     durable: Option<StoreHandle>,
+    /// Whether that is so for all of its messages.
+    stores_all: bool,
+    /// Whether each message has to be looked at by itself: for its priority, or for what it is called.
+    one_by_one: bool,
     state: Mutex<State>,
-}
-
-/// What an operation on a queue sets off elsewhere, to be carried out once no lock is held: by
-/// [`Vhost::carry_out`](crate::Vhost::carry_out), then by [`Effects::flush`], and by the caller.
-#[derive(Default)]
-pub struct Effects {
-    /// The time of all that is done with these effects.
-    pub now: Time,
-    /// Mailboxes that have something to send.
-    pub mailboxes: Vec<Arc<dyn Mailbox>>,
-    /// Queues that ask their publishers to pause.
-    pub congested: Vec<Arc<Queue>>,
-    /// What the store has to commit before what was published counts as kept; `None` where nothing was stored.
-    pub position: Option<Lsn>,
-    /// Why something that was to be stored was not.
-    pub failure: Option<StoreError>,
-    /// Whether a queue has refused the message, being full.
-    pub rejected: bool,
-    /// Messages on their way to a dead-letter exchange.
-    pub(crate) dead: Vec<DeadLetter>,
-    /// Queues that nobody has used for too long.
-    pub(crate) unused: Vec<Arc<Queue>>,
-}
-
-/// The messages of a run that a queue has kept: those in `from..to`, numbered from `first_seq`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept {
-    pub(crate) from: usize,
-    pub(crate) to: usize,
-    pub(crate) first_seq: u64,
-}
-
-impl Effects {
-    /// No effects yet, of something that is done at that time.
-    #[must_use]
-    pub fn at(now: Time) -> Self {
-        Self { now, ..Self::default() }
-    }
-
-    /// Sends what has gathered in the mailboxes, and what that sets off.
-    pub fn flush(&mut self) {
-        // Consumers that go on now may be of any virtual host: what has expired is left to the queues' timers.
-        let now = std::mem::take(&mut self.now);
-        while let Some(mailbox) = self.mailboxes.pop() {
-            mailbox.flush(self);
-        }
-        self.now = now;
-    }
 }
 
 /// How deliveries are settled.
@@ -167,12 +135,12 @@ impl Queue {
         storage: Option<QueueStorage>,
         (timers, now): (Option<Arc<Timers>>, Time),
     ) -> Self {
-        let durable = storage.as_ref().filter(|storage| storage.durable).map(QueueStorage::handle);
-        let rules = Arc::new(rules);
-        let backlog = Backlog::new(Arc::clone(&rules), storage);
-        let state = Mutex::new(State::new(Arc::clone(&name), Arc::clone(&rules), backlog, now));
+        let durable = storage.as_ref().filter(|storage| storage.is_durable()).map(QueueStorage::handle);
+        let stores_all = rules.queue_type == QueueType::Quorum;
+        let one_by_one = rules.max_priority > 0 || rules.deduplication.is_some();
+        let state = Mutex::new(State::new(Arc::clone(&name), Arc::new(rules), storage, now));
         let applied = Mutex::default();
-        Self { name, options, applied, timers, durable, state }
+        Self { name, options, applied, timers, durable, stores_all, one_by_one, state }
     }
 
     /// The rules in force.
@@ -213,41 +181,108 @@ impl Queue {
         self.state.lock()
     }
 
-    /// Takes the messages in their order, and hands on what consumers take now. What is to be kept over a restart is
-    /// not stored by this, see [`Route::publish`](crate::Route::publish).
-    pub(crate) fn publish(self: &Arc<Self>, run: &[Message<'_>], effects: &mut Effects) -> Kept {
+    /// Takes the messages in their order, and hands on what consumers take now; `keep` is told which it has kept. What is
+    /// to be kept over a restart is not stored by this, see [`Route::publish`](crate::Route::publish).
+    #[inline]
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        run: &[Message<'_>],
+        effects: &mut Effects,
+        mut keep: impl FnMut(Kept),
+    ) {
+        if !self.one_by_one {
+            return keep(self.publish_run(run, effects));
+        }
+        for (at, message) in run.iter().enumerate() {
+            let kept = self.publish_one(message, effects);
+            keep(Kept { from: kept.from + at, to: kept.to + at, ..kept });
+        }
+    }
+
+    fn publish_run(self: &Arc<Self>, run: &[Message<'_>], effects: &mut Effects) -> Kept {
         let state = &mut *self.lock();
         if state.deleted {
-            return Kept { from: 0, to: 0, first_seq: 0 };
+            return Kept::NOTHING;
         }
+        self.take_run(state, 0, run, effects)
+    }
+
+    fn publish_one(self: &Arc<Self>, message: &Message<'_>, effects: &mut Effects) -> Kept {
+        let state = &mut *self.lock();
+        if state.deleted {
+            return Kept::NOTHING;
+        }
+        let now = effects.now;
+        let name = state.deduplication.as_ref().and_then(|it| it.name(message, now));
+        if let (Some(known), Some(name)) = (&state.deduplication, &name)
+            && known.knows(name, now)
+        {
+            state.counts.duplicates += 1;
+            return Kept::NOTHING;
+        }
+        let level = state.ready.level_of(message);
+        let refused = state.counts.refused;
+        let kept = self.take_run(state, level, std::slice::from_ref(message), effects);
+        // A publisher that is refused may try again.
+        if let (Some(known), Some(name)) = (&mut state.deduplication, name)
+            && state.counts.refused == refused
+        {
+            known.remember(name, now);
+        }
+        kept
+    }
+
+    #[inline]
+    fn take_run(
+        self: &Arc<Self>,
+        state: &mut State,
+        level: u8,
+        run: &[Message<'_>],
+        effects: &mut Effects,
+    ) -> Kept {
+        state.note_busy(effects.now);
         let from = state.hand_on(run, effects);
-        let first_seq = state.backlog.next_seq();
-        let refused = |message: &Message<'_>| !state.take(message, effects.now);
+        let first_seq = state.ready.next_seq(level);
+        let refused = |message: &Message<'_>| !state.take(level, message, effects.now);
         let to = run[from..].iter().position(refused).map_or(run.len(), |taken| from + taken);
+        state.counts.published += to as u64;
         for message in &run[to..] {
             state.reject(message, effects);
         }
         state.deliver(effects);
         state.let_go(effects);
         self.arm(state);
-        state.backlog.page_out_if_large();
-        if state.backlog.len() > CONGESTED_READY && state.consumers.len() > 0 {
+        state.ready.page_out_if_large();
+        if state.ready.len() > CONGESTED_READY && state.consumers.len() > 0 {
             effects.congested.push(Arc::clone(self));
         }
-        Kept { from, to, first_seq }
+        Kept { from, to, first_seq, level, all: self.stores_all }
+    }
+
+    /// The store has refused these messages, which the queue has kept: they live in memory alone.
+    pub(crate) fn note_unstored(&self, kept: Kept) {
+        let state = &mut *self.lock();
+        let seqs = kept.first_seq..kept.first_seq + (kept.to - kept.from) as u64;
+        let State { ready, unacked, .. } = state;
+        ready.note_unstored(kept.level, seqs.clone());
+        for entry in unacked.iter_mut().filter(|it| it.level == kept.level && seqs.contains(&it.seq)) {
+            ready.note_unstored_out(entry);
+        }
     }
 
     /// Adds a consumer. It gets its first delivery after [`Queue::resume`], so that the client can be answered
     /// before.
     ///
     /// # Errors
-    /// `AccessRefused` where another consumer is exclusive, or this one wants to be and is not alone.
+    /// `AccessRefused` where another consumer is exclusive, or this one wants to be and is not alone, or the queue has
+    /// a single active consumer anyway.
     pub fn consume(&self, consume: Consume) -> Result<ConsumerKey, Error> {
         let mut state = self.lock();
         if state.deleted {
             return Err(Error::not_found(format!("no queue '{}'", self.name)));
         }
-        if state.consumers.any_exclusive() || (consume.exclusive && state.consumers.len() > 0) {
+        let refuses_exclusive = state.consumers.is_single() || state.consumers.len() > 0;
+        if state.consumers.any_exclusive() || (consume.exclusive && refuses_exclusive) {
             return Err(Error::refused(format!("queue '{}' in exclusive use", self.name)));
         }
         state.had_consumer = true;
@@ -261,6 +296,9 @@ impl Queue {
         let state = &mut *self.lock();
         let was_there = state.consumers.remove(key).is_some();
         state.last_used = effects.now;
+        state.note_busy(effects.now);
+        // Another one may take over.
+        state.deliver(effects);
         self.arm(state);
         state.wake_publishers_if_relaxed();
         was_there && self.options.auto_delete && state.consumers.len() == 0
@@ -269,6 +307,7 @@ impl Queue {
     /// Delivers to a consumer whose mailbox has room again.
     pub fn resume(self: &Arc<Self>, key: ConsumerKey, effects: &mut Effects) {
         let state = &mut *self.lock();
+        state.note_busy(effects.now);
         state.consumers.resume(key);
         state.deliver(effects);
         self.arm(state);
@@ -279,6 +318,7 @@ impl Queue {
     pub fn get(self: &Arc<Self>, no_ack: bool, effects: &mut Effects) -> Option<Fetched> {
         let state = &mut *self.lock();
         state.last_used = effects.now;
+        state.note_busy(effects.now);
         let fetched = state.fetch(no_ack, effects);
         self.arm(state);
         fetched
@@ -308,6 +348,13 @@ impl Queue {
             return;
         }
         state.timer = None;
+        state.retry_dead(effects);
+        state.note_overdue(effects);
+        // What could not be read before may be now.
+        if state.ready.read_failed() {
+            state.note_busy(effects.now);
+            state.deliver(effects);
+        }
         state.let_go(effects);
         if state.unused_at() <= effects.now {
             effects.unused.push(Arc::clone(self));
@@ -319,11 +366,7 @@ impl Queue {
     /// Sees to it that the queue is ticked when it next has to.
     #[inline]
     fn arm(self: &Arc<Self>, state: &mut State) {
-        let due = if state.is_over() {
-            Time::default()
-        } else {
-            state.backlog.first_expiry().min(state.unused_at())
-        };
+        let due = state.next_due();
         let earlier = due < Time::NEVER && state.timer.is_none_or(|(set, _)| due < set);
         if let Some(timers) = self.timers.as_ref().filter(|_| earlier) {
             state.timer = Some(timers.set(due, self, state.timer));
@@ -333,8 +376,14 @@ impl Queue {
     /// Settles deliveries, all in one way. A receipt is good for one settlement.
     pub fn settle(self: &Arc<Self>, receipts: &[Receipt], settlement: Settlement, effects: &mut Effects) {
         let state = &mut *self.lock();
+        state.note_busy(effects.now);
         for receipt in receipts {
             state.settle(*receipt, settlement, effects);
+        }
+        if settlement == Settlement::Requeued
+            && let Some(overdue) = &mut state.overdue
+        {
+            overdue.forget_returned(&state.unacked);
         }
         state.deliver(effects);
         if settlement == Settlement::Requeued {
@@ -345,41 +394,15 @@ impl Queue {
 
     /// Drops all ready messages; returns how many.
     pub fn purge(&self) -> usize {
-        let mut state = self.lock();
-        let stored = state.unacked.iter().filter(|entry| entry.persistent || entry.on_disk);
-        let out: Vec<u64> = stored.map(|entry| entry.seq).collect();
-        let count = state.backlog.clear(&out);
+        let state = &mut *self.lock();
+        let count = state.ready.clear(state.unacked.iter());
         state.wake_publishers_if_relaxed();
         count
     }
 
-    /// Messages that wait to be delivered.
-    #[must_use]
-    pub fn ready_count(&self) -> usize {
-        self.lock().backlog.len()
-    }
-
-    /// Messages that are delivered and not settled.
-    #[must_use]
-    pub fn unacked_count(&self) -> usize {
-        self.lock().unacked.len()
-    }
-
-    /// Consumers it has now.
-    #[must_use]
-    pub fn consumer_count(&self) -> usize {
-        self.lock().consumers.len()
-    }
-
-    /// Deliveries it has made since it was declared.
-    #[must_use]
-    pub fn delivered_count(&self) -> u64 {
-        self.lock().delivered
-    }
-
     /// Notes what was delivered, before the store is closed in order.
     pub(crate) fn note_delivered(&self) {
-        self.lock().backlog.note_delivered();
+        self.lock().ready.note_delivered();
     }
 
     /// Whether publishers should still pause; if so, `waker` is woken when they need not any more.
@@ -400,8 +423,9 @@ impl Queue {
         keep: impl FnOnce(QueueUse) -> Option<Error>,
     ) -> Result<(usize, Vec<Arc<dyn Mailbox>>), Error> {
         let mut state = self.lock();
+        let ready = state.ready.len();
         let in_use = QueueUse {
-            ready: state.backlog.len(),
+            ready,
             consumers: state.consumers.len(),
             had_consumer: state.had_consumer,
             unused_at: state.unused_at(),
@@ -409,16 +433,22 @@ impl Queue {
         if let Some(error) = keep(in_use) {
             return Err(error);
         }
-        let ready = state.backlog.len();
         let mailboxes = state.consumers.drain().into_iter().map(|consumer| consumer.mailbox).collect();
         let paused = std::mem::take(&mut state.paused_publishers);
-        state.backlog.delete_stored();
+        state.ready.delete_stored();
         let rules = Arc::clone(&state.rules);
-        let nothing = Backlog::new(Arc::clone(&rules), None);
-        *state =
-            State { deleted: true, ..State::new(Arc::clone(&self.name), rules, nothing, state.last_used) };
+        *state = State { deleted: true, ..State::new(Arc::clone(&self.name), rules, None, state.last_used) };
         paused.into_iter().for_each(Waker::wake);
         Ok((ready, mailboxes))
+    }
+
+    /// Takes a dead letter back that nobody has taken.
+    pub(crate) fn keep_dead(self: &Arc<Self>, letter: DeadLetter, now: Time) {
+        let state = &mut *self.lock();
+        if !state.deleted {
+            state.keep_dead(letter, now);
+            self.arm(state);
+        }
     }
 }
 

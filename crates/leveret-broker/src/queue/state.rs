@@ -1,49 +1,81 @@
 //! What a queue's lock guards: the messages that wait, those that are out, the consumers, and the moves between them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::backlog::{Backlog, Entry};
 use super::consumers::{ConsumerKey, Consumers};
-use super::rules::{Overflow, QueueRules};
+use super::counts::QueueCounts;
+use super::deduplication::Deduplication;
+use super::delivery::{counted, delivery};
+use super::entry::Entry;
+use super::overdue::Overdue;
+use super::ready::Ready;
+use super::rules::{Overflow, QueueRules, QueueType};
+use super::storage::QueueStorage;
 use super::unacked::{Receipt, Unacked};
 use super::{Effects, Fetched, LET_GO_AT_ONCE, RELAXED_READY, RUN, Settlement};
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::timers::TimerKey;
 use crate::{Delivery, Inbox, Message, Time};
 
+/// How long a dead letter that nobody has taken waits for the next attempt, and what cannot be read, in milliseconds.
+const RETRY_MS: u64 = 1000;
+
 pub(super) struct State {
     pub(super) name: Arc<str>,
     pub(super) rules: Arc<QueueRules>,
-    pub(super) backlog: Backlog,
+    pub(super) ready: Ready,
     pub(super) unacked: Unacked,
     pub(super) consumers: Consumers,
     pub(super) paused_publishers: Vec<Waker>,
-    /// Deliveries since the queue was declared.
-    pub(super) delivered: u64,
+    pub(super) counts: QueueCounts,
     /// When somebody last declared it, fetched from it or ceased to consume.
     pub(super) last_used: Time,
+    /// When it was last busy, as far as the time was known.
+    pub(super) last_busy: Time,
     /// When the queue is going to be ticked.
     pub(super) timer: Option<TimerKey>,
     pub(super) had_consumer: bool,
     pub(super) deleted: bool,
+    /// Of those queues that have a consumer timeout.
+    pub(super) overdue: Option<Box<Overdue>>,
+    /// Of those that know duplicates.
+    pub(super) deduplication: Option<Box<Deduplication>>,
+    /// Dead letters that nobody has taken, and when to try again.
+    pub(super) undelivered: Option<Box<(VecDeque<DeadLetter>, Time)>>,
 }
 
 impl State {
-    pub(super) fn new(name: Arc<str>, rules: Arc<QueueRules>, backlog: Backlog, now: Time) -> Self {
+    pub(super) fn new(
+        name: Arc<str>,
+        rules: Arc<QueueRules>,
+        storage: Option<QueueStorage>,
+        now: Time,
+    ) -> Self {
         Self {
             name,
-            rules,
-            last_used: now,
-            timer: None,
-            backlog,
+            ready: Ready::new(&rules, storage),
             unacked: Unacked::default(),
-            consumers: Consumers::default(),
+            consumers: Consumers::new(rules.single_active_consumer),
             paused_publishers: Vec::new(),
-            delivered: 0,
+            counts: QueueCounts::default(),
+            last_used: now,
+            last_busy: now,
+            timer: None,
             had_consumer: false,
             deleted: false,
+            overdue: rules.consumer_timeout_ms.map(|_| Box::default()),
+            deduplication: rules.deduplication.map(|window| Box::new(Deduplication::new(window))),
+            undelivered: None,
+            rules,
         }
+    }
+
+    /// Notes that something happens.
+    #[inline]
+    pub(super) fn note_busy(&mut self, now: Time) {
+        self.last_busy = self.last_busy.max(now);
     }
 
     /// When the queue goes if nobody uses it.
@@ -54,36 +86,74 @@ impl State {
         }
     }
 
+    /// When the queue next has something to do by itself.
+    #[inline]
+    pub(super) fn next_due(&mut self) -> Time {
+        if self.is_over() {
+            return Time::default();
+        }
+        let due = self.ready.first_expiry().min(self.unused_at());
+        let rarely = [self.retry_read_at(), self.retry_dead_at(), self.overdue_at()];
+        rarely.into_iter().fold(due, Time::min)
+    }
+
+    /// What could not be read is tried again although nobody asks for it.
+    #[inline]
+    fn retry_read_at(&self) -> Time {
+        if self.ready.read_failed() { self.last_busy.plus_ms(RETRY_MS) } else { Time::NEVER }
+    }
+
+    #[inline]
+    fn retry_dead_at(&self) -> Time {
+        self.undelivered.as_ref().map_or(Time::NEVER, |undelivered| undelivered.1)
+    }
+
+    #[inline]
+    fn overdue_at(&mut self) -> Time {
+        match (&mut self.overdue, self.rules.consumer_timeout_ms) {
+            (Some(overdue), Some(ms)) => overdue.next_due(&self.unacked, ms),
+            _ => Time::NEVER,
+        }
+    }
+
     /// Puts other rules in force. An unused queue is so from now on, if it is to go by the new ones.
     pub(super) fn set_rules(&mut self, rules: QueueRules, now: Time) {
         if rules.expires_ms != self.rules.expires_ms {
             self.last_used = now;
         }
+        match (rules.consumer_timeout_ms, &mut self.overdue) {
+            (Some(_), None) => self.overdue = Some(Box::default()),
+            (None, Some(_)) => self.overdue = None,
+            _ => {}
+        }
         self.rules = Arc::new(rules);
-        self.backlog.set_rules(&self.rules);
+        self.ready.set_rules(&self.rules);
     }
 
     /// Whether more waits than may.
     #[inline]
     pub(super) fn is_over(&self) -> bool {
-        self.rules.is_over(self.backlog.len(), self.backlog.ready_bytes())
+        let rules = &self.rules;
+        (rules.max_length.is_some() || rules.max_length_bytes.is_some())
+            && rules.is_over(self.ready.len(), self.ready.ready_bytes())
     }
 
     /// Takes a message into the row; false where the queue is full, and of those that then take no more.
     #[inline]
-    pub(super) fn take(&mut self, message: &Message<'_>, now: Time) -> bool {
+    pub(super) fn take(&mut self, level: u8, message: &Message<'_>, now: Time) -> bool {
         if self.rules.may_reject() {
-            let bytes = self.backlog.ready_bytes() + message.body.len() as u64;
-            if self.rules.is_over(self.backlog.len() + 1, bytes) {
+            let bytes = self.ready.ready_bytes() + message.body.len() as u64;
+            if self.rules.is_over(self.ready.len() + 1, bytes) {
                 return false;
             }
         }
-        self.backlog.push(message, now);
+        self.ready.push(level, message, now);
         true
     }
 
     pub(super) fn reject(&mut self, message: &Message<'_>, effects: &mut Effects) {
         effects.rejected = true;
+        self.counts.refused += 1;
         if self.rules.overflow == Overflow::RejectPublishDlx && self.rules.dead_letter_exchange.is_some() {
             effects.dead.push(DeadLetter {
                 queue: Arc::clone(&self.name),
@@ -102,39 +172,72 @@ impl State {
     pub(super) fn let_go(&mut self, effects: &mut Effects) {
         // A bounded number: the queue is ticked again for the rest.
         for _ in 0..LET_GO_AT_ONCE {
-            if self.backlog.first_expiry() > effects.now {
+            if self.ready.first_expiry() > effects.now {
                 break;
             }
-            let Some(entry) = self.backlog.pop() else { break };
+            let Some(entry) = self.ready.pop() else { break };
             self.dead_letter(entry, Reason::Expired, effects);
         }
         for _ in 0..LET_GO_AT_ONCE {
             if !self.is_over() {
                 break;
             }
-            let Some(entry) = self.backlog.pop() else { break };
+            let Some(entry) = self.ready.pop() else { break };
             self.dead_letter(entry, Reason::MaxLength, effects);
         }
-        self.backlog.settle_stored();
+        self.ready.settle_stored();
     }
 
     /// A message that the queue is done with although nobody wanted it.
     pub(super) fn dead_letter(&mut self, entry: Entry, reason: Reason, effects: &mut Effects) {
-        if self.rules.dead_letter_exchange.is_none() {
-            return self.backlog.release(entry);
+        match reason {
+            Reason::Rejected => self.counts.rejected += 1,
+            Reason::Expired => self.counts.expired += 1,
+            Reason::MaxLength => self.counts.dropped += 1,
+            Reason::DeliveryLimit => self.counts.over_delivery_limit += 1,
         }
-        let parts = self.backlog.parts(&entry);
+        if self.rules.dead_letter_exchange.is_none() {
+            return self.ready.release(entry);
+        }
+        let parts = self.ready.parts(&entry);
         let (route_len, properties_len) = (parts.route.len(), parts.properties.len());
-        let (record, stored) = self.backlog.bury(&entry);
+        let (record, stored) = self.ready.bury(&entry);
         let (queue, rules) = (Arc::clone(&self.name), Arc::clone(&self.rules));
         effects.dead.push(DeadLetter { queue, rules, reason, record, route_len, properties_len, stored });
+    }
+
+    /// Keeps a dead letter that nobody has taken, to try again later.
+    pub(super) fn keep_dead(&mut self, letter: DeadLetter, now: Time) {
+        let (letters, retry_at) = &mut **self.undelivered.get_or_insert_default();
+        letters.push_back(letter);
+        *retry_at = now.plus_ms(RETRY_MS);
+    }
+
+    /// Sends the dead letters that nobody has taken once more.
+    pub(super) fn retry_dead(&mut self, effects: &mut Effects) {
+        if self.retry_dead_at() <= effects.now
+            && let Some(undelivered) = self.undelivered.take()
+        {
+            effects.dead.extend(undelivered.0);
+        }
+    }
+
+    /// Tells the consumers that hold something for too long.
+    pub(super) fn note_overdue(&mut self, effects: &mut Effects) {
+        let (Some(overdue), Some(timeout_ms)) = (&mut self.overdue, self.rules.consumer_timeout_ms) else {
+            return;
+        };
+        for key in overdue.take_due(&self.unacked, timeout_ms, effects.now) {
+            effects.overdue.extend(self.consumers.mailbox(key).map(|mailbox| (mailbox, timeout_ms)));
+        }
     }
 
     /// Hands messages straight to a consumer that neither acknowledges nor has anything waiting before them;
     /// returns how many. They are never stored.
     #[inline]
     pub(super) fn hand_on(&mut self, run: &[Message<'_>], effects: &mut Effects) -> usize {
-        if !self.backlog.is_empty() {
+        // What a full queue takes does not depend on who waits for it.
+        if !self.ready.is_empty() || self.rules.may_reject() {
             return 0;
         }
         let mut handed_on = 0;
@@ -155,7 +258,7 @@ impl State {
                 effects.mailboxes.push(Arc::clone(&consumer.mailbox));
             }
             handed_on += taken;
-            self.delivered += taken as u64;
+            self.counts.delivered_no_ack += taken as u64;
             self.consumers.turn_over(key, taken as u32, taken < turn.len());
         }
         handed_on
@@ -164,8 +267,8 @@ impl State {
     /// Delivers what waits to the consumers that take it, in turn.
     #[inline]
     pub(super) fn deliver(&mut self, effects: &mut Effects) {
-        while !self.backlog.is_empty() {
-            let Self { backlog, unacked, consumers, .. } = self;
+        while !self.ready.is_empty() {
+            let Self { ready, unacked, consumers, overdue, counts, .. } = self;
             let Some((key, consumer, alone)) = consumers.next() else { break };
             let turn = if alone { consumer.credit().min(RUN) } else { 1 };
             let no_ack = consumer.no_ack;
@@ -179,19 +282,24 @@ impl State {
                         stalled = true;
                         break;
                     }
-                    let Some(entry) = backlog.pop() else { break };
-                    if entry.expires <= effects.now && expired.len() < LET_GO_AT_ONCE {
+                    let Some(entry) = ready.pop() else { break };
+                    // One that expires this moment is in time for a consumer that takes it at once.
+                    if entry.expires < effects.now && expired.len() < LET_GO_AT_ONCE {
                         expired.push(entry);
                         continue;
                     }
-                    deliver_one(entry, (backlog, unacked), (!no_ack).then_some(key), inbox);
+                    counts.redelivered += u64::from(entry.redelivered);
+                    let receipt = deliver_one(entry, (ready, unacked), (!no_ack).then_some(key), inbox);
+                    if let (Some(overdue), Some(receipt)) = (overdue.as_mut(), receipt) {
+                        overdue.note(receipt, effects.now);
+                    }
                     taken += 1;
                 }
             });
             if owed {
                 effects.mailboxes.push(Arc::clone(&consumer.mailbox));
             }
-            self.delivered += u64::from(taken);
+            *(if no_ack { &mut counts.delivered_no_ack } else { &mut counts.delivered }) += u64::from(taken);
             self.consumers.turn_over(key, taken, stalled);
             let none_found = taken == 0 && expired.is_empty();
             expired.into_iter().for_each(|entry| self.dead_letter(entry, Reason::Expired, effects));
@@ -200,28 +308,31 @@ impl State {
                 break;
             }
         }
-        self.backlog.settle_stored();
-        self.backlog.note_memory();
+        self.ready.settle_stored();
+        self.ready.note_memory();
         self.wake_publishers_if_relaxed();
     }
 
     pub(super) fn fetch(&mut self, no_ack: bool, effects: &mut Effects) -> Option<Fetched> {
         self.let_go(effects);
-        let entry = self.backlog.pop()?;
-        self.delivered += 1;
-        let parts = self.backlog.parts(&entry);
+        let entry = self.ready.pop()?;
+        self.counts.redelivered += u64::from(entry.redelivered);
+        let parts = self.ready.parts(&entry);
+        let properties = counted(&entry, parts.properties);
         let mut fetched = Fetched {
             receipt: None,
             redelivered: entry.redelivered,
             route: parts.route.to_vec(),
-            properties: parts.properties.to_vec(),
+            properties: properties.unwrap_or_else(|| parts.properties.to_vec()),
             body: parts.body.to_vec(),
-            remaining: self.backlog.len(),
+            remaining: self.ready.len(),
         };
         if no_ack {
-            self.backlog.release(entry);
-            self.backlog.settle_stored();
+            self.counts.got_no_ack += 1;
+            self.ready.release(entry);
+            self.ready.settle_stored();
         } else {
+            self.counts.got += 1;
             fetched.receipt = Some(self.unacked.insert(entry, None));
         }
         Some(fetched)
@@ -234,10 +345,24 @@ impl State {
             self.consumers.settled(consumer);
         }
         match settlement {
-            Settlement::Acked => self.backlog.release(held.entry),
+            Settlement::Acked => {
+                self.counts.acked += 1;
+                self.ready.release(held.entry);
+            }
             Settlement::Rejected => self.dead_letter(held.entry, Reason::Rejected, effects),
-            Settlement::Requeued => self.backlog.put_back(held.entry),
+            Settlement::Requeued => self.requeue(held.entry, effects),
         }
+    }
+
+    fn requeue(&mut self, mut entry: Entry, effects: &mut Effects) {
+        self.counts.requeued += 1;
+        if self.rules.queue_type == QueueType::Quorum {
+            entry.returns = entry.returns.saturating_add(1);
+            if self.rules.delivery_limit.is_some_and(|limit| u64::from(entry.returns) > limit) {
+                return self.dead_letter(entry, Reason::DeliveryLimit, effects);
+            }
+        }
+        self.ready.put_back(entry);
     }
 
     pub(super) fn wake_publishers_if_relaxed(&mut self) {
@@ -248,7 +373,7 @@ impl State {
 
     /// Whether publishers need not wait for consumers, be it that these keep up or that there are none.
     pub(super) fn is_relaxed(&self) -> bool {
-        self.backlog.len() <= RELAXED_READY || self.consumers.len() == 0
+        self.ready.len() <= RELAXED_READY || self.consumers.len() == 0
     }
 }
 
@@ -262,33 +387,29 @@ fn handed_over<'a>(message: &Message<'a>) -> Delivery<'a> {
     }
 }
 
-/// Delivers a message, to be settled where `consumer` names who will.
+/// Delivers a message, to be settled where `consumer` names who will: by the receipt returned.
 #[inline]
 fn deliver_one(
     entry: Entry,
-    (backlog, unacked): (&mut Backlog, &mut Unacked),
+    (ready, unacked): (&mut Ready, &mut Unacked),
     consumer: Option<ConsumerKey>,
     inbox: &mut dyn Inbox,
-) {
-    let redelivered = entry.redelivered;
-    let parts = backlog.parts(&entry);
-    let delivery = Delivery {
-        receipt: None,
-        redelivered,
-        route: parts.route,
-        properties: parts.properties,
-        body: parts.body,
-    };
+) -> Option<Receipt> {
+    let parts = ready.parts(&entry);
+    let properties = counted(&entry, parts.properties);
+    let delivery = delivery(&entry, parts, properties.as_deref());
     match consumer {
         None => {
             inbox.put(&delivery);
-            backlog.release(entry);
+            ready.release(entry);
+            None
         }
         Some(key) => {
             // The delivery borrows the entry, so it is put before the entry moves into the slab.
-            let receipt = unacked.next_receipt(entry.seq);
+            let receipt = unacked.next_receipt(&entry);
             inbox.put(&Delivery { receipt: Some(receipt), ..delivery });
             unacked.insert(entry, Some(key));
+            Some(receipt)
         }
     }
 }

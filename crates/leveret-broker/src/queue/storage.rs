@@ -4,14 +4,15 @@
 //! A record is `u32 length of the properties`, `u64 time of publishing` (microseconds since 1970), both little-endian,
 //! then exchange and routing key as short strings, the encoded properties, and the body.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use leveret_store::{QueueRef, ReadEnd, RecoveredQueue, Spill, Store, StoredRecord};
+use leveret_store::{QueueId, QueueRef, ReadEnd, RecoveredQueue, Spill, Store, StoredRecord};
+use parking_lot::Mutex;
 
-use super::backlog::Entry;
+use super::chunk::Chunks;
+use super::entry::Entry;
 use crate::Time;
 
 /// Bytes of a record before the route.
@@ -80,16 +81,35 @@ impl MessageMemory {
 pub(crate) struct Persistence {
     pub(crate) store: Store,
     pub(crate) memory: MessageMemory,
+    /// Records met that are no messages, in words.
+    pub(crate) unreadable: Mutex<Vec<String>>,
 }
 
 /// A queue's part of the store, and of the memory for messages.
 pub(crate) struct QueueStorage {
-    handle: StoreHandle,
-    /// Whether persistent messages are kept over a restart.
-    pub(super) durable: bool,
+    pub(super) handle: StoreHandle,
+    keeps: Keeps,
     recovered: Option<RecoveredQueue>,
+    /// What was found of its higher priorities, until their rows are opened.
+    pub(super) recovered_levels: Vec<(u8, RecoveredQueue)>,
     reported_bytes: usize,
 }
+
+/// Which of a queue's messages are kept over a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    Nothing,
+    Persistent,
+    All,
+}
+
+/// The store's number of a queue's row: that of the queue for priority 0, with the priority above it for others.
+pub(crate) fn level_id(queue: u64, level: u8) -> u64 {
+    queue | u64::from(level) << LEVEL_SHIFT
+}
+
+/// Numbers of queues are lower than this power of two.
+pub(crate) const LEVEL_SHIFT: u32 = 48;
 
 impl std::fmt::Debug for QueueStorage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -114,17 +134,37 @@ pub(super) enum PageRead {
 
 impl QueueStorage {
     pub(crate) fn new(
-        persistence: &Arc<Persistence>,
-        queue: QueueRef,
-        durable: bool,
+        handle: StoreHandle,
+        keeps: Keeps,
         recovered: Option<RecoveredQueue>,
+        recovered_levels: Vec<(u8, RecoveredQueue)>,
     ) -> Self {
-        let handle = StoreHandle { persistence: Arc::clone(persistence), queue };
-        Self { handle, durable, recovered, reported_bytes: 0 }
+        Self { handle, keeps, recovered, recovered_levels, reported_bytes: 0 }
     }
 
     pub(crate) fn handle(&self) -> StoreHandle {
         self.handle.clone()
+    }
+
+    /// Whether a message is kept over a restart that is marked persistent, or not.
+    #[inline]
+    pub(super) fn keeps(&self, persistent: bool) -> bool {
+        match self.keeps {
+            Keeps::Nothing => false,
+            Keeps::Persistent => persistent,
+            Keeps::All => true,
+        }
+    }
+
+    /// Whether anything is kept over a restart.
+    pub(super) fn is_durable(&self) -> bool {
+        self.keeps != Keeps::Nothing
+    }
+
+    /// The storage of the row of another priority.
+    pub(super) fn level(&self, level: u8, recovered: Option<RecoveredQueue>) -> Self {
+        let handle = StoreHandle { queue: self.handle.level(level), ..self.handle.clone() };
+        Self::new(handle, self.keeps, recovered, Vec::new())
     }
 
     /// What waited when the store was opened, and the highest number ever given.
@@ -169,9 +209,19 @@ impl Drop for QueueStorage {
 pub(crate) struct StoreHandle {
     pub(crate) persistence: Arc<Persistence>,
     pub(crate) queue: QueueRef,
+    /// The queue's name.
+    pub(crate) name: Arc<str>,
 }
 
 impl StoreHandle {
+    /// The row of that priority.
+    pub(crate) fn level(&self, level: u8) -> QueueRef {
+        match level {
+            0 => self.queue,
+            _ => self.persistence.store.queue(QueueId(level_id(self.queue.id().0, level))),
+        }
+    }
+
     /// Tells the store that records are done with. A store that has failed takes no notice: it said so to everybody.
     #[inline]
     pub(crate) fn settle(&self, seqs: &[u64]) {
@@ -190,20 +240,20 @@ impl StoreHandle {
         self.persistence.store.note_delivered(self.queue, up_to);
     }
 
+    /// A record that is no message was met; it is told like damage to the store.
+    pub(super) fn note_unreadable(&self, seq: u64) {
+        let place = format!("queue '{}': record {seq} is no message, and was passed over", self.name);
+        self.persistence.unreadable.lock().push(place);
+    }
+
     /// Writes messages to segments, unless they are there already. Returns how many of the first of them may now be
     /// forgotten.
-    pub(super) fn spill<'a>(
-        &self,
-        entries: &mut VecDeque<Entry>,
-        stored: impl Fn(&Entry) -> Cow<'a, [u8]>,
-    ) -> usize {
+    pub(super) fn spill(&self, entries: &mut VecDeque<Entry>, chunks: &Chunks) -> usize {
         let entries = entries.make_contiguous();
         let mut done = 0;
         while done < entries.len() {
-            let bodies = page_of(&entries[done..], &stored);
-            let count = bodies.len();
-            let page = &mut entries[done..done + count];
-            let Some(taken) = self.spill_page(page, &bodies) else { return done };
+            let count = page_of(&entries[done..]);
+            let Some(taken) = self.spill_page(&mut entries[done..done + count], chunks) else { return done };
             done += taken;
             if taken < count {
                 return done;
@@ -213,14 +263,17 @@ impl StoreHandle {
     }
 
     /// `None` where nothing could be written.
-    fn spill_page(&self, page: &mut [Entry], bodies: &[Cow<'_, [u8]>]) -> Option<usize> {
-        let records: Vec<Spill<'_>> = page
+    fn spill_page(&self, page: &mut [Entry], chunks: &Chunks) -> Option<usize> {
+        let entries: Vec<&Entry> = page.iter().filter(|entry| !entry.on_disk).collect();
+        let bodies: Vec<_> = entries.iter().map(|entry| entry.stored(chunks)).collect();
+        let records: Vec<Spill<'_>> = entries
             .iter()
-            .zip(bodies)
-            .filter(|(entry, _)| !entry.on_disk)
+            .zip(&bodies)
             .map(|(entry, body)| Spill { seq: entry.seq, flags: 0, transient: !entry.persistent, body })
             .collect();
         let mut refused = self.persistence.store.spill(self.queue, &records).ok()?;
+        drop(records);
+        drop(bodies);
         refused.sort_unstable();
         for entry in page.iter_mut() {
             entry.on_disk = refused.binary_search(&entry.seq).is_err();
@@ -256,17 +309,13 @@ impl StoreHandle {
     }
 }
 
-/// The stored form of the first entries, about a page of them.
-fn page_of<'a>(entries: &[Entry], stored: &impl Fn(&Entry) -> Cow<'a, [u8]>) -> Vec<Cow<'a, [u8]>> {
+/// How many of the first entries make about a page.
+fn page_of(entries: &[Entry]) -> usize {
     let mut size = 0;
-    let mut bodies = Vec::new();
-    for entry in entries {
-        if size >= SPILL_BYTES {
-            break;
-        }
-        let body = stored(entry);
-        size += body.len();
-        bodies.push(body);
-    }
-    bodies
+    let fits = |entry: &&Entry| {
+        let before = size;
+        size += entry.stored_bytes();
+        before < SPILL_BYTES
+    };
+    entries.iter().take_while(fits).count()
 }

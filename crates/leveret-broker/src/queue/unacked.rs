@@ -1,13 +1,14 @@
 //! Messages that consumers hold and have not settled: a slab, so that settling one is an index away whatever
 //! the order.
 
-use super::backlog::Entry;
 use super::consumers::ConsumerKey;
+use super::entry::Entry;
 
 /// What a delivery is settled by. Valid for one settlement at the queue that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     slot: u32,
+    level: u8,
     seq: u64,
 }
 
@@ -16,6 +17,13 @@ pub struct Receipt {
 pub(super) struct Held {
     pub(super) entry: Entry,
     pub(super) consumer: Option<ConsumerKey>,
+}
+
+impl Held {
+    #[inline]
+    fn is(&self, receipt: Receipt) -> bool {
+        self.entry.seq == receipt.seq && self.entry.level == receipt.level
+    }
 }
 
 #[derive(Debug)]
@@ -30,6 +38,8 @@ pub(super) struct Unacked {
     slots: Vec<Slot>,
     free: Option<u32>,
     len: usize,
+    /// Bytes of the bodies.
+    bytes: u64,
 }
 
 impl Unacked {
@@ -37,8 +47,28 @@ impl Unacked {
         self.len
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The message that is out by that receipt.
+    pub(super) fn find(&self, receipt: Receipt) -> Option<&Held> {
+        match self.slots.get(receipt.slot as usize) {
+            Some(Slot::Taken(held)) if held.is(receipt) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// All that is out, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Taken(held) => Some(&mut held.entry),
+            Slot::Free { .. } => None,
+        })
+    }
+
     /// The messages that are out.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> + Clone {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Taken(held) => Some(&held.entry),
             Slot::Free { .. } => None,
@@ -47,7 +77,8 @@ impl Unacked {
 
     #[inline]
     pub(super) fn insert(&mut self, entry: Entry, consumer: Option<ConsumerKey>) -> Receipt {
-        let seq = entry.seq;
+        let (level, seq) = (entry.level, entry.seq);
+        self.bytes += u64::from(entry.body_len);
         let held = Slot::Taken(Held { entry, consumer });
         self.len += 1;
         let slot = match self.free {
@@ -62,25 +93,27 @@ impl Unacked {
                 (self.slots.len() - 1) as u32
             }
         };
-        Receipt { slot, seq }
+        Receipt { slot, level, seq }
     }
 
-    /// The receipt that [`Unacked::insert`] gives next, for the entry with that `seq`.
+    /// The receipt that [`Unacked::insert`] gives next, for that entry.
     #[inline]
-    pub(super) fn next_receipt(&self, seq: u64) -> Receipt {
-        Receipt { slot: self.free.unwrap_or(self.slots.len() as u32), seq }
+    pub(super) fn next_receipt(&self, entry: &Entry) -> Receipt {
+        let slot = self.free.unwrap_or(self.slots.len() as u32);
+        Receipt { slot, level: entry.level, seq: entry.seq }
     }
 
     /// Takes the message out; `None` where the receipt was used before.
     #[inline]
     pub(super) fn remove(&mut self, receipt: Receipt) -> Option<Held> {
         let slot = self.slots.get_mut(receipt.slot as usize)?;
-        if !matches!(slot, Slot::Taken(held) if held.entry.seq == receipt.seq) {
+        if !matches!(slot, Slot::Taken(held) if held.is(receipt)) {
             return None;
         }
         let Slot::Taken(held) = std::mem::replace(slot, Slot::Free { next: self.free }) else { return None };
         self.free = Some(receipt.slot);
         self.len -= 1;
+        self.bytes -= u64::from(held.entry.body_len);
         if self.len == 0 {
             self.forget_burst();
         }

@@ -135,6 +135,11 @@ impl Topology {
         Ok(queue)
     }
 
+    /// The queue of that name, whoever it is that asks.
+    pub(crate) fn queue_of(&self, name: &str) -> Option<&Arc<Queue>> {
+        self.queues.get(name)
+    }
+
     /// Whether it is this queue, and not another one of its name, that is there.
     pub(crate) fn has(&self, queue: &Queue) -> bool {
         self.queues.get(&queue.name).is_some_and(|there| std::ptr::eq(&raw const **there, queue))
@@ -293,7 +298,7 @@ impl Topology {
                 let (vhost, name, options) = (Arc::clone(&self.vhost), Arc::clone(&name), options.clone());
                 self.changes.push(Change::PutQueue { vhost, name, id, options });
             }
-            backing.queue(id, options.durable)
+            backing.queue((&name, id), &options, &rules)
         });
         let timers = Arc::clone(&self.timers);
         let queue = Queue::with_storage(name, options, rules, storage, (Some(timers), now));
@@ -313,7 +318,7 @@ impl Topology {
         let rules = applied.rules(&options.arguments, &name).unwrap_or_default();
         let storage = self.backing.as_ref().map(|backing| {
             backing.note_id(id);
-            backing.queue(id, true)
+            backing.queue((&name, id), &options, &rules)
         });
         let timers = Arc::clone(&self.timers);
         let queue = Queue::with_storage(name, options, rules, storage, (Some(timers), now));

@@ -4,13 +4,12 @@
 use std::sync::Arc;
 
 use leveret_amqp::{Properties, Table};
-use leveret_store::Append;
 use rustc_hash::FxHashSet;
 
 use super::Topology;
 use super::bindings::Destination;
 use super::exchange::Exchange;
-use crate::queue::{Effects, Kept, StoreHandle, stored_prefix};
+use crate::queue::{Effects, ToStore};
 use crate::{DelayedExchange, Error, Message, Queue};
 
 /// Where a message goes.
@@ -28,61 +27,17 @@ impl Route {
     /// Hands a run of messages to all queues, and to the store what is to outlive the process.
     #[inline]
     pub fn publish(&self, run: &[Message<'_>], effects: &mut Effects) {
-        match self.queues.as_slice() {
-            [queue] => {
-                let kept = queue.publish(run, effects);
-                if let Some(handle) = queue.durable() {
-                    store(run, &[(handle, kept)], effects);
-                }
-            }
-            queues => publish_to_all(queues, run, effects),
+        let mut stored = ToStore::default();
+        for queue in &self.queues {
+            queue.publish(run, effects, |kept| stored.note(queue, kept));
         }
+        stored.append(run, effects);
     }
 
     /// Whether it leads nowhere.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queues.is_empty() && self.delayed.is_empty()
-    }
-}
-
-fn publish_to_all(queues: &[Arc<Queue>], run: &[Message<'_>], effects: &mut Effects) {
-    let mut stored = Vec::new();
-    for queue in queues {
-        let kept = queue.publish(run, effects);
-        stored.extend(queue.durable().map(|handle| (handle, kept)));
-    }
-    if !stored.is_empty() {
-        store(run, &stored, effects);
-    }
-}
-
-/// Appends the persistent messages of a run to the journal, each once however many queues have kept it.
-fn store(run: &[Message<'_>], kept: &[(&StoreHandle, Kept)], effects: &mut Effects) {
-    let Some((any, _)) = kept.first() else { return };
-    let first = kept.iter().map(|(_, kept)| kept.from).min().unwrap_or(0);
-    if run[first..].iter().all(|message| !message.persistent) {
-        return;
-    }
-    let mut targets = Vec::with_capacity(kept.len());
-    let result = any.persistence.store.batch(|batch| {
-        for (at, message) in run.iter().enumerate().skip(first).filter(|(_, message)| message.persistent) {
-            targets.clear();
-            let of_message = kept.iter().filter(|(_, kept)| (kept.from..kept.to).contains(&at));
-            targets.extend(
-                of_message.map(|(handle, kept)| (handle.queue, kept.first_seq + (at - kept.from) as u64)),
-            );
-            if targets.is_empty() {
-                continue;
-            }
-            let prefix = stored_prefix(message.properties.len(), effects.now);
-            let body = [prefix.as_slice(), message.route, message.properties, message.body];
-            effects.position = Some(batch.append(&Append { flags: 0, body: &body, targets: &targets })?);
-        }
-        Ok(())
-    });
-    if let Err(error) = result.and_then(|appended| appended) {
-        effects.failure = Some(error);
     }
 }
 

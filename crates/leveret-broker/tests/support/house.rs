@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use leveret_amqp::{DeliveryMode, FieldTable, Properties, Value};
 use leveret_broker::{
-    Broker, Client, Effects, Fetched, Message, Owner, QueueOptions, QueueRules, Time, Users, Vhost, route_of,
+    Broker, Client, Effects, Fetched, Message, Owner, Queue, QueueOptions, QueueRules, Settlement, Time,
+    Users, Vhost, route_of,
 };
 
 /// The connection that does everything.
@@ -99,5 +100,28 @@ impl House {
 
     pub fn is_there(&self, queue: &str) -> bool {
         self.vhost.queue(queue, ME).is_ok()
+    }
+
+    pub fn queue(&self, name: &str) -> Arc<Queue> {
+        self.vhost.queue(name, ME).unwrap()
+    }
+
+    pub fn settle(&mut self, queue: &str, fetched: &Fetched, settlement: Settlement) {
+        self.queue(queue).settle(&[fetched.receipt.unwrap()], settlement, &mut self.effects);
+        self.vhost.carry_out(&mut self.effects);
+    }
+
+    pub fn declare_durable(
+        &mut self,
+        name: &str,
+        arguments: impl IntoIterator<Item = (&'static str, Value)>,
+    ) {
+        let arguments = FieldTable::from_iter(arguments);
+        let options = QueueOptions { durable: true, arguments, ..QueueOptions::default() };
+        self.vhost.declare_queue(name, options, &me(), &mut self.effects).unwrap();
+    }
+
+    pub fn delete(&mut self, name: &str) {
+        self.vhost.delete_queue(name, &me(), false, false).unwrap();
     }
 }

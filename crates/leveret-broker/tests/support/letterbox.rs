@@ -1,5 +1,5 @@
 //! A mailbox that remembers what it was given.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ pub struct Letterbox {
 struct Inner {
     room: usize,
     taken: Vec<Taken>,
+    overdue: usize,
 }
 
 /// The number at the start of a body.
@@ -34,7 +35,7 @@ pub fn number(body: &[u8]) -> u64 {
 
 impl Letterbox {
     pub fn new(room: usize, prefetch: Option<u32>) -> Self {
-        Self { inner: Mutex::new(Inner { room, taken: vec![] }), prefetch }
+        Self { inner: Mutex::new(Inner { room, taken: vec![], overdue: 0 }), prefetch }
     }
 
     pub fn add_room(&self, room: usize) {
@@ -44,6 +45,11 @@ impl Letterbox {
     /// What has come since the last call.
     pub fn take(&self) -> Vec<Taken> {
         std::mem::take(&mut self.inner.lock().taken)
+    }
+
+    /// How often it was told that its consumer holds something for too long.
+    pub fn overdue(&self) -> usize {
+        self.inner.lock().overdue
     }
 
     /// Checks that the consumer holds no more than it may, and has got all it could take.
@@ -62,6 +68,10 @@ impl Mailbox for Letterbox {
     }
 
     fn flush(&self, _effects: &mut Effects) {}
+
+    fn overdue(&self, _timeout_ms: u64) {
+        self.inner.lock().overdue += 1;
+    }
 
     fn cancelled(&self, _queue: &Arc<Queue>) {}
 }

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use leveret_broker::{Channel as ChannelEntry, ChannelMode, ConsumerKey, Lsn, MessageCounts, Queue, Route};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::confirms::Confirms;
 use super::publish::{Assembly, Staged};
@@ -133,23 +133,51 @@ impl Routes {
 /// The queues that deliveries of the channel are of, so that what is out names them by a number.
 #[derive(Default)]
 pub(super) struct QueueTable {
-    queues: Vec<Arc<Queue>>,
+    queues: Vec<Option<Arc<Queue>>>,
     /// By address, which stays taken as long as `queues` holds on to the queue.
     index: FxHashMap<usize, u32>,
+    free: Vec<u32>,
+    /// How many queues were left when it was last swept.
+    left: usize,
 }
+
+/// Queues that a table holds before it is worth while to look which of them are still used.
+const SWEPT_FROM: usize = 32;
 
 impl QueueTable {
     pub(super) fn index_of(&mut self, queue: &Arc<Queue>) -> u32 {
         match self.index.entry(Arc::as_ptr(queue).addr()) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                self.queues.push(Arc::clone(queue));
-                *entry.insert((self.queues.len() - 1) as u32)
+                let index = self.free.pop().unwrap_or(self.queues.len() as u32);
+                if index as usize == self.queues.len() {
+                    self.queues.push(None);
+                }
+                self.queues[index as usize] = Some(Arc::clone(queue));
+                *entry.insert(index)
             }
         }
     }
 
-    pub(super) fn at(&self, index: u32) -> &Arc<Queue> {
-        &self.queues[index as usize]
+    pub(super) fn at(&self, index: u32) -> Option<&Arc<Queue>> {
+        self.queues.get(index as usize)?.as_ref()
+    }
+
+    /// Whether it has grown so much that it should be swept.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.index.len() >= SWEPT_FROM.max(2 * self.left)
+    }
+
+    /// Lets go of the queues that nothing is out of and nobody consumes from.
+    pub(super) fn sweep(&mut self, used: &FxHashSet<u32>) {
+        for (index, slot) in (0u32..).zip(&mut self.queues) {
+            if !used.contains(&index)
+                && let Some(queue) = slot.take()
+            {
+                self.index.remove(&Arc::as_ptr(&queue).addr());
+                self.free.push(index);
+            }
+        }
+        self.left = self.index.len();
     }
 }

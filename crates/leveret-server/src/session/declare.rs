@@ -6,6 +6,7 @@ use leveret_broker::{BindingName, ExchangeOptions, QueueOptions};
 use super::Session;
 use super::deliver::server_name;
 use super::not_for_servers;
+use super::publish::REPLY_TO;
 use crate::reply::Exception;
 
 impl Session {
@@ -90,6 +91,12 @@ impl Session {
     }
 
     fn declare_queue(&mut self, number: u16, declare: queue::Declare<'_>) -> Result<(), Exception> {
+        if declare.queue == REPLY_TO {
+            // It is there for every channel, for whoever looks before he consumes.
+            let answer = queue::DeclareOk { queue: REPLY_TO, message_count: 0, consumer_count: 1 };
+            self.answer(number, declare.no_wait, answer);
+            return Ok(());
+        }
         let queue = if declare.passive {
             self.queue_named(number, declare.queue)?
         } else {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use leveret_amqp::{ReplyCode, basic, write_method};
 use leveret_broker::{ChannelConsumer, Consume, Effects, Queue, Receipt, Settlement, split_route};
+use rustc_hash::FxHashSet;
 
 use super::Session;
 use super::channel::{Channel, Mode, QueueTable, Subscription};
 use super::publish::REPLY_TO;
 use crate::consumer::{Consumer, write_content};
-use crate::outbox::Out;
+use crate::outbox::{Out, Overdue};
 use crate::reply::Exception;
 
 /// Settlements of one channel and one kind that have gathered.
@@ -27,7 +28,9 @@ pub(super) fn settle_all(queues: &QueueTable, outs: &[Out], settlement: Settleme
     for of_one_queue in outs.chunk_by(|a, b| a.queue == b.queue) {
         receipts.clear();
         receipts.extend(of_one_queue.iter().map(|out| out.receipt));
-        queues.at(of_one_queue[0].queue).settle(&receipts, settlement, effects);
+        if let Some(queue) = queues.at(of_one_queue[0].queue) {
+            queue.settle(&receipts, settlement, effects);
+        }
     }
 }
 
@@ -84,8 +87,9 @@ impl Session {
     ) -> Result<(), Exception> {
         let outbox = Arc::clone(&self.outbox);
         let notify_cancel = self.consumer_cancel_notify;
+        let priority = consumer_priority(queue, consume)?;
+        let index = self.index_of(number, queue)?;
         let channel = self.open_channel(number)?;
-        let index = channel.queues.index_of(queue);
         let prefetch = u32::from(channel.prefetch);
         let Some(entry) = channel.entry.clone() else { return Ok(()) };
         let as_seen = (&entry, consume.no_ack);
@@ -93,7 +97,7 @@ impl Session {
         let mailbox = Arc::clone(&consumer) as Arc<dyn leveret_broker::Mailbox>;
         let (no_wait, no_ack, exclusive) = (consume.no_wait, consume.no_ack, consume.exclusive);
         let arguments = consume.arguments.to_owned();
-        let consume = Consume { mailbox, no_ack: consume.no_ack, exclusive: consume.exclusive, prefetch };
+        let consume = Consume { mailbox, no_ack, exclusive, prefetch, priority };
         let key = queue.consume(consume)?;
         let told = ChannelConsumer {
             tag: tag.into(),
@@ -120,6 +124,45 @@ impl Session {
         Ok(())
     }
 
+    /// The queue's number on the channel. A channel that has known many queues forgets those it is done with.
+    fn index_of(&mut self, number: u16, queue: &Arc<Queue>) -> Result<u32, Exception> {
+        if self.open_channel(number)?.queues.is_crowded() {
+            self.sweep_queues(number)?;
+        }
+        Ok(self.open_channel(number)?.queues.index_of(queue))
+    }
+
+    fn sweep_queues(&mut self, number: u16) -> Result<(), Exception> {
+        let out: Option<FxHashSet<u32>> =
+            self.deliveries(number, |deliveries| deliveries.queues_out().collect());
+        let mut used = out.unwrap_or_default();
+        let channel = self.open_channel(number)?;
+        channel.consumers.retain(|_, subscription| !subscription.consumer.is_cancelled());
+        let Channel { consumers, queues, mode, .. } = channel;
+        used.extend(consumers.values().map(|subscription| queues.index_of(&subscription.queue)));
+        if let Mode::Transaction(transaction) = mode {
+            let settled = transaction.settlements.iter().flat_map(|(outs, _)| outs);
+            used.extend(settled.map(|out| out.queue));
+        }
+        queues.sweep(&used);
+        Ok(())
+    }
+
+    /// Ends the channels of consumers that hold a delivery for longer than its queue allows.
+    pub(super) fn end_overdue(&mut self) {
+        for Overdue { channel, tag, timeout_ms } in self.outbox.take_overdue() {
+            let is_there = self.channels.get(&channel).is_some_and(|it| it.consumers.contains_key(&tag));
+            if is_there {
+                let text = format!(
+                    "delivery acknowledgement on channel {channel} timed out. Timeout value used: {timeout_ms} ms. \
+                     This timeout value can be configured, see consumers doc guide to learn more"
+                );
+                let exception = Exception::new(ReplyCode::PRECONDITION_FAILED, text);
+                self.fail_channel(channel, &exception, (0, 0));
+            }
+        }
+    }
+
     /// The queue behind `amq.rabbitmq.reply-to`: one a channel, exclusive, gone with it.
     fn reply_queue(&mut self, number: u16, no_ack: bool) -> Result<Arc<Queue>, Exception> {
         let refuse = |text| Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
@@ -138,6 +181,10 @@ impl Session {
     pub(super) fn cancel(&mut self, number: u16, cancel: basic::Cancel<'_>) -> Result<(), Exception> {
         if let Some(subscription) = self.open_channel(number)?.consumers.remove(cancel.consumer_tag) {
             self.cancel_subscription(&subscription);
+            let of_replies = |queue: &mut Arc<Queue>| Arc::ptr_eq(queue, &subscription.queue);
+            if let Some(queue) = self.open_channel(number)?.reply_queue.take_if(of_replies) {
+                self.vhost.delete_reply_queue(&queue.name);
+            }
         }
         if let Some(entry) = &self.open_channel(number)?.entry {
             entry.remove_consumer(cancel.consumer_tag);
@@ -266,6 +313,15 @@ impl Session {
             last => Ok(last.into()),
         }
     }
+}
+
+/// The `x-priority` of a consumer: any integer.
+fn consumer_priority(queue: &Queue, consume: &basic::Consume<'_>) -> Result<i64, Exception> {
+    let Some(value) = consume.arguments.find("x-priority") else { return Ok(0) };
+    value.as_i64().ok_or_else(|| {
+        let text = format!("invalid arg 'x-priority' for queue '{}': expected an integer", queue.name);
+        Exception::new(ReplyCode::PRECONDITION_FAILED, text)
+    })
 }
 
 /// A name that nobody else has.

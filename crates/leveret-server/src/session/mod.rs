@@ -84,6 +84,7 @@ impl Session {
         entry: Arc<Connection>,
         opened: Opened,
     ) -> Self {
+        let woken = Arc::clone(&outbox.session);
         Self {
             shared,
             vhost: opened.vhost,
@@ -100,7 +101,7 @@ impl Session {
             effects: Effects::default(),
             to_confirm: Vec::new(),
             returned: None,
-            woken: Arc::default(),
+            woken,
             settling: Settling::default(),
             owns_queues: false,
             has_published: false,
@@ -113,6 +114,7 @@ impl Session {
         let mut at = 0;
         self.effects.now = self.shared.clock.now();
         self.refresh_access();
+        self.end_overdue();
         let batch = self.frames(bytes, &mut at);
         self.settle();
         self.vhost.carry_out(&mut self.effects);

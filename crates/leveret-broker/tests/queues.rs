@@ -1,0 +1,188 @@
+//! What queues do with messages beside handing them on in turn: priorities, duplicates, dead letters that nobody takes, and
+//! what can be seen from outside.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "support/house.rs"]
+mod house;
+#[path = "support/reader.rs"]
+mod reader;
+
+use leveret_amqp::{FieldTable, Properties, Table, Value};
+use leveret_broker::{Settlement, Time};
+
+use house::House;
+use reader::consume;
+
+fn with_priority(priority: u8) -> Properties<'static> {
+    Properties { priority: Some(priority), ..Properties::default() }
+}
+
+#[test]
+fn messages_of_higher_priority_are_first_and_equals_stay_in_order() {
+    let mut house = House::new();
+    house.declare("q", [("x-max-priority", 5.into())]);
+    for (text, priority) in [("a", 1), ("b", 3), ("c", 1), ("d", 200), ("e", 5)] {
+        house.publish("q", text, with_priority(priority));
+    }
+    house.put("q", "f");
+    let peeked: Vec<_> = house.queue("q").peek(1, 3, 1).into_iter().map(|it| it.body).collect();
+    assert_eq!(peeked, [b"e", b"b", b"a"]);
+    assert_eq!(house.texts("q"), ["d", "e", "b", "a", "c", "f"]);
+}
+
+#[test]
+fn what_came_back_stands_first_among_its_equals() {
+    let mut house = House::new();
+    house.declare("q", [("x-max-priority", 5.into())]);
+    house.publish("q", "low", with_priority(1));
+    let low = house.get("q").unwrap();
+    house.publish("q", "low too", with_priority(1));
+    house.publish("q", "high", with_priority(2));
+    house.settle("q", &low, Settlement::Requeued);
+    assert_eq!(house.texts("q"), ["high", "low", "low too"]);
+}
+
+#[test]
+fn a_full_queue_with_priorities_lets_its_head_go_as_any_other() {
+    let mut house = House::new();
+    house.declare("q", [("x-max-priority", 5.into()), ("x-max-length", 2.into())]);
+    for (text, priority) in [("a", 1), ("b", 5), ("c", 1)] {
+        house.publish("q", text, with_priority(priority));
+    }
+    assert_eq!(house.texts("q"), ["a", "c"]);
+}
+
+#[test]
+fn a_purge_empties_all_priorities() {
+    let mut house = House::new();
+    house.declare("q", [("x-max-priority", 5.into())]);
+    (0..6).for_each(|priority| assert!(house.publish("q", "m", with_priority(priority))));
+    assert_eq!(house.queue("q").purge(), 6);
+    assert_eq!(house.count("q"), 0);
+}
+
+fn named(name: &str) -> FieldTable {
+    FieldTable::from_iter([("x-deduplication-header", name)])
+}
+
+#[test]
+fn what_was_published_before_is_not_taken_again() {
+    let mut house = House::new();
+    house.declare("q", [("x-message-deduplication", true.into()), ("x-cache-size", 2.into())]);
+    let mut publish = |name: &str| {
+        let headers = named(name).encode();
+        let headers = Some(Table::parse(&headers).unwrap());
+        assert!(house.publish("q", name, Properties { headers, ..Properties::default() }));
+    };
+    // The third name drops the first one out of the window.
+    ["a", "a", "b", "a", "c", "a", "c"].into_iter().for_each(&mut publish);
+    assert_eq!(house.queue("q").stats().counts.duplicates, 3);
+    assert_eq!(house.texts("q"), ["a", "b", "c", "a"]);
+}
+
+#[test]
+fn a_message_id_is_a_name_too_and_names_are_forgotten_in_time() {
+    let mut house = House::new();
+    house.declare("q", [("x-message-deduplication", true.into()), ("x-cache-ttl", 100.into())]);
+    let id = |id| Properties { message_id: Some(id), ..Properties::default() };
+    house.publish("q", "1", id("x"));
+    house.wait_ms(99);
+    house.publish("q", "2", id("x"));
+    house.wait_ms(1);
+    house.publish("q", "3", id("x"));
+    house.put("q", "nameless");
+    house.put("q", "nameless");
+    assert_eq!(house.texts("q"), ["1", "3", "nameless", "nameless"]);
+}
+
+#[test]
+fn a_publisher_that_was_refused_may_try_again() {
+    let mut house = House::new();
+    let arguments = [
+        ("x-message-deduplication", true.into()),
+        ("x-max-length", 1.into()),
+        ("x-overflow", "reject-publish".into()),
+    ];
+    house.declare("q", arguments);
+    let id = |id| Properties { message_id: Some(id), ..Properties::default() };
+    assert!(house.publish("q", "1", id("1")));
+    assert!(!house.publish("q", "2", id("2")));
+    assert_eq!(house.texts("q"), ["1"]);
+    assert!(house.publish("q", "2", id("2")));
+    assert_eq!(house.texts("q"), ["2"]);
+}
+
+#[test]
+fn a_message_without_time_to_wait_reaches_a_consumer_that_is_there() {
+    let mut house = House::new();
+    house.declare("q", [("x-message-ttl", 0.into())]);
+    house.put("q", "nobody");
+    assert_eq!(house.count("q"), 0);
+    let reader = consume(&mut house, "q", |it| it);
+    house.put("q", "somebody");
+    assert_eq!(reader.texts(), ["somebody"]);
+}
+
+#[test]
+fn a_full_queue_refuses_whoever_waits() {
+    let mut house = House::new();
+    house.declare("q", [("x-max-length", 0.into()), ("x-overflow", "reject-publish".into())]);
+    let reader = consume(&mut house, "q", |it| leveret_broker::Consume { no_ack: true, ..it });
+    assert!(!house.put("q", "m"));
+    assert!(reader.texts().is_empty());
+}
+
+fn at_least_once() -> [(&'static str, Value); 5] {
+    [
+        ("x-queue-type", "quorum".into()),
+        ("x-dead-letter-exchange", "".into()),
+        ("x-dead-letter-routing-key", "dead".into()),
+        ("x-dead-letter-strategy", "at-least-once".into()),
+        ("x-message-ttl", 10.into()),
+    ]
+}
+
+#[test]
+fn a_dead_letter_that_nobody_takes_waits_for_somebody() {
+    let mut house = House::new();
+    house.declare_durable("q", at_least_once());
+    house.put("q", "m");
+    house.wait_ms(5000);
+    assert_eq!(house.queue("q").stats().undelivered, 1);
+    house.declare("dead", [("x-max-length", 0.into()), ("x-overflow", "reject-publish".into())]);
+    house.wait_ms(5000);
+    assert_eq!(house.queue("q").stats().undelivered, 1, "the target is full");
+    house.delete("dead");
+    house.declare("dead", []);
+    house.wait_ms(1000);
+    assert_eq!(house.queue("q").stats().undelivered, 0);
+    assert_eq!(house.texts("dead"), ["m"]);
+}
+
+#[test]
+fn what_a_queue_is_can_be_seen() {
+    let mut house = House::new();
+    house.declare("q", []);
+    let start = house.effects.now;
+    for text in ["one", "two", "three"] {
+        house.wait_ms(10);
+        house.put("q", text);
+    }
+    let first = house.get("q").unwrap();
+    let second = house.get("q").unwrap();
+    house.settle("q", &first, Settlement::Acked);
+    house.settle("q", &second, Settlement::Requeued);
+    let _third = house.get("q").unwrap();
+    let stats = house.queue("q").stats();
+    assert_eq!((stats.ready, stats.ready_bytes, stats.unacked, stats.unacked_bytes), (1, 5, 1, 3));
+    let counts = stats.counts;
+    assert_eq!(
+        (counts.published, counts.got, counts.redelivered, counts.acked, counts.requeued),
+        (3, 3, 1, 1, 1)
+    );
+    assert_eq!(stats.idle_since, start.plus_ms(30));
+    assert_eq!(stats.head_published, Some(start.plus_ms(30)));
+    let [three] = house.queue("q").peek(0, 10, 2).try_into().unwrap();
+    assert_eq!((three.body.as_slice(), three.body_bytes, three.expires), (b"th".as_slice(), 5, Time::NEVER));
+    assert_eq!(house.count("q"), 1);
+}
