@@ -37,10 +37,30 @@ impl Engine {
     fn keep_house(&self, manifests: &mut ManifestFiles) -> Result<(), StoreError> {
         self.remove_dead_transients();
         self.prepare_spare()?;
+        self.keep_urgent(manifests)?;
         let compacted = self.compact()?;
-        let journal = self.journal_to_keep();
+        let merged = self.merge_held(manifests)?;
+        if merged {
+            self.flush_held()?;
+        }
         let dead_bytes = self.core.lock().dead_bytes;
-        if compacted || journal.is_some() || dead_bytes >= self.options.dead_bytes {
+        if compacted || merged || dead_bytes >= self.options.dead_bytes {
+            self.checkpoint(manifests, None, false, Keep::OnDisk)?;
+        }
+        Ok(())
+    }
+
+    /// Does what publishers wait for, or would soon: shortens the journal, and writes held records to a run.
+    pub(crate) fn keep_urgent(&self, manifests: &mut ManifestFiles) -> Result<(), StoreError> {
+        let journal = self.journal_to_keep();
+        let (is_full, dead_bytes) = {
+            let core = self.core.lock();
+            (core.shelves.is_full(), core.shelves.dead_bytes())
+        };
+        if dead_bytes >= self.options.dead_bytes {
+            self.flush_held()?;
+        }
+        if is_full || journal.is_some() || dead_bytes >= self.options.dead_bytes {
             self.checkpoint(manifests, journal, false, Keep::OnDisk)?;
         }
         Ok(())
@@ -66,6 +86,7 @@ impl Engine {
         keep: Keep,
     ) -> Result<(), StoreError> {
         self.save_segments()?;
+        self.save_held(first_file)?;
         if let Some(first_file) = first_file {
             self.relocate_before(first_file, keep)?;
             self.save_segments()?;
@@ -76,6 +97,15 @@ impl Engine {
         self.counts.manifests.fetch_add(1, Ordering::Relaxed);
         self.release(first_file, dead);
         Ok(())
+    }
+
+    /// Sees to it that held records need no journal file before this one, and not too much memory.
+    fn save_held(&self, first_file: Option<u64>) -> Result<(), StoreError> {
+        let due = {
+            let shelves = &self.core.lock().shelves;
+            shelves.is_full() || first_file.is_some_and(|first_file| shelves.saved.file < first_file)
+        };
+        if due { self.flush_held() } else { Ok(()) }
     }
 
     fn first_file(&self) -> u64 {
@@ -116,6 +146,7 @@ impl Engine {
         for segment in dead {
             self.discard(&segment.name(), segment.damaged);
         }
+        self.remove_dead_runs();
     }
 
     /// Removes a file, or sets it aside. Failing at that harms nothing: the next start tries again.

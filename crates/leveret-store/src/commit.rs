@@ -75,7 +75,10 @@ impl Engine {
 
     pub(crate) fn note_congestion(&self, files: &JournalFiles) {
         let journal_is_long = files.closed_count() > self.options.journal_files * 2;
-        let much_waits = self.core.lock().pending.size_bytes() > CONGESTED_BYTES;
+        let much_waits = {
+            let core = self.core.lock();
+            core.pending.size_bytes() > CONGESTED_BYTES || core.shelves.is_congested()
+        };
         self.congested.store(journal_is_long || much_waits, Ordering::Relaxed);
     }
 }

@@ -4,8 +4,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    Append, Damage, Lsn, QueueId, QueueRef, StoreError,
+    Append, Damage, Lsn, Options, QueueId, QueueRef, StoreError,
     engine::CommitterSleep,
+    held::shelf::Shelves,
     journal::{
         op::AppendWriter,
         pending::{Pending, PendingRef},
@@ -34,10 +35,11 @@ pub(crate) struct Core {
     pub(crate) stopping: bool,
     /// Threads in [`Store::wait`](crate::Store::wait).
     pub(crate) waiters: u32,
+    pub(crate) shelves: Shelves,
 }
 
 impl Core {
-    pub(crate) fn new(pending: Pending, next_segment: u64) -> Self {
+    pub(crate) fn new(pending: Pending, next_segment: u64, options: &Options) -> Self {
         Self {
             committed: pending.start,
             pending,
@@ -53,6 +55,7 @@ impl Core {
             committer: CommitterSleep::Awake,
             stopping: false,
             waiters: 0,
+            shelves: Shelves::new(options),
         }
     }
 
@@ -103,16 +106,22 @@ impl Core {
 
     pub(crate) fn append(&mut self, append: &Append<'_>) -> Result<Lsn, StoreError> {
         let body_bytes = append.body.iter().map(|part| part.len()).sum::<usize>();
-        let gathered = (self.pending.size_bytes() + body_bytes + append.targets.len() * 16) as u64;
-        if body_bytes as u64 > StoreError::MAX_BODY_BYTES || gathered > MAX_PENDING_BYTES {
-            return Err(StoreError::TooLarge { size_bytes: body_bytes as u64 });
-        }
+        self.check_room(body_bytes, body_bytes + append.targets.len() * 16)?;
         let mut writer = self.pending.begin_append(append.flags);
         for &(queue, seq) in append.targets {
             self.append_target(&mut writer, queue, seq, body_bytes);
         }
         self.pending.finish_append(writer, append.body);
         Ok(Lsn(self.pending.end))
+    }
+
+    /// Whether the gathering group takes so many more bytes, of which a body has so many.
+    pub(crate) fn check_room(&self, body_bytes: usize, bytes: usize) -> Result<(), StoreError> {
+        let gathered = (self.pending.size_bytes() + bytes) as u64;
+        if body_bytes as u64 > StoreError::MAX_BODY_BYTES || gathered > MAX_PENDING_BYTES {
+            return Err(StoreError::TooLarge { size_bytes: body_bytes as u64 });
+        }
+        Ok(())
     }
 
     fn append_target(&mut self, writer: &mut AppendWriter, queue: QueueRef, seq: u64, body_bytes: usize) {

@@ -1,16 +1,19 @@
 //! What the store's calls and its threads share: the core behind its lock, the journal's files behind theirs, and the
 //! wake-ups between them. Lock order: house, a queue's `writing`, files, core.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
-    CommitEvent, Lsn, Options, StoreError, commit::CONGESTED_BYTES, core::Core, journal::files::JournalFiles,
-    manifest::ManifestFiles, options::Drive, stats::Counts, storage::Storage,
+    CommitEvent, Lsn, Options, ShelfId, StoreError, commit::CONGESTED_BYTES, core::Core, held::collect::Blocks,
+    journal::files::JournalFiles, manifest::ManifestFiles, options::Drive, stats::Counts, storage::Storage,
 };
 
 pub(crate) type Listener = Box<dyn Fn(CommitEvent) + Send + Sync>;
@@ -34,6 +37,8 @@ pub(crate) struct Engine {
     pub(crate) congested: AtomicBool,
     pub(crate) buffers: Mutex<Vec<Vec<u8>>>,
     pub(crate) counts: Counts,
+    /// Blocks that hold what is due next, by shelf. Locked while due records are read: one at a time.
+    pub(crate) near: Mutex<HashMap<ShelfId, Blocks>>,
 }
 
 /// What the housekeeping thread is told.
@@ -74,6 +79,7 @@ impl Engine {
             congested: AtomicBool::new(false),
             buffers: Mutex::default(),
             counts: Counts::default(),
+            near: Mutex::default(),
         }
     }
 
@@ -87,9 +93,11 @@ impl Engine {
         if due {
             core.committer = CommitterSleep::Awake;
         }
-        let burial = core.transient_died || core.dead_bytes >= self.options.dead_bytes;
+        let flush = core.shelves.is_full() && !core.shelves.flush_asked;
+        core.shelves.flush_asked |= flush;
+        let burial = flush || core.transient_died || core.dead_bytes >= self.options.dead_bytes;
         core.transient_died = false;
-        if core.pending.size_bytes() > CONGESTED_BYTES {
+        if core.pending.size_bytes() > CONGESTED_BYTES || core.shelves.is_congested() {
             self.congested.store(true, Ordering::Relaxed);
         }
         drop(core);

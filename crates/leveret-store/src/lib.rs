@@ -23,6 +23,7 @@ mod compact;
 mod core;
 mod engine;
 mod error;
+mod held;
 mod inspect;
 mod journal;
 mod layout;
@@ -45,6 +46,7 @@ mod store;
 mod worker;
 
 pub use error::{Damage, StoreError};
+pub use held::{HeldKey, HeldPage, HeldRecord, Hold, ShelfId, ShelfTotals, TallyCell};
 pub use inspect::{CheckReport, DumpEntry, check, check_on, dump, dump_on};
 pub use options::{Drive, Durability, Options};
 pub use read::ReadEnd;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::{
     QueueId, StoreError,
     core::Core,
+    held::snapshot::Snapshot,
     layout::{Fields, PutFields, VERSION},
     queue::{JournalSet, QueueState},
     segment::{Extent, Segment},
@@ -20,6 +21,8 @@ const CHECKED_FROM: usize = 8;
 const LENGTH_AT: usize = 12;
 const NUMBER_AT: usize = 16;
 const CLEAN: u16 = 1;
+/// Older manifests say nothing of shelves, since there were none.
+const FIRST_WITH_SHELVES: u16 = 2;
 pub(crate) const NAMES: [&str; 2] = ["manifest-a", "manifest-b"];
 
 /// A manifest read back.
@@ -29,6 +32,7 @@ pub(crate) struct Manifest {
     pub(crate) position: u64,
     pub(crate) first_file: u64,
     pub(crate) queues: Vec<QueueState>,
+    pub(crate) held: Snapshot,
 }
 
 /// Encodes the state, all but the manifest's number and checksum. The core must stand between two groups.
@@ -47,6 +51,7 @@ pub(crate) fn encode(core: &Core, first_file: u64, clean: bool) -> Vec<u8> {
         core.queues().filter(|(_, state)| state.max_seq > 0 || state.purged_up_to > 0).collect();
     out.put_u32(queues.len() as u32);
     queues.iter().for_each(|(_, state)| encode_queue(state, &mut out));
+    core.shelves.saved.encode(&mut out);
     let length = out.len() - HEADER_BYTES;
     out.set_u32(LENGTH_AT, length as u32);
     out
@@ -136,15 +141,20 @@ pub(crate) fn decode(name: &str, bytes: &[u8]) -> Result<Option<Manifest>, Store
     if version > VERSION {
         return Err(StoreError::NewerFormat { file: name.to_owned(), found: version, supported: VERSION });
     }
-    Ok(decode_checked(flags, fields, bytes))
+    Ok(decode_checked(version, flags, fields, bytes))
 }
 
-fn decode_checked(flags: u16, mut fields: Fields<'_>, bytes: &[u8]) -> Option<Manifest> {
+fn decode_checked(version: u16, flags: u16, mut fields: Fields<'_>, bytes: &[u8]) -> Option<Manifest> {
     let (number, position, first_file) = (fields.u64()?, fields.u64()?, fields.u64()?);
     let mut body = Fields(bytes.get(HEADER_BYTES..)?);
     let count = body.u32()?;
     let queues = (0..count).map(|_| decode_queue(&mut body)).collect::<Option<Vec<_>>>()?;
-    Some(Manifest { number, clean: flags & CLEAN != 0, position, first_file, queues })
+    let held = if version < FIRST_WITH_SHELVES {
+        Snapshot { position, file: first_file, ..Snapshot::default() }
+    } else {
+        Snapshot::decode(&mut body)?
+    };
+    Some(Manifest { number, clean: flags & CLEAN != 0, position, first_file, queues, held })
 }
 
 /// Writes manifests, the newer one always over the older.

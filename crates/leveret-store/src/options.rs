@@ -47,6 +47,14 @@ pub struct Options {
     pub relocate_bytes: u64,
     /// Dead segments of this size in all make the store write a manifest and delete them. Default: 64 MiB.
     pub dead_bytes: u64,
+    /// Memory for held records; when it is full they are written to a run, and as much again may gather meanwhile.
+    /// Default: 24 MiB.
+    pub held_bytes: usize,
+    /// Nominal size of a block in a run. Default: 32 KiB.
+    pub held_block_bytes: usize,
+    /// Width of the cells in which held records are counted, in the caller's unit of `due`, as long as there are not too
+    /// many cells. Default: 60,000,000, a minute in microseconds.
+    pub held_cell: u64,
     /// How long settles alone may wait for their sync. Default: 10 ms.
     pub settle_delay: Duration,
 }
@@ -63,6 +71,9 @@ impl Default for Options {
             read_bytes: 512 << 10,
             relocate_bytes: 256 << 10,
             dead_bytes: 64 << 20,
+            held_bytes: 24 << 20,
+            held_block_bytes: 32 << 10,
+            held_cell: 60_000_000,
             settle_delay: Duration::from_millis(10),
         }
     }

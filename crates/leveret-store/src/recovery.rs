@@ -12,6 +12,7 @@ use crate::{
     Damage, Options, QueueRef, StoreError,
     core::Core,
     engine::{Engine, Listener},
+    held::{ShelfId, restore},
     journal::{
         files::{ClosedFile, JournalFiles, slot_of},
         pending::Pending,
@@ -29,6 +30,8 @@ use crate::{
 pub struct Recovery {
     /// The queues that are known, in no order.
     pub queues: Vec<RecoveredQueue>,
+    /// The shelves that are known, in no order.
+    pub shelves: Vec<ShelfId>,
     /// Whether the store had been closed in order.
     pub clean: bool,
     /// The file and offset of a torn tail that was cut.
@@ -64,7 +67,7 @@ pub(crate) fn open(
     let names = storage.list().map_err(|error| StoreError::io("list", &storage.location(), error))?;
     let (manifest, invalid) = manifest::read_newest(&*storage)?;
     let manifest_number = manifest.as_ref().map_or(0, |manifest| manifest.number);
-    let (core, first_file, clean) = begin(&*storage, &names, manifest, &invalid)?;
+    let (core, first_file, clean) = begin(&*storage, &options, &names, manifest, &invalid)?;
     let (journal, spare) = survey(&*storage, &names, first_file)?;
     let next_file = journal.last().map_or(first_file, |file| file.number + 1);
     let mut replay = Replay::new(&*storage, core);
@@ -99,21 +102,23 @@ fn lock_error(storage: &dyn Storage, error: io::Error) -> StoreError {
 /// The core as the manifest has it; or, without one, as the segments have it.
 fn begin(
     storage: &dyn Storage,
+    options: &Options,
     names: &[String],
     manifest: Option<Manifest>,
     invalid: &[String],
 ) -> Result<(Core, u64, bool), StoreError> {
     let next_segment =
         names.iter().filter_map(|name| parse_name(name)).map(|(_, number, _)| number + 1).max();
-    let next_segment = next_segment.unwrap_or(1);
+    let next_segment = next_segment.unwrap_or(1).max(restore::next_run(names));
     let Some(manifest) = manifest else {
-        let mut core = Core::new(Pending::new(1, 0), next_segment);
+        let mut core = Core::new(Pending::new(1, 0), next_segment, options);
         if !is_fresh(storage, names, invalid)? {
             rebuild::from_segments(storage, names, invalid, &mut core)?;
+            restore::from_runs(storage, names, &mut core)?;
         }
         return Ok((core, 1, false));
     };
-    let mut core = Core::new(Pending::new(manifest.first_file, manifest.position), next_segment);
+    let mut core = Core::new(Pending::new(manifest.first_file, manifest.position), next_segment, options);
     for state in manifest.queues {
         let queue = core.open_queue(state.id);
         if let Some(slot) = core.queue(queue) {
@@ -121,6 +126,8 @@ fn begin(
         }
     }
     reconcile(storage, names, &mut core);
+    restore::from_snapshot(storage, &mut core, manifest.held);
+    restore::remove_unnamed(storage, names, &core);
     Ok((core, manifest.first_file, manifest.clean))
 }
 
@@ -178,6 +185,7 @@ impl Engine {
                 max_seq: state.max_seq.max(state.purged_up_to),
             }
         });
-        Recovery { queues: queues.collect(), clean, torn_tail, damage: core.damage.clone(), took }
+        let shelves = core.shelves.by_id.keys().copied().collect();
+        Recovery { queues: queues.collect(), shelves, clean, torn_tail, damage: core.damage.clone(), took }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     core::Core,
     journal::{
         files::slot_of,
+        group::GroupHeader,
         op::{Op, OpError, Ops},
         scan::FileScan,
     },
@@ -31,8 +32,10 @@ pub(crate) struct JournalFile {
 pub(crate) struct Replay<'a> {
     pub(crate) storage: &'a dyn Storage,
     pub(crate) core: Core,
-    /// Groups before this are in the manifest already.
+    /// Groups before this are in the manifest already, but for what they say of shelves.
     pub(crate) from: u64,
+    /// Of shelves, groups before this are.
+    pub(crate) held_from: u64,
     /// Where the next group should begin; `None` before the first.
     pub(crate) position: Option<u64>,
     pub(crate) torn_tail: Option<(String, u64)>,
@@ -76,8 +79,8 @@ pub(crate) fn survey(
 
 impl<'a> Replay<'a> {
     pub(crate) fn new(storage: &'a dyn Storage, core: Core) -> Self {
-        let from = core.pending.start;
-        Self { storage, core, from, position: None, torn_tail: None, groups_replayed: 0 }
+        let (from, held_from) = (core.pending.start, core.shelves.saved.position);
+        Self { storage, core, from, held_from, position: None, torn_tail: None, groups_replayed: 0 }
     }
 
     /// Walks over all files; returns the numbers of those in which damage was found.
@@ -146,17 +149,29 @@ impl<'a> Replay<'a> {
                 damaged = true;
             }
             self.position = Some(header.end);
-            if header.end > self.from {
-                self.groups_replayed += 1;
-                self.apply(header.file, body, &name, offset)?;
+            let all = header.end > self.from;
+            self.groups_replayed += u64::from(all);
+            if all || header.end > self.held_from {
+                self.apply(header, all, body, &name, offset)?;
             }
         }
     }
 
-    fn apply(&mut self, file: u64, body: &[u8], name: &str, offset: u64) -> Result<(), StoreError> {
+    /// Applies a group, or only what it says of shelves.
+    fn apply(
+        &mut self,
+        header: GroupHeader,
+        all: bool,
+        body: &[u8],
+        name: &str,
+        offset: u64,
+    ) -> Result<(), StoreError> {
         for op in Ops::new(body) {
             match op {
-                Ok(op) => self.core.replay(file, op),
+                Ok(Op::Held(_)) if header.end <= self.held_from => {}
+                Ok(Op::Held(op)) => self.core.replay_held(op),
+                Ok(op) if all => self.core.replay(header.file, op),
+                Ok(_) => {}
                 Err(OpError::Unknown { version, .. }) => {
                     let found = VERSION.max(u16::from(version)).saturating_add(1);
                     return Err(StoreError::NewerFormat { file: name.into(), found, supported: VERSION });
@@ -213,6 +228,7 @@ impl Core {
             }
             Op::Purge { queue, up_to, keep } => self.apply_purge(queue, up_to, &keep.collect::<Vec<_>>()),
             Op::Delete { queue } => self.apply_delete(queue),
+            Op::Held(op) => self.replay_held(op),
         }
     }
 

@@ -3,8 +3,10 @@
 use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
 use crate::{
-    Options, ReadEnd, Recovery, Spill, Stats, StoreError,
+    HeldKey, HeldPage, HeldRecord, Hold, Options, ReadEnd, Recovery, ShelfId, ShelfTotals, Spill, Stats,
+    StoreError, TallyCell,
     engine::Engine,
+    held::collect::{Blocks, Wanted},
     recovery,
     spill::Holder,
     storage::{DirectoryStorage, Storage},
@@ -189,6 +191,82 @@ impl Store {
         self.engine.read(queue, seqs, max_bytes, visit)
     }
 
+    /// The records of a shelf that are due at `until` at the latest, in order: at most `count`, and about `max_bytes` of
+    /// bodies. They stay on the shelf until [`Batch::take`]; a call before that returns them again. Meant to be called
+    /// again and again with a rising `until`.
+    ///
+    /// # Errors
+    /// A failed read, which does not close the store.
+    pub fn due(&self, shelf: ShelfId, until: u64, count: usize, max_bytes: usize) -> Result<HeldPage, StoreError> {
+        let mut near = self.engine.near.lock();
+        let wanted = Wanted { after: None, until, count, bytes: max_bytes };
+        self.engine.held_page(shelf, wanted, near.entry(shelf).or_default())
+    }
+
+    /// The records of a shelf behind `after` that are due at `until` at the latest, in order: at most `count`, and about
+    /// `max_bytes` of bodies.
+    ///
+    /// # Errors
+    /// A failed read, which does not close the store.
+    pub fn held_page(
+        &self,
+        shelf: ShelfId,
+        after: Option<HeldKey>,
+        until: u64,
+        count: usize,
+        max_bytes: usize,
+    ) -> Result<HeldPage, StoreError> {
+        let wanted = Wanted { after, until, count, bytes: max_bytes };
+        self.engine.held_page(shelf, wanted, &mut Blocks::new())
+    }
+
+    /// One record of a shelf.
+    ///
+    /// # Errors
+    /// A failed read, which does not close the store.
+    pub fn held_record(&self, shelf: ShelfId, key: HeldKey) -> Result<Option<HeldRecord>, StoreError> {
+        self.engine.held_record(shelf, key)
+    }
+
+    /// Places of the first `count` records of a shelf behind `after` that have a tag.
+    ///
+    /// # Errors
+    /// A failed read, which does not close the store.
+    pub fn held_by_tag(
+        &self,
+        shelf: ShelfId,
+        tag: u64,
+        after: Option<HeldKey>,
+        count: usize,
+    ) -> Result<Vec<HeldKey>, StoreError> {
+        self.engine.held_by_tag(shelf, tag, after, count)
+    }
+
+    /// Nothing on the shelf is due before this; `None` where it is empty.
+    pub fn next_due(&self, shelf: ShelfId) -> Option<u64> {
+        self.engine.core.lock().shelves.by_id.get(&shelf)?.next_due()
+    }
+
+    /// How much a shelf holds.
+    pub fn shelf_totals(&self, shelf: ShelfId) -> ShelfTotals {
+        let core = self.engine.core.lock();
+        core.shelves.by_id.get(&shelf).map(|shelf| shelf.totals()).unwrap_or_default()
+    }
+
+    /// How what a shelf holds is spread over `from..to`, in order; cells may be counted twice as wide as others, and
+    /// durable ones stand beside transient ones.
+    pub fn shelf_cells(&self, shelf: ShelfId, from: u64, to: u64) -> Vec<TallyCell> {
+        let core = self.engine.core.lock();
+        let mut cells = Vec::new();
+        if let Some(state) = core.shelves.by_id.get(&shelf) {
+            for tally in [&state.durable, &state.transient] {
+                tally.cells(core.shelves.cell, from, to, &mut cells);
+            }
+        }
+        cells.sort_by_key(|cell| cell.from);
+        cells
+    }
+
     /// Everything up to this position is committed.
     pub fn committed(&self) -> Lsn {
         Lsn(self.engine.core.lock().committed)
@@ -295,5 +373,34 @@ impl Batch<'_> {
     /// As [`Store::delete_queue`].
     pub fn delete_queue(&mut self, queue: QueueRef) -> Lsn {
         self.core.delete_queue(queue)
+    }
+
+    /// Holds a record on a shelf, which begins to exist with its first one. `None` for the position where there is none
+    /// to wait for, the record being transient.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`].
+    pub fn hold(&mut self, hold: &Hold<'_>) -> Result<(HeldKey, Option<Lsn>), StoreError> {
+        self.core.hold(hold)
+    }
+
+    /// Takes a record, whose body is so long, off its shelf. False where it is not there (any more).
+    pub fn take(&mut self, shelf: ShelfId, key: HeldKey, body_bytes: u64) -> bool {
+        self.core.take(shelf, key, body_bytes)
+    }
+
+    /// Takes everything off a shelf; returns how many records that were.
+    pub fn clear_shelf(&mut self, shelf: ShelfId) -> u64 {
+        self.core.clear_shelf(shelf)
+    }
+
+    /// Deletes a shelf with all that is on it; returns how many records that were.
+    pub fn delete_shelf(&mut self, shelf: ShelfId) -> u64 {
+        self.core.delete_shelf(shelf)
+    }
+
+    /// The position of all that was done so far.
+    pub fn position(&self) -> Lsn {
+        Lsn(self.core.pending.end)
     }
 }

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::{
-    Damage, StoreError,
+    Damage, Options, StoreError,
     core::Core,
+    held::{ShelfId, restore, run::RunFile},
     inspect::lock_shared,
     journal::pending::Pending,
     manifest,
@@ -29,6 +30,10 @@ pub struct CheckReport {
     pub queues: u64,
     /// Records that wait and are readable.
     pub live_records: u64,
+    /// Shelves known.
+    pub shelves: u64,
+    /// Records that are held and readable.
+    pub held_records: u64,
     /// Segments that the manifest names.
     pub segments: u64,
     /// Journal files in use.
@@ -58,10 +63,11 @@ pub fn check_on(storage: &dyn Storage) -> Result<CheckReport, StoreError> {
     let names = storage.list().map_err(|error| StoreError::io("list", &storage.location(), error))?;
     let (manifest, invalid) = manifest::read_newest(storage)?;
     let mut report = CheckReport::default();
-    let mut core = Core::new(Pending::new(1, 0), 1);
+    let options = Options::default();
+    let mut core = Core::new(Pending::new(1, 0), 1, &options);
     let mut first_file = 1;
     if let Some(manifest) = manifest {
-        core = Core::new(Pending::new(manifest.first_file, manifest.position), 1);
+        core = Core::new(Pending::new(manifest.first_file, manifest.position), 1, &options);
         (first_file, report.clean) = (manifest.first_file, manifest.clean);
         for state in manifest.queues {
             let queue = core.open_queue(state.id);
@@ -69,6 +75,7 @@ pub fn check_on(storage: &dyn Storage) -> Result<CheckReport, StoreError> {
                 *slot = state;
             }
         }
+        restore::from_snapshot(storage, &mut core, manifest.held);
     }
     let (journal, _) = survey(storage, &names, first_file)?;
     let mut replay = Replay::new(storage, core);
@@ -78,6 +85,7 @@ pub fn check_on(storage: &dyn Storage) -> Result<CheckReport, StoreError> {
     report.clean &= replay.groups_replayed == 0;
     report.torn_tail = replay.torn_tail.take();
     check_segments(storage, &replay.core, &mut report)?;
+    check_shelves(&replay.core, &mut report)?;
     report.damage.extend(std::mem::take(&mut replay.core.damage));
     report.damage.extend(invalid.into_iter().map(|file| Damage {
         file,
@@ -87,6 +95,28 @@ pub fn check_on(storage: &dyn Storage) -> Result<CheckReport, StoreError> {
         what: "the manifest is torn or damaged; the other one counts".into(),
     }));
     Ok(report)
+}
+
+fn check_shelves(core: &Core, report: &mut CheckReport) -> Result<(), StoreError> {
+    for shelf in core.shelves.by_id.values() {
+        report.shelves += 1;
+        report.held_records += shelf.fresh.len() as u64;
+        for section in &shelf.sections {
+            for (number, block) in section.index.blocks.iter().enumerate() {
+                let live = section.block_live[number];
+                match section.run.block(block)? {
+                    Some(_) => report.held_records += u64::from(live),
+                    None => report.damage.push(damaged_block(shelf.id, &section.run, RunFile::offset_of(block), live)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn damaged_block(shelf: ShelfId, run: &RunFile, offset: u64, live: u32) -> Damage {
+    let what = format!("checksum of a block of shelf {}", shelf.0);
+    Damage { file: run.name(), offset, queue: None, lost_records: Some(live.into()), what }
 }
 
 fn check_segments(storage: &dyn Storage, core: &Core, report: &mut CheckReport) -> Result<(), StoreError> {

@@ -3,10 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    QueueId, StoreError,
+    HeldKey, QueueId, ShelfId, StoreError,
+    held::run::{self, RunFile, RunRecord, Walked, records},
     inspect::lock_shared,
     journal::{
-        op::{Op, Ops},
+        op::{HeldOp, Op, Ops},
         scan::FileScan,
     },
     replay::survey,
@@ -85,6 +86,56 @@ pub enum DumpEntry {
         /// The body.
         body: Vec<u8>,
     },
+    /// A record held in the journal.
+    Hold {
+        /// Name of the file.
+        file: String,
+        /// Offset of its group.
+        offset: u64,
+        /// The shelf.
+        shelf: ShelfId,
+        /// Its place.
+        key: HeldKey,
+        /// The caller's bits.
+        flags: u16,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// Records taken off a shelf in the journal.
+    Take {
+        /// Name of the file.
+        file: String,
+        /// Offset of its group.
+        offset: u64,
+        /// The shelf.
+        shelf: ShelfId,
+        /// Their places.
+        taken: Vec<HeldKey>,
+    },
+    /// A shelf cleared or deleted in the journal.
+    Clear {
+        /// Name of the file.
+        file: String,
+        /// Offset of its group.
+        offset: u64,
+        /// The shelf.
+        shelf: ShelfId,
+    },
+    /// A record in a run, taken or not.
+    Held {
+        /// Name of the file.
+        file: String,
+        /// Offset of its block.
+        offset: u64,
+        /// The shelf.
+        shelf: ShelfId,
+        /// Its place.
+        key: HeldKey,
+        /// The caller's bits.
+        flags: u16,
+        /// The body.
+        body: Vec<u8>,
+    },
     /// Something unreadable.
     Unreadable {
         /// Name of the file.
@@ -116,14 +167,16 @@ pub fn dump_on(
     lock_shared(&*storage)?;
     let names = storage.list().map_err(|error| StoreError::io("list", &storage.location(), error))?;
     let (journal, _) = survey(&*storage, &names, 0)?;
-    let journal = journal.into_iter().map(|file| (file.name, None));
-    let segments =
-        names.into_iter().filter_map(|name| parse_name(&name).map(|(queue, ..)| (name, Some(queue))));
-    let files: Vec<_> = journal.chain(segments).collect();
-    Ok(files.into_iter().flat_map(move |(name, queue)| {
-        let pieces = match queue {
-            Some(queue) => SegmentDump::open(&*storage, name, queue).map(Pieces::Segment),
-            None => FileScan::open(&*storage, &name).map(Pieces::Journal),
+    let journal = journal.into_iter().map(|file| file.name);
+    let is_record_file = |name: &String| parse_name(name).is_some() || run::parse_name(name).is_some();
+    let files: Vec<_> = journal.chain(names.into_iter().filter(is_record_file)).collect();
+    Ok(files.into_iter().flat_map(move |name| {
+        let pieces = if let Some((queue, ..)) = parse_name(&name) {
+            SegmentDump::open(&*storage, name, queue).map(Pieces::Segment)
+        } else if run::parse_name(&name).is_some() {
+            RunDump::open(&*storage, name).map(Pieces::Run)
+        } else {
+            FileScan::open(&*storage, &name).map(Pieces::Journal)
         };
         pieces.map_or_else(FileDump::failed, FileDump::new)
     }))
@@ -132,6 +185,7 @@ pub fn dump_on(
 enum Pieces {
     Journal(FileScan),
     Segment(SegmentDump),
+    Run(RunDump),
 }
 
 /// The entries of one file, a piece of it at a time.
@@ -153,6 +207,7 @@ impl FileDump {
         let loaded = match self.pieces.as_mut()? {
             Pieces::Journal(scan) => journal_piece(scan),
             Pieces::Segment(segment) => segment.piece(),
+            Pieces::Run(run) => run.piece(),
         };
         match loaded {
             Ok(entries) => entries.map(|entries| entries.into_iter().map(Ok).collect()),
@@ -201,6 +256,51 @@ fn journal_entry(op: Op<'_>, file: String, offset: u64) -> DumpEntry {
             DumpEntry::Purge { file, offset, queue, up_to, keep: keep.collect() }
         }
         Op::Delete { queue } => DumpEntry::Delete { file, offset, queue },
+        Op::Held(op) => held_entry(op, file, offset),
+    }
+}
+
+fn held_entry(op: HeldOp<'_>, file: String, offset: u64) -> DumpEntry {
+    match op {
+        HeldOp::Hold { shelf, key, flags, body, .. } => {
+            DumpEntry::Hold { file, offset, shelf, key, flags, body: body.to_vec() }
+        }
+        HeldOp::Take { shelf, taken } => {
+            let taken = taken.map(|(due, number, _)| HeldKey { due, number }).collect();
+            DumpEntry::Take { file, offset, shelf, taken }
+        }
+        HeldOp::Clear { shelf, .. } | HeldOp::Delete { shelf } => DumpEntry::Clear { file, offset, shelf },
+    }
+}
+
+struct RunDump {
+    name: String,
+    run: RunFile,
+    offset: u64,
+}
+
+impl RunDump {
+    fn open(storage: &dyn Storage, name: String) -> Result<Self, StoreError> {
+        Ok(Self { run: RunFile::open_any(storage, &name)?, name, offset: 0 })
+    }
+
+    fn piece(&mut self) -> Result<Option<Vec<DumpEntry>>, StoreError> {
+        let Some(Walked { shelf, offset, bytes, next }) = self.run.walk(self.offset)? else { return Ok(None) };
+        self.offset = next;
+        let file = || self.name.clone();
+        let Some(bytes) = bytes else {
+            let what = "checksum of a block".into();
+            return Ok(Some(vec![DumpEntry::Unreadable { file: file(), offset, what }]));
+        };
+        let entries = records(&bytes, 0).map(|(_, RunRecord { key, flags, body, .. })| DumpEntry::Held {
+            file: file(),
+            offset,
+            shelf,
+            key,
+            flags,
+            body: body.to_vec(),
+        });
+        Ok(Some(entries.collect()))
     }
 }
 

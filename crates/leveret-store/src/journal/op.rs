@@ -2,6 +2,7 @@
 
 use crate::{
     QueueId,
+    held::{Hold, HeldKey, ShelfId},
     layout::{Fields, PutFields},
 };
 
@@ -10,6 +11,11 @@ const APPEND: u8 = 1;
 const SETTLE: u8 = 2;
 const PURGE: u8 = 3;
 const DELETE: u8 = 4;
+const HOLD: u8 = 5;
+const TAKE: u8 = 6;
+const CLEAR: u8 = 7;
+/// Of a clear: the shelf goes too.
+const SHELF_GOES: u16 = 1;
 const OP_VERSION: u8 = 1;
 
 const KIND_AT: usize = 4;
@@ -26,6 +32,16 @@ pub(crate) enum Op<'a> {
     Settle { queue: QueueId, ranges: Pairs<'a> },
     Purge { queue: QueueId, up_to: u64, keep: Seqs<'a> },
     Delete { queue: QueueId },
+    Held(HeldOp<'a>),
+}
+
+/// What happened to a shelf.
+#[derive(Debug, Clone)]
+pub(crate) enum HeldOp<'a> {
+    Hold { shelf: ShelfId, key: HeldKey, tag: u64, flags: u16, body: &'a [u8] },
+    Take { shelf: ShelfId, taken: Triples<'a> },
+    Clear { shelf: ShelfId, up_to: u64 },
+    Delete { shelf: ShelfId },
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +67,18 @@ impl Iterator for Pairs<'_> {
 
     fn next(&mut self) -> Option<(u64, u64)> {
         Some((self.0.u64()?, self.0.u64()?))
+    }
+}
+
+/// Rows of three numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct Triples<'a>(Fields<'a>);
+
+impl Iterator for Triples<'_> {
+    type Item = (u64, u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64, u64)> {
+        Some((self.0.u64()?, self.0.u64()?, self.0.u64()?))
     }
 }
 
@@ -111,6 +139,9 @@ fn decode(bytes: &[u8]) -> Option<Result<Op<'_>, OpError>> {
         SETTLE => Op::Settle { queue: QueueId(fields.u64()?), ranges: Pairs(fields) },
         PURGE => Op::Purge { queue: QueueId(fields.u64()?), up_to: fields.u64()?, keep: Seqs(fields) },
         DELETE => Op::Delete { queue: QueueId(fields.u64()?) },
+        HOLD => Op::Held(decode_hold(flags, fields)?),
+        TAKE => Op::Held(HeldOp::Take { shelf: ShelfId(fields.u64()?), taken: Triples(fields) }),
+        CLEAR => Op::Held(decode_clear(flags, fields)?),
         _ => return Some(Err(OpError::Unknown { kind, version })),
     };
     Some(Ok(op))
@@ -122,6 +153,17 @@ fn decode_append(flags: u16, mut fields: Fields<'_>) -> Option<Op<'_>> {
     let body_bytes = fields.u32()? as usize;
     let targets = Pairs(Fields(fields.bytes(targets.checked_mul(TARGET_BYTES)?)?));
     Some(Op::Append(AppendOp { flags, targets, body: fields.bytes(body_bytes)? }))
+}
+
+fn decode_hold(flags: u16, mut fields: Fields<'_>) -> Option<HeldOp<'_>> {
+    let shelf = ShelfId(fields.u64()?);
+    let key = HeldKey { due: fields.u64()?, number: fields.u64()? };
+    Some(HeldOp::Hold { shelf, key, tag: fields.u64()?, flags, body: fields.0 })
+}
+
+fn decode_clear(flags: u16, mut fields: Fields<'_>) -> Option<HeldOp<'_>> {
+    let (shelf, up_to) = (ShelfId(fields.u64()?), fields.u64()?);
+    Some(if flags & SHELF_GOES != 0 { HeldOp::Delete { shelf } } else { HeldOp::Clear { shelf, up_to } })
 }
 
 fn begin(out: &mut Vec<u8>, kind: u8, flags: u16) -> usize {
@@ -222,5 +264,40 @@ pub(crate) fn put_purge(out: &mut Vec<u8>, queue: QueueId, up_to: u64, keep: &[u
 pub(crate) fn put_delete(out: &mut Vec<u8>, queue: QueueId) {
     let start = begin(out, DELETE, 0);
     out.put_u64(queue.0);
+    finish(out, start);
+}
+
+pub(crate) fn put_hold(out: &mut Vec<u8>, hold: &Hold<'_>, number: u64) {
+    let start = begin(out, HOLD, hold.flags);
+    [hold.shelf.0, hold.due, number, hold.tag].iter().for_each(|&field| out.put_u64(field));
+    hold.body.iter().for_each(|part| out.extend_from_slice(part));
+    finish(out, start);
+}
+
+/// Adds to the operation at `open`, if that is the last one and of this shelf, else begins one; returns where it is.
+pub(crate) fn put_take(
+    out: &mut Vec<u8>,
+    open: Option<(usize, usize, ShelfId)>,
+    shelf: ShelfId,
+    key: HeldKey,
+    body_bytes: u64,
+) -> (usize, usize, ShelfId) {
+    let start = match open {
+        Some((start, end, of)) if end == out.len() && of == shelf => start,
+        _ => {
+            let start = begin(out, TAKE, 0);
+            out.put_u64(shelf.0);
+            start
+        }
+    };
+    [key.due, key.number, body_bytes].iter().for_each(|&field| out.put_u64(field));
+    finish(out, start);
+    (start, out.len(), shelf)
+}
+
+pub(crate) fn put_clear(out: &mut Vec<u8>, shelf: ShelfId, up_to: u64, shelf_goes: bool) {
+    let start = begin(out, CLEAR, if shelf_goes { SHELF_GOES } else { 0 });
+    out.put_u64(shelf.0);
+    out.put_u64(up_to);
     finish(out, start);
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     QueueId,
+    held::{HeldKey, Hold, ShelfId},
     journal::{
         group::HEADER_BYTES,
         op::{self, AppendWriter},
@@ -37,12 +38,14 @@ pub(crate) struct Pending {
     pub(crate) settles: Vec<SettledRange>,
     pub(crate) live_ops: u32,
     pub(crate) void_bytes: usize,
+    /// The last operation, where it is a take that more can be added to: its start, its end and its shelf.
+    open_take: Option<(usize, usize, ShelfId)>,
 }
 
 impl Pending {
     pub(crate) fn new(file: u64, start: u64) -> Self {
         let buffer = vec![0; HEADER_BYTES];
-        Self { number: 1, file, start, end: start, buffer, settles: Vec::new(), live_ops: 0, void_bytes: 0 }
+        Self { number: 1, file, start, end: start, buffer, settles: Vec::new(), live_ops: 0, void_bytes: 0, open_take: None }
     }
 
     /// Takes the group out and begins the next with the memory of an older one.
@@ -64,6 +67,7 @@ impl Pending {
             settles,
             live_ops: 0,
             void_bytes: 0,
+            open_take: None,
         };
         std::mem::replace(self, next)
     }
@@ -132,6 +136,26 @@ impl Pending {
 
     pub(crate) fn delete(&mut self, queue: QueueId) {
         op::put_delete(&mut self.buffer, queue);
+        self.live_ops += 1;
+        self.end += 1;
+    }
+
+    pub(crate) fn hold(&mut self, hold: &Hold<'_>, number: u64) {
+        let start = self.buffer.len();
+        op::put_hold(&mut self.buffer, hold, number);
+        self.live_ops += 1;
+        self.end += (self.buffer.len() - start) as u64;
+    }
+
+    pub(crate) fn take_held(&mut self, shelf: ShelfId, key: HeldKey, body_bytes: u64) {
+        let open = op::put_take(&mut self.buffer, self.open_take, shelf, key, body_bytes);
+        self.live_ops += u32::from(self.open_take.is_none_or(|last| last.0 != open.0));
+        self.open_take = Some(open);
+        self.end += 1;
+    }
+
+    pub(crate) fn clear_shelf(&mut self, shelf: ShelfId, up_to: u64, shelf_goes: bool) {
+        op::put_clear(&mut self.buffer, shelf, up_to, shelf_goes);
         self.live_ops += 1;
         self.end += 1;
     }

@@ -1,0 +1,451 @@
+//! Runs: files of held records sorted by shelf and key, written once and never changed. The bytes of a run, writing
+//! one and finding one's way in it; which records live is decided elsewhere. See `docs/storage-format.md`.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    StoreError,
+    held::{HeldKey, HeldRecord, ShelfId},
+    layout::{Fields, PutFields, VERSION},
+    storage::{Storage, StorageFile},
+};
+
+const FILE_MAGIC: &[u8; 4] = b"LVH1";
+const BLOCK_MAGIC: &[u8; 4] = b"LVHB";
+const INDEX_MAGIC: &[u8; 4] = b"LVHX";
+const FILE_HEADER_BYTES: usize = 32;
+const BLOCK_HEADER_BYTES: usize = 32;
+const RECORD_HEADER_BYTES: usize = 32;
+const TRAILER_BYTES: usize = 32;
+pub(crate) const TAG_ROW_BYTES: usize = 24;
+const CHECKSUM_AT: usize = 4;
+const CHECKED_FROM: usize = 8;
+/// One write is about this long.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// A run on the disk.
+pub(crate) struct RunFile {
+    pub(crate) number: u64,
+    pub(crate) transient: bool,
+    pub(crate) size_bytes: u64,
+    pub(crate) records: u64,
+    file: Arc<dyn StorageFile>,
+}
+
+/// One shelf's part of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SectionIndex {
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) first_number: u64,
+    pub(crate) last_number: u64,
+    pub(crate) body_bytes: u64,
+    /// Where the rows of tags begin, and how many there are, sorted.
+    pub(crate) tags_at: u64,
+    pub(crate) tags: u64,
+}
+
+/// One block of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Block {
+    /// Its first record.
+    pub(crate) first: HeldKey,
+    offset: u64,
+    size_bytes: u32,
+    pub(crate) records: u32,
+}
+
+/// A record in a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunRecord<'a> {
+    pub(crate) key: HeldKey,
+    pub(crate) tag: u64,
+    pub(crate) flags: u16,
+    pub(crate) body: &'a [u8],
+}
+
+impl RunRecord<'_> {
+    pub(crate) fn to_held(self, transient: bool) -> HeldRecord {
+        let Self { key, tag, flags, body } = self;
+        HeldRecord { key, tag, flags, transient, body: body.to_vec() }
+    }
+}
+
+impl SectionIndex {
+    pub(crate) fn records(&self) -> u64 {
+        self.blocks.iter().map(|block| u64::from(block.records)).sum()
+    }
+
+    /// The block in which a key would stand.
+    pub(crate) fn block_of(&self, key: HeldKey) -> usize {
+        self.blocks.partition_point(|block| block.first <= key).saturating_sub(1)
+    }
+}
+
+pub(crate) fn run_name(number: u64, transient: bool) -> String {
+    format!("{}-{number:08x}", if transient { "held-transient" } else { "held" })
+}
+
+/// Number and class by a file's name.
+pub(crate) fn parse_name(name: &str) -> Option<(u64, bool)> {
+    let rest = name.strip_prefix("held-")?;
+    let (rest, transient) = rest.strip_prefix("transient-").map_or((rest, false), |rest| (rest, true));
+    Some((u64::from_str_radix(rest, 16).ok()?, transient))
+}
+
+impl RunFile {
+    pub(crate) fn name(&self) -> String {
+        run_name(self.number, self.transient)
+    }
+
+    /// Opens a run that is named in a manifest, and reads its index.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        number: u64,
+        size_bytes: u64,
+    ) -> Result<(Self, HashMap<ShelfId, SectionIndex>), StoreError> {
+        let name = run_name(number, false);
+        let file = storage.open(&name, false).map_err(|error| StoreError::io("open", &name, error))?;
+        let mut run = Self { number, transient: false, size_bytes, records: 0, file };
+        let sections = match run.read_index()? {
+            Some(sections) => sections,
+            // Everything in it stands in the blocks too.
+            None => run.scan(|_, _| ())?,
+        };
+        run.records = sections.values().map(SectionIndex::records).sum();
+        Ok((run, sections))
+    }
+
+    fn read(&self, offset: u64, count: usize) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = vec![0; count];
+        let read = self.file.read_at(&mut bytes, offset);
+        let read = read.map_err(|error| StoreError::io("read", &self.name(), error))?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    fn read_index(&self) -> Result<Option<HashMap<ShelfId, SectionIndex>>, StoreError> {
+        let Some(trailer_at) = self.size_bytes.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
+        let trailer = self.read(trailer_at, TRAILER_BYTES)?;
+        let Some((offset, length, checksum)) = decode_trailer(&trailer) else { return Ok(None) };
+        if offset.checked_add(length).is_none_or(|end| end != trailer_at) {
+            return Ok(None);
+        }
+        let index = self.read(offset, length as usize)?;
+        Ok((crc32fast::hash(&index) == checksum).then(|| decode_index(&index)).flatten())
+    }
+
+    /// A block's bytes; `None` where they are damaged.
+    pub(crate) fn block(&self, block: &Block) -> Result<Option<Vec<u8>>, StoreError> {
+        let bytes = self.read(block.offset, block.size_bytes as usize)?;
+        Ok(is_intact(&bytes).then_some(bytes))
+    }
+
+    /// Where a block stands, for reports.
+    pub(crate) fn offset_of(block: &Block) -> u64 {
+        block.offset
+    }
+
+    /// The row of tags number `row` of a section.
+    pub(crate) fn tag_row(&self, section: &SectionIndex, row: u64) -> Result<(u64, HeldKey), StoreError> {
+        let bytes = self.read(section.tags_at + row * TAG_ROW_BYTES as u64, TAG_ROW_BYTES)?;
+        let mut fields = Fields(&bytes);
+        let mut field = || fields.u64().unwrap_or_default();
+        Ok((field(), HeldKey { due: field(), number: field() }))
+    }
+
+    /// Opens a run to walk over, whoever names it.
+    pub(crate) fn open_any(storage: &dyn Storage, name: &str) -> Result<Self, StoreError> {
+        let (number, transient) = parse_name(name).unwrap_or_default();
+        let file = storage.open(name, false).map_err(|error| StoreError::io("open", name, error))?;
+        let size_bytes = file.size_bytes().map_err(|error| StoreError::io("measure", name, error))?;
+        Ok(Self { number, transient, size_bytes, records: 0, file })
+    }
+
+    /// The block at an offset, 0 for the first one, as far as it is one; and where the next begins.
+    pub(crate) fn walk(&self, offset: u64) -> Result<Option<Walked>, StoreError> {
+        let offset = offset.max(FILE_HEADER_BYTES as u64);
+        let header = self.read(offset, BLOCK_HEADER_BYTES)?;
+        let Some((shelf, length)) = decode_block_header(&header) else { return Ok(None) };
+        let size_bytes = BLOCK_HEADER_BYTES as u64 + u64::from(length);
+        if offset + size_bytes > self.size_bytes {
+            return Ok(None);
+        }
+        let bytes = self.read(offset, size_bytes as usize)?;
+        let bytes = is_intact(&bytes).then_some(bytes);
+        Ok(Some(Walked { shelf, offset, bytes, next: offset + size_bytes }))
+    }
+
+    /// Walks over the blocks without the index, as far as they are whole.
+    pub(crate) fn scan(
+        &self,
+        mut visit: impl FnMut(ShelfId, RunRecord<'_>),
+    ) -> Result<HashMap<ShelfId, SectionIndex>, StoreError> {
+        let mut sections = HashMap::<ShelfId, SectionIndex>::new();
+        let mut offset = 0;
+        while let Some(Walked { shelf, offset: at, bytes, next }) = self.walk(offset)? {
+            offset = next;
+            let Some(bytes) = bytes else { continue };
+            let section = sections.entry(shelf).or_default();
+            let mut block = Block { offset: at, size_bytes: bytes.len() as u32, ..Block::default() };
+            for (_, record) in records(&bytes, 0) {
+                section.note(&mut block, record.key, record.body.len());
+                visit(shelf, record);
+            }
+            section.blocks.push(block);
+        }
+        Ok(sections)
+    }
+}
+
+/// A block met on a walk; without bytes where it is damaged.
+pub(crate) struct Walked {
+    pub(crate) shelf: ShelfId,
+    pub(crate) offset: u64,
+    pub(crate) bytes: Option<Vec<u8>>,
+    pub(crate) next: u64,
+}
+
+impl SectionIndex {
+    fn note(&mut self, block: &mut Block, key: HeldKey, body_bytes: usize) {
+        if block.records == 0 {
+            block.first = key;
+        }
+        block.records += 1;
+        self.body_bytes += body_bytes as u64;
+        let is_first = self.last_number == 0;
+        self.first_number = if is_first { key.number } else { self.first_number.min(key.number) };
+        self.last_number = self.last_number.max(key.number);
+    }
+}
+
+/// The records of an intact block from an offset on, each with its offset.
+pub(crate) fn records(block: &[u8], from: usize) -> impl Iterator<Item = (usize, RunRecord<'_>)> {
+    let mut at = from.max(BLOCK_HEADER_BYTES);
+    std::iter::from_fn(move || {
+        let here = at;
+        let mut fields = Fields(block.get(here..)?);
+        let key = HeldKey { due: fields.u64()?, number: fields.u64()? };
+        let (tag, length, flags) = (fields.u64()?, fields.u32()?, fields.u16()?);
+        fields.u16()?;
+        let body = fields.bytes(length as usize)?;
+        at = here + RECORD_HEADER_BYTES + body.len();
+        Some((here, RunRecord { key, tag, flags, body }))
+    })
+}
+
+fn decode_block_header(header: &[u8]) -> Option<(ShelfId, u32)> {
+    let mut fields = Fields(header);
+    if fields.bytes(4)? != BLOCK_MAGIC {
+        return None;
+    }
+    let (_checksum, length, _records) = (fields.u32()?, fields.u32()?, fields.u32()?);
+    Some((ShelfId(fields.u64()?), length))
+}
+
+fn is_intact(block: &[u8]) -> bool {
+    let checksum = Fields(block.get(CHECKSUM_AT..).unwrap_or_default()).u32();
+    block.get(CHECKED_FROM..).is_some_and(|checked| Some(crc32fast::hash(checked)) == checksum)
+        && decode_block_header(block)
+            .is_some_and(|(_, length)| block.len() == BLOCK_HEADER_BYTES + length as usize)
+}
+
+fn decode_trailer(trailer: &[u8]) -> Option<(u64, u64, u32)> {
+    let (checked, checksum) = trailer.split_at_checked(TRAILER_BYTES - 4)?;
+    let mut fields = Fields(checked);
+    if fields.bytes(4)? != INDEX_MAGIC || Fields(checksum).u32()? != crc32fast::hash(checked) {
+        return None;
+    }
+    let index_checksum = fields.u32()?;
+    Some((fields.u64()?, fields.u64()?, index_checksum))
+}
+
+fn decode_index(index: &[u8]) -> Option<HashMap<ShelfId, SectionIndex>> {
+    let mut fields = Fields(index);
+    let count = fields.u32()?;
+    (0..count)
+        .map(|_| {
+            let shelf = ShelfId(fields.u64()?);
+            let (first_number, last_number) = (fields.u64()?, fields.u64()?);
+            let (body_bytes, tags_at, tags) = (fields.u64()?, fields.u64()?, fields.u64()?);
+            let blocks = fields.u32()?;
+            let blocks = (0..blocks).map(|_| {
+                let first = HeldKey { due: fields.u64()?, number: fields.u64()? };
+                let (offset, size_bytes, records) = (fields.u64()?, fields.u32()?, fields.u32()?);
+                Some(Block { first, offset, size_bytes, records })
+            });
+            let blocks = blocks.collect::<Option<_>>()?;
+            Some((shelf, SectionIndex { blocks, first_number, last_number, body_bytes, tags_at, tags }))
+        })
+        .collect()
+}
+
+/// Writes a run. Records come sorted by shelf and key.
+pub(crate) struct RunWriter {
+    name: String,
+    number: u64,
+    transient: bool,
+    block_bytes: usize,
+    file: Arc<dyn StorageFile>,
+    buffer: Vec<u8>,
+    /// Where the buffer begins in the file.
+    offset: u64,
+    /// Where the open block begins in the buffer, and what is in it.
+    block: Option<(usize, Block)>,
+    section: SectionIndex,
+    shelf: Option<ShelfId>,
+    sections: Vec<(ShelfId, SectionIndex)>,
+    tags: Vec<(u64, HeldKey)>,
+    /// Rows of tags of the sections that are done, still to be written.
+    tag_rows: Vec<u8>,
+    records: u64,
+}
+
+impl RunWriter {
+    pub(crate) fn begin(
+        storage: &dyn Storage,
+        number: u64,
+        transient: bool,
+        block_bytes: usize,
+    ) -> Result<Self, StoreError> {
+        let name = run_name(number, transient);
+        let file = storage.open(&name, true).map_err(|error| StoreError::io("open", &name, error))?;
+        let mut buffer = Vec::with_capacity(WRITE_BYTES + block_bytes);
+        buffer.extend_from_slice(FILE_MAGIC);
+        buffer.put_u16(VERSION);
+        buffer.put_u16(u16::from(transient));
+        buffer.put_u64(number);
+        buffer.resize(FILE_HEADER_BYTES - 4, 0);
+        let checksum = crc32fast::hash(&buffer);
+        buffer.put_u32(checksum);
+        Ok(Self {
+            name,
+            number,
+            transient,
+            block_bytes,
+            file,
+            buffer,
+            offset: 0,
+            block: None,
+            section: SectionIndex::default(),
+            shelf: None,
+            sections: Vec::new(),
+            tags: Vec::new(),
+            tag_rows: Vec::new(),
+            records: 0,
+        })
+    }
+
+    pub(crate) fn put(&mut self, shelf: ShelfId, record: RunRecord<'_>) -> Result<(), StoreError> {
+        if self.shelf != Some(shelf) {
+            self.end_section();
+            self.shelf = Some(shelf);
+        }
+        let (start, mut block) = match self.block.take() {
+            Some(open) => open,
+            None => self.begin_block(shelf)?,
+        };
+        self.section.note(&mut block, record.key, record.body.len());
+        let out = &mut self.buffer;
+        [record.key.due, record.key.number, record.tag].iter().for_each(|&field| out.put_u64(field));
+        out.put_u32(record.body.len() as u32);
+        out.put_u16(record.flags);
+        out.put_u16(0);
+        out.extend_from_slice(record.body);
+        if record.tag != 0 {
+            self.tags.push((record.tag, record.key));
+        }
+        self.records += 1;
+        self.block = Some((start, block));
+        if self.buffer.len() - start >= self.block_bytes {
+            self.end_block();
+        }
+        Ok(())
+    }
+
+    fn begin_block(&mut self, shelf: ShelfId) -> Result<(usize, Block), StoreError> {
+        if self.buffer.len() >= WRITE_BYTES {
+            self.write()?;
+        }
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(BLOCK_MAGIC);
+        self.buffer.resize(start + 16, 0);
+        self.buffer.put_u64(shelf.0);
+        self.buffer.put_u64(0);
+        Ok((start, Block { offset: self.offset + start as u64, ..Block::default() }))
+    }
+
+    fn end_block(&mut self) {
+        let Some((start, mut block)) = self.block.take() else { return };
+        block.size_bytes = (self.buffer.len() - start) as u32;
+        self.buffer.set_u32(start + 8, block.size_bytes - BLOCK_HEADER_BYTES as u32);
+        self.buffer.set_u32(start + 12, block.records);
+        let checksum = crc32fast::hash(&self.buffer[start + CHECKED_FROM..]);
+        self.buffer.set_u32(start + CHECKSUM_AT, checksum);
+        self.section.blocks.push(block);
+    }
+
+    fn end_section(&mut self) {
+        self.end_block();
+        let Some(shelf) = self.shelf.take() else { return };
+        self.tags.sort_unstable();
+        // For now relative to the first row.
+        self.section.tags_at = self.tag_rows.len() as u64;
+        self.section.tags = self.tags.len() as u64;
+        for (tag, key) in self.tags.drain(..) {
+            [tag, key.due, key.number].iter().for_each(|&field| self.tag_rows.put_u64(field));
+        }
+        self.sections.push((shelf, std::mem::take(&mut self.section)));
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        let written = self.file.write_at(&self.buffer, self.offset);
+        written.map_err(|error| StoreError::io("write", &self.name, error))?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Completes the run; a durable one is synced, but for its name in the directory.
+    pub(crate) fn finish(mut self) -> Result<(RunFile, Vec<(ShelfId, SectionIndex)>), StoreError> {
+        self.end_section();
+        let tags_at = self.offset + self.buffer.len() as u64;
+        self.buffer.append(&mut self.tag_rows);
+        for (_, section) in &mut self.sections {
+            section.tags_at += tags_at;
+        }
+        let index_at = self.offset + self.buffer.len() as u64;
+        let index = encode_index(&self.sections);
+        self.buffer.extend_from_slice(&index);
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(INDEX_MAGIC);
+        self.buffer.put_u32(crc32fast::hash(&index));
+        self.buffer.put_u64(index_at);
+        self.buffer.put_u64(index.len() as u64);
+        self.buffer.put_u32(0);
+        let checksum = crc32fast::hash(&self.buffer[start..]);
+        self.buffer.put_u32(checksum);
+        self.write()?;
+        if !self.transient {
+            self.file.sync().map_err(|error| StoreError::io("sync", &self.name, error))?;
+        }
+        let Self { number, transient, offset, records, file, .. } = self;
+        Ok((RunFile { number, transient, size_bytes: offset, records, file }, self.sections))
+    }
+}
+
+fn encode_index(sections: &[(ShelfId, SectionIndex)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.put_u32(sections.len() as u32);
+    for (shelf, section) in sections {
+        let SectionIndex { first_number, last_number, body_bytes, tags_at, tags, .. } = *section;
+        let fields = [shelf.0, first_number, last_number, body_bytes, tags_at, tags];
+        fields.iter().for_each(|&field| out.put_u64(field));
+        out.put_u32(section.blocks.len() as u32);
+        for block in &section.blocks {
+            [block.first.due, block.first.number, block.offset].iter().for_each(|&field| out.put_u64(field));
+            out.put_u32(block.size_bytes);
+            out.put_u32(block.records);
+        }
+    }
+    out
+}
