@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use leveret_store::{CommitEvent, Lsn, Options, QueueId, RecoveredQueue, Recovery, Store, StoreError};
+use leveret_store::{
+    CommitEvent, Lsn, Options, QueueId, RecoveredQueue, Recovery, ShelfId, Store, StoreError,
+};
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::queue::{
-    Keeps, LEVEL_SHIFT, MessageMemory, Persistence, QueueOptions, QueueRules, QueueStorage, QueueType,
-    StoreHandle, level_id,
+    Keeps, LEVEL_SHIFT, Persistence, QueueOptions, QueueRules, QueueStorage, QueueType, StoreHandle, level_id,
 };
 use crate::{Catalog, Change};
 
@@ -25,6 +26,8 @@ pub struct Backing {
     next_transient_id: AtomicU64,
     /// What the store has found, by queue, until that queue is restored.
     recovered: Mutex<FxHashMap<u64, RecoveredQueue>>,
+    /// As well shelves, until their exchange is restored.
+    unclaimed_shelves: Mutex<FxHashSet<u64>>,
 }
 
 /// A store that was opened, and what was found in it.
@@ -59,7 +62,9 @@ impl Backing {
     #[must_use]
     pub fn new(store: OpenStore, memory_bytes: usize, catalog: Box<dyn Catalog>) -> Self {
         let OpenStore { store, recovery } = store;
-        let ids = recovery.queues.iter().map(|queue| queue.queue.id().0).filter(|id| *id < TRANSIENT);
+        let shelves: FxHashSet<u64> = recovery.shelves.iter().map(|shelf| shelf.0).collect();
+        let queues = recovery.queues.iter().map(|queue| queue.queue.id().0);
+        let ids = queues.chain(shelves.iter().copied()).filter(|id| *id < TRANSIENT);
         let ids = ids.map(|id| id & ((1 << LEVEL_SHIFT) - 1));
         Self {
             next_id: AtomicU64::new(ids.max().unwrap_or(0) + 1),
@@ -67,11 +72,8 @@ impl Backing {
             recovered: Mutex::new(
                 recovery.queues.into_iter().map(|queue| (queue.queue.id().0, queue)).collect(),
             ),
-            persistence: Arc::new(Persistence {
-                store,
-                memory: MessageMemory::new(memory_bytes),
-                unreadable: Mutex::default(),
-            }),
+            unclaimed_shelves: Mutex::new(shelves),
+            persistence: Arc::new(Persistence::new(store, memory_bytes)),
             catalog,
         }
     }
@@ -90,7 +92,12 @@ impl Backing {
         places
     }
 
-    /// A number for a new queue.
+    /// Where messages are kept.
+    pub(crate) fn persistence(&self) -> Arc<Persistence> {
+        Arc::clone(&self.persistence)
+    }
+
+    /// A number for a new queue or shelf.
     pub(crate) fn new_id(&self, durable: bool) -> u64 {
         let next = if durable { &self.next_id } else { &self.next_transient_id };
         next.fetch_add(1, Ordering::Relaxed)
@@ -123,8 +130,17 @@ impl Backing {
         QueueStorage::new(handle, keeps, recovered.remove(&id), levels)
     }
 
-    /// Ends what the store has of queues that nobody has declared: their deletion was cut short.
+    /// The shelf with that number is an exchange's that was declared in an earlier run.
+    pub(crate) fn claim_shelf(&self, id: u64) {
+        self.note_id(id);
+        self.unclaimed_shelves.lock().remove(&id);
+    }
+
+    /// Ends what the store has of queues and exchanges that nobody has declared: their deletion was cut short.
     pub(crate) fn drop_unclaimed(&self) {
+        for shelf in std::mem::take(&mut *self.unclaimed_shelves.lock()) {
+            let _failed = self.persistence.store.batch(|batch| batch.delete_shelf(ShelfId(shelf)));
+        }
         for queue in std::mem::take(&mut *self.recovered.lock()).into_values() {
             let _failed = self.persistence.store.delete_queue(queue.queue);
         }

@@ -31,9 +31,11 @@ pub enum Change {
     DropVhost {
         name: Arc<str>,
     },
+    /// `shelf` is where it holds messages in the store, if it does.
     PutExchange {
         vhost: Arc<str>,
         name: Arc<str>,
+        shelf: Option<u64>,
         options: ExchangeOptions,
     },
     /// Goes with all bindings from it.

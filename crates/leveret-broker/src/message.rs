@@ -29,7 +29,12 @@ impl<'a> Message<'a> {
     /// The message that lies in `record`: route, properties and body, of which the first two are so long.
     #[must_use]
     pub fn in_record(record: &'a Record, route_len: usize, properties_len: usize) -> Self {
-        let (route, rest) = record.split_at(route_len);
+        Self { record: Some(record), ..Self::of_parts(record, route_len, properties_len) }
+    }
+
+    /// The message whose route, properties and body these bytes are; the first two are so long.
+    pub(crate) fn of_parts(bytes: &'a [u8], route_len: usize, properties_len: usize) -> Self {
+        let (route, rest) = bytes.split_at(route_len);
         let (properties, body) = rest.split_at(properties_len);
         let parsed = Properties::parse(properties).unwrap_or_default();
         Self {
@@ -38,7 +43,7 @@ impl<'a> Message<'a> {
             body,
             persistent: parsed.mode() == DeliveryMode::Persistent,
             expiration_ms: parsed.expiration.and_then(|expiration| expiration.parse().ok()),
-            record: Some(record),
+            record: None,
         }
     }
 

@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 use crate::backing::Backing;
 use crate::dead_letter::{DeadLetter, Reason, is_cycle};
 use crate::delay::delay_ms;
-use crate::message::{properties_without_bcc, route_of, split_route};
+use crate::message::{route_of, split_route};
 use crate::queue::{DeadLetterStrategy, Effects, Owner, QueueOptions, QueueUse};
 use crate::timers::{TimerWaker, Timers};
 use crate::topology::{
     BindingName, DeletedQueue, ExchangeOptions, Keys, Topology, check_not_default, check_not_reserved,
 };
-use crate::{Change, Client, Error, Held, Message, Operation, Queue, Resource, Route, Routing, Time};
+use crate::{
+    Change, Client, Error, Lsn, Message, Operation, Queue, Resource, Route, Routing, StoreError, Time,
+};
 
-/// Messages that one tick releases before it lets others at the queues.
-const RELEASES_A_TICK: usize = 1000;
 /// Dead letters after which a tick lets others have their turn.
 const DEAD_A_TICK: usize = 5000;
 /// Queues that one tick of the virtual host ticks.
@@ -34,7 +34,6 @@ pub struct Vhost {
     timers: Arc<Timers>,
     waker: TimerWaker,
     version: AtomicU64,
-    dropped: AtomicU64,
 }
 
 /// What is set on a virtual host as such.
@@ -83,7 +82,6 @@ impl Vhost {
             timers,
             waker,
             version: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
         }
     }
 
@@ -92,12 +90,6 @@ impl Vhost {
     #[inline]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
-    }
-
-    /// Delayed messages whose route was gone when they were due.
-    #[must_use]
-    pub fn dropped_count(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Changes the topology, and the catalog with it.
@@ -127,8 +119,9 @@ impl Vhost {
     pub(crate) fn restore(&self, change: &Change, now: Time) {
         let mut topology = self.topology.write();
         match change.clone() {
-            Change::PutExchange { name, options, .. } => {
-                let _unknown_kind = topology.add_exchange(name, options);
+            Change::PutExchange { name, options, shelf, .. } => {
+                let _unknown_kind = topology.add_exchange(name, options, shelf);
+                self.keep_new_shelf(topology.take_changes(), shelf);
             }
             Change::PutQueue { name, id, options, .. } => {
                 let queue = topology.restore_queue(name, id, options, now);
@@ -150,6 +143,17 @@ impl Vhost {
             _ => {}
         }
         topology.take_changes();
+    }
+
+    /// Exchanges declared by a version that kept nothing of what they held have a shelf from now on.
+    fn keep_new_shelf(&self, changes: Vec<Change>, before: Option<u64>) {
+        let is_new = |change: &Change| matches!(change, Change::PutExchange { shelf: Some(_), .. });
+        if let Some(backing) =
+            self.backing.as_ref().filter(|_| before.is_none() && changes.iter().any(is_new))
+        {
+            // Kept or not, the next start tries again; what is held until then may be gone.
+            let _failed = backing.keep(&changes);
+        }
     }
 
     /// The topology as it is.
@@ -206,13 +210,13 @@ impl Vhost {
         self.topology.read().exchange(name).map(|_| ())
     }
 
-    /// Deletes an exchange, its bindings, and what it holds back. One that is not there is no error. It takes the
-    /// permission to configure it.
+    /// Deletes an exchange, its bindings, and what it holds back; returns how many messages that were. One that is not
+    /// there is no error. It takes the permission to configure it.
     ///
     /// # Errors
     /// `PreconditionFailed` where it is in use and `if_unused`, `AccessRefused` for predeclared exchanges and where the
     /// client may not.
-    pub fn delete_exchange(&self, name: &str, if_unused: bool, client: &Client) -> Result<(), Error> {
+    pub fn delete_exchange(&self, name: &str, if_unused: bool, client: &Client) -> Result<u64, Error> {
         check_not_default(name)?;
         check_not_reserved("exchange", name)?;
         client.access.check(Operation::Configure, Resource::Exchange(name))?;
@@ -441,13 +445,29 @@ impl Vhost {
         }
     }
 
-    /// Holds a message in the exchanges of its route that do so.
-    pub fn hold(&self, route: &Route, message: &Message<'_>, delay_ms: u64, now: Time) {
+    /// Holds a message in the exchanges of its route that do so, from `now` on.
+    pub fn hold(
+        &self,
+        route: &Route,
+        message: &Message<'_>,
+        (delay_ms, now): (u64, Time),
+        effects: &mut Effects,
+    ) {
         let due = now.plus_ms(delay_ms);
         for exchange in &route.delayed {
-            if exchange.hold(message, due) {
-                self.waker.wake();
+            self.note_held(exchange.hold(message, due, now), effects);
+        }
+    }
+
+    fn note_held(&self, held: Result<(bool, Option<Lsn>), StoreError>, effects: &mut Effects) {
+        match held {
+            Ok((is_first, position)) => {
+                effects.position = position.or(effects.position);
+                if is_first {
+                    self.waker.wake();
+                }
             }
+            Err(error) => effects.failure = Some(error),
         }
     }
 
@@ -499,9 +519,9 @@ impl Vhost {
             expiration_ms: None,
             record: None,
         };
-        self.hold(&route, &message, delay.unwrap_or_default(), effects.now);
         // Whoever published what is being dealt with has nothing to do with these queues' being full.
         let before = (std::mem::take(&mut effects.rejected), effects.position, effects.failure.take());
+        self.hold(&route, &message, (delay.unwrap_or_default(), effects.now), effects);
         route.publish(std::slice::from_ref(&message), effects);
         let (refused, failed) = (effects.rejected, effects.failure.is_some());
         (effects.rejected, effects.position, effects.failure) = before;
@@ -526,40 +546,17 @@ impl Vhost {
     /// Releases delayed messages that are due and has queues do what is due, a bounded number; returns when to come
     /// again.
     pub fn tick(&self, effects: &mut Effects) -> Option<Time> {
-        let now = effects.now;
         self.tick_queues(effects);
-        let delayed: Vec<_> =
-            self.topology.read().exchanges().filter_map(|exchange| exchange.delayed().cloned()).collect();
         let mut next: Option<Time> = None;
-        for exchange in delayed {
-            for _ in 0..RELEASES_A_TICK {
-                let Some(held) = exchange.take_due(now) else { break };
-                self.release(&exchange.name, &held, effects);
-            }
-            next = next.into_iter().chain(exchange.next_due()).min();
+        for exchange in self.delayed_exchanges() {
+            next = next.into_iter().chain(self.release_due(&exchange, effects)).min();
         }
         self.carry_out(effects);
         next.into_iter().chain(self.timers.next_due()).min()
     }
 
-    fn release(&self, exchange: &str, held: &Held, effects: &mut Effects) {
-        let mut message = held.message();
-        let (_, routing_key) = split_route(message.route);
-        let properties = Properties::parse(message.properties).unwrap_or_default();
-        let routing = {
-            let topology = self.topology.read();
-            let Ok(found) = topology.exchange(exchange) else { return };
-            let Ok(keys) = Keys::new(routing_key, properties.headers.unwrap_or_default()) else { return };
-            topology.route(found, &keys, &properties, false)
-        };
-        if routing.route.is_empty() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        let without_bcc = properties_without_bcc(&properties);
-        if let Some(properties) = &without_bcc {
-            message = Message { properties, record: None, ..message };
-        }
-        routing.route.publish(std::slice::from_ref(&message), effects);
+    pub(crate) fn wake_timer(&self) {
+        self.waker.wake();
     }
 }
 

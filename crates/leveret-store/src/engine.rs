@@ -12,8 +12,9 @@ use std::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
-    CommitEvent, Lsn, Options, ShelfId, StoreError, commit::CONGESTED_BYTES, core::Core, held::collect::Blocks,
-    journal::files::JournalFiles, manifest::ManifestFiles, options::Drive, stats::Counts, storage::Storage,
+    CommitEvent, Lsn, Options, ShelfId, StoreError, commit::CONGESTED_BYTES, core::Core,
+    held::collect::Blocks, journal::files::JournalFiles, manifest::ManifestFiles, options::Drive,
+    stats::Counts, storage::Storage,
 };
 
 pub(crate) type Listener = Box<dyn Fn(CommitEvent) + Send + Sync>;

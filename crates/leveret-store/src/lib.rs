@@ -53,5 +53,5 @@ pub use read::ReadEnd;
 pub use recovery::{RecoveredQueue, Recovery};
 pub use spill::Spill;
 pub use stats::Stats;
-pub use storage::{DirectoryStorage, Storage, StorageFile};
+pub use storage::{DirectoryStorage, MemoryStorage, Storage, StorageFile};
 pub use store::{Append, Batch, CommitEvent, Lsn, QueueId, QueueRef, Store, StoredRecord};

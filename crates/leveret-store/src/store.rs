@@ -197,7 +197,13 @@ impl Store {
     ///
     /// # Errors
     /// A failed read, which does not close the store.
-    pub fn due(&self, shelf: ShelfId, until: u64, count: usize, max_bytes: usize) -> Result<HeldPage, StoreError> {
+    pub fn due(
+        &self,
+        shelf: ShelfId,
+        until: u64,
+        count: usize,
+        max_bytes: usize,
+    ) -> Result<HeldPage, StoreError> {
         let mut near = self.engine.near.lock();
         let wanted = Wanted { after: None, until, count, bytes: max_bytes };
         self.engine.held_page(shelf, wanted, near.entry(shelf).or_default())

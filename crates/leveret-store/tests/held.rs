@@ -63,9 +63,7 @@ fn everything(store: &Store, shelf: ShelfId) -> Vec<(HeldKey, Record)> {
         let page = store.held_page(shelf, after, u64::MAX, 7, 500).expect("reads");
         let Some(last) = page.records.last() else { return all };
         after = Some(last.key);
-        all.extend(
-            page.records.into_iter().map(|it| (it.key, (it.tag, it.flags, it.body, it.transient))),
-        );
+        all.extend(page.records.into_iter().map(|it| (it.key, (it.tag, it.flags, it.body, it.transient))));
     }
 }
 
@@ -110,7 +108,9 @@ impl Schedule {
         let store = self.rig.store();
         let mut found = Model::default();
         for shelf in (1..=SHELVES).map(ShelfId) {
-            found.held.extend(everything(store, shelf).into_iter().map(|(key, record)| ((shelf, key), record)));
+            found
+                .held
+                .extend(everything(store, shelf).into_iter().map(|(key, record)| ((shelf, key), record)));
         }
         found.released = self.rig.read(QUEUE.0).into_iter().map(|(seq, ..)| seq).collect();
         let durable: Vec<_> = self.possible.iter().map(Model::durable).collect();
@@ -183,7 +183,10 @@ impl Schedule {
         let Ok(page) = self.rig.store().due(shelf, until, count, 1000) else { return false };
         let expected: Vec<_> = self.model.on(shelf).filter(|(key, _)| key.due <= until).collect();
         let keys: Vec<_> = page.records.iter().map(|record| record.key).collect();
-        assert!(keys.iter().eq(expected.iter().take(keys.len()).map(|(key, _)| key)), "in order, none left out");
+        assert!(
+            keys.iter().eq(expected.iter().take(keys.len()).map(|(key, _)| key)),
+            "in order, none left out"
+        );
         assert!(!keys.is_empty() || expected.is_empty());
         let queue = self.rig.queue(QUEUE.0);
         let (model, next) = (&mut self.model, &mut self.next_release);
@@ -252,7 +255,10 @@ impl Schedule {
             assert!(store.next_due(shelf).is_none_or(|next| first.is_none_or(|first| next <= first)));
             for (key, record) in expected.iter().take(5) {
                 let found = store.held_record(shelf, *key).expect("reads").expect("it is there");
-                assert_eq!((found.tag, found.flags, &found.body, found.transient), (record.0, record.1, &record.2, record.3));
+                assert_eq!(
+                    (found.tag, found.flags, &found.body, found.transient),
+                    (record.0, record.1, &record.2, record.3)
+                );
             }
             for tag in 1..20 {
                 let found = store.held_by_tag(shelf, tag, None, usize::MAX).expect("reads");

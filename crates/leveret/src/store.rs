@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use leveret_broker::stored::{Message, message_of};
-use leveret_store::{CheckReport, DumpEntry, QueueId, StoreError};
+use leveret_store::{CheckReport, DumpEntry, HeldKey, QueueId, StoreError};
 
 use crate::failure::Failure;
 
@@ -76,6 +76,7 @@ fn print_report(report: &CheckReport, names: &BTreeMap<u64, String>) -> std::io:
     let ended = if report.clean { "in order" } else { "by a crash, which the next start repairs" };
     writeln!(out, "ended             {ended}")?;
     writeln!(out, "messages waiting  {}", report.live_records)?;
+    writeln!(out, "messages delayed  {}", report.held_records)?;
     writeln!(out, "queues            {}", report.queues)?;
     for (id, name) in names {
         writeln!(out, "  {id:>6}  {name}")?;
@@ -133,9 +134,27 @@ fn line(entry: &DumpEntry, only: Option<u64>, names: &BTreeMap<u64, String>) -> 
         DumpEntry::Record { file, offset, queue, seq, body, .. } if wanted(queue) => {
             format!("{file}@{offset} record of {} #{seq}: {}", named(queue), described(body))
         }
+        DumpEntry::Hold { file, offset, shelf, key, body, .. } if only.is_none() => {
+            format!("{file}@{offset} hold on shelf {} until {}: {}", shelf.0, until(key), described(body))
+        }
+        DumpEntry::Take { file, offset, shelf, taken } if only.is_none() => {
+            let taken: Vec<_> = taken.iter().map(until).collect();
+            format!("{file}@{offset} take off shelf {}: {}", shelf.0, taken.join(", "))
+        }
+        DumpEntry::Clear { file, offset, shelf } if only.is_none() => {
+            format!("{file}@{offset} clear shelf {}", shelf.0)
+        }
+        DumpEntry::Held { file, offset, shelf, key, body, .. } if only.is_none() => {
+            format!("{file}@{offset} held on shelf {} until {}: {}", shelf.0, until(key), described(body))
+        }
         DumpEntry::Unreadable { file, offset, what } => format!("DAMAGE {file}@{offset} {what}"),
         _ => String::new(),
     }
+}
+
+/// When a record is due, in seconds since 1970, and its number.
+fn until(key: &HeldKey) -> String {
+    format!("{}.{:06} #{}", key.due / 1_000_000, key.due % 1_000_000, key.number)
 }
 
 fn ranges_in_words(ranges: &[(u64, u64)]) -> String {

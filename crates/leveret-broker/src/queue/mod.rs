@@ -28,8 +28,8 @@ use parking_lot::{Mutex, MutexGuard};
 use self::effects::Kept;
 use self::state::State;
 pub(crate) use self::storage::{
-    Keeps, LEVEL_SHIFT, MessageMemory, PREFIX_BYTES, Persistence, QueueStorage, StoreHandle, level_id,
-    stored_lens,
+    Keeps, LEVEL_SHIFT, PREFIX_BYTES, Persistence, QueueStorage, StoreHandle, level_id, stored_lens,
+    stored_prefix,
 };
 pub(crate) use self::to_store::ToStore;
 use crate::dead_letter::DeadLetter;

@@ -85,6 +85,13 @@ pub(crate) struct Persistence {
     pub(crate) unreadable: Mutex<Vec<String>>,
 }
 
+impl Persistence {
+    /// Messages in memory may take so many bytes.
+    pub(crate) fn new(store: Store, memory_bytes: usize) -> Self {
+        Self { store, memory: MessageMemory::new(memory_bytes), unreadable: Mutex::default() }
+    }
+}
+
 /// A queue's part of the store, and of the memory for messages.
 pub(crate) struct QueueStorage {
     pub(super) handle: StoreHandle,

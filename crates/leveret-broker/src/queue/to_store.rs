@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use leveret_store::{Append, Batch, QueueRef, StoreError};
+use leveret_store::{Append, Batch, QueueRef, Store, StoreError};
 
 use super::effects::{Effects, Kept};
 use super::storage::stored_prefix;
@@ -54,6 +54,29 @@ impl<'q> ToStore<'q> {
                 effects.failure = Some(error);
             }
         }
+    }
+
+    /// Appends what is to be stored in one group with what `also` does.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) fn append_with(
+        &self,
+        run: &[Message<'_>],
+        store: &Store,
+        also: impl FnOnce(&mut Batch<'_>),
+        effects: &mut Effects,
+    ) -> Result<(), StoreError> {
+        let mut done = 0;
+        let result = store.batch(|batch| {
+            also(batch);
+            self.append_run(batch, run, &mut done, effects)
+        });
+        let appended = result.and_then(|appended| appended);
+        if let Err(error) = &appended {
+            self.note_refused(done, run.len(), error);
+        }
+        appended
     }
 
     fn append_run(

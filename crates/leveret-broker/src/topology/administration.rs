@@ -37,7 +37,7 @@ impl Topology {
         let deleted = names.iter().filter_map(|name| self.delete_queue(name, |_| None).ok()).collect();
         for exchange in self.exchanges.values() {
             if let Some(delayed) = exchange.delayed() {
-                delayed.clear();
+                delayed.delete();
             }
         }
         self.exchanges.clear();

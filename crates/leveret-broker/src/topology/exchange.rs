@@ -100,10 +100,9 @@ impl Exchange {
     pub(super) fn new(name: Arc<str>, options: ExchangeOptions) -> Result<Self, Error> {
         let delays = options.kind == DELAYED;
         let kind = if delays { delayed_kind(&options.arguments)? } else { known_kind(&options.kind)? };
-        let delayed = delays.then(|| Arc::new(DelayedExchange::new(Arc::clone(&name))));
         let alternate = alternate_argument(&options)?.map(Arc::from);
         let applied = Applied::default();
-        Ok(Self { name, options, applied, alternate, delayed, bindings: kind.bindings() })
+        Ok(Self { name, options, applied, alternate, delayed: None, bindings: kind.bindings() })
     }
 
     /// Has these policies apply to it. What its arguments say comes first.
@@ -143,7 +142,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Whether the exchange forgets what it holds with the broker's process: all do that are not durable.
+    /// The part that holds messages back.
     #[must_use]
     pub fn delayed(&self) -> Option<&Arc<DelayedExchange>> {
         self.delayed.as_ref()

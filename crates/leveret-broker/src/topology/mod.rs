@@ -18,6 +18,7 @@ pub(crate) use self::administration::NewRules;
 use self::administration::check_alternate;
 use self::bindings::Binding;
 use crate::backing::Backing;
+use crate::delay::Shelves;
 use crate::parameters::Parameters;
 use crate::policies::Subject;
 use crate::queue::{COMPARED_ARGUMENTS, Owner, QueueOptions, check_properties};
@@ -25,7 +26,7 @@ use crate::timers::Timers;
 use crate::{Access, Applied, Change, Client, Error, KeptBinding, Mailbox, Queue, Time, VhostSettings};
 
 pub use self::bindings::Destination;
-use self::exchange::shown;
+use self::exchange::{DELAYED, shown};
 pub use self::exchange::{Exchange, ExchangeKind, ExchangeOptions};
 pub use self::listing::ListedExchange;
 pub(crate) use self::route::Keys;
@@ -39,6 +40,7 @@ pub(crate) struct Topology {
     /// The bindings that lead to each destination, by whether it is a queue and its name: what has to go with it.
     inbound: FxHashMap<(bool, Arc<str>), Vec<Inbound>>,
     backing: Option<Arc<Backing>>,
+    shelves: Shelves,
     timers: Arc<Timers>,
     /// Changes of what is durable that the catalog does not know yet.
     changes: Vec<Change>,
@@ -86,6 +88,7 @@ impl Topology {
             exchanges: FxHashMap::default(),
             queues: FxHashMap::default(),
             inbound: FxHashMap::default(),
+            shelves: Shelves::new(backing.clone()),
             backing,
             timers,
             changes: Vec::new(),
@@ -182,17 +185,27 @@ impl Topology {
         }
         check_not_reserved("exchange", name)?;
         check_alternate(name, &options, access)?;
-        self.add_exchange(name.into(), options)?;
+        self.add_exchange(name.into(), options, None)?;
         Ok(true)
     }
 
-    /// Adds an exchange that is not there yet.
-    pub(crate) fn add_exchange(&mut self, name: Arc<str>, options: ExchangeOptions) -> Result<(), Error> {
+    /// Adds an exchange that is not there yet; where it held messages before a restart, with their shelf.
+    pub(crate) fn add_exchange(
+        &mut self,
+        name: Arc<str>,
+        options: ExchangeOptions,
+        mut shelf: Option<u64>,
+    ) -> Result<(), Error> {
         let mut exchange = Exchange::new(Arc::clone(&name), options)?;
+        if exchange.options.kind == DELAYED {
+            let held = self.shelves.exchange(&name, exchange.options.durable, shelf);
+            let (delayed, id) = held.map_err(|error| Error::internal(error.to_string()))?;
+            (exchange.delayed, shelf) = (Some(delayed), Some(id));
+        }
         exchange.apply(self.parameters.policies.applied(&name, Subject::Exchange));
         if exchange.options.durable {
             let (vhost, options) = (Arc::clone(&self.vhost), exchange.options.clone());
-            self.changes.push(Change::PutExchange { vhost, name: Arc::clone(&name), options });
+            self.changes.push(Change::PutExchange { vhost, name: Arc::clone(&name), shelf, options });
         }
         self.exchanges.insert(name, exchange);
         Ok(())
@@ -237,21 +250,19 @@ impl Topology {
         std::mem::take(&mut self.changes)
     }
 
-    /// Deletes an exchange with its bindings. One that is not there is no error.
-    pub(crate) fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<(), Error> {
-        let Some(exchange) = self.exchanges.get(name) else { return Ok(()) };
+    /// Deletes an exchange with its bindings and what it holds; returns how many messages that were. One that is not
+    /// there is no error.
+    pub(crate) fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<u64, Error> {
+        let Some(exchange) = self.exchanges.get(name) else { return Ok(0) };
         if if_unused && !exchange.bindings.is_empty() {
             return Err(Error::precondition(format!("{} in use", self.object("exchange", name))));
         }
-        self.remove_exchange(name);
-        Ok(())
+        Ok(self.remove_exchange(name))
     }
 
-    fn remove_exchange(&mut self, name: &str) {
-        let Some(exchange) = self.exchanges.remove(name) else { return };
-        if let Some(delayed) = exchange.delayed() {
-            delayed.clear();
-        }
+    fn remove_exchange(&mut self, name: &str) -> u64 {
+        let Some(exchange) = self.exchanges.remove(name) else { return 0 };
+        let held = exchange.delayed().map_or(0, |delayed| delayed.delete());
         if exchange.options.durable {
             let (vhost, name) = (Arc::clone(&self.vhost), Arc::clone(&exchange.name));
             self.changes.push(Change::DropExchange { vhost, name });
@@ -261,6 +272,7 @@ impl Topology {
         }
         self.inbound.retain(|_, inbound| !inbound.is_empty());
         self.remove_inbound(Destination::Exchange(name.into()));
+        held
     }
 
     /// Declares a queue; false where the same is there already.

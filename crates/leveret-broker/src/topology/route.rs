@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use leveret_amqp::{Properties, Table};
+use leveret_store::{Batch, Store, StoreError};
 use rustc_hash::FxHashSet;
 
 use super::Topology;
@@ -32,6 +33,25 @@ impl Route {
             queue.publish(run, effects, |kept| stored.note(queue, kept));
         }
         stored.append(run, effects);
+    }
+
+    /// Hands a run of messages to all queues as [`Route::publish`] does, with what `also` does to the store in one
+    /// group.
+    ///
+    /// # Errors
+    /// What the store says; then the queues have the messages nevertheless.
+    pub(crate) fn publish_with(
+        &self,
+        run: &[Message<'_>],
+        store: &Store,
+        also: impl FnOnce(&mut Batch<'_>),
+        effects: &mut Effects,
+    ) -> Result<(), StoreError> {
+        let mut stored = ToStore::default();
+        for queue in &self.queues {
+            queue.publish(run, effects, |kept| stored.note(queue, kept));
+        }
+        stored.append_with(run, store, also, effects)
     }
 
     /// Whether it leads nowhere.
@@ -131,7 +151,9 @@ impl<'a> Walk<'a> {
         if exchange.name.is_empty() {
             return self.default_exchange();
         }
-        self.same_for_all &= !exchange.bindings.look_at_headers() && exchange.delayed.is_none();
+        // Whether a message is held, and until when, stands in its own headers.
+        let holds = self.hold && exchange.delayed.is_some();
+        self.same_for_all &= !exchange.bindings.look_at_headers() && !holds;
         let destinations = self.destinations(exchange);
         if destinations.is_empty()
             && let Some(alternate) = &exchange.alternate

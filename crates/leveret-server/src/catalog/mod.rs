@@ -25,6 +25,8 @@ const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const VHOSTS: TableDefinition<'_, &str, ()> = TableDefinition::new("vhosts");
 /// Virtual host and name; type, [`AUTO_DELETE`] and [`INTERNAL`], arguments.
 const EXCHANGES: TableDefinition<'_, (&str, &str), (&str, u8, &[u8])> = TableDefinition::new("exchanges");
+/// Virtual host and name of an exchange that holds messages; number of its shelf in the store.
+const SHELVES: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("shelves");
 /// Virtual host and name; number in the store, [`AUTO_DELETE`], arguments.
 const QUEUES: TableDefinition<'_, (&str, &str), (u64, u8, &[u8])> = TableDefinition::new("queues");
 /// Virtual host, source, destination, whether that is a queue, routing key, arguments.
@@ -121,9 +123,11 @@ fn rows(transaction: &ReadTransaction) -> Result<Vec<Change>, redb::Error> {
         }
     }
     if let Some(table) = present(transaction.open_table(EXCHANGES))? {
+        let shelves = present(transaction.open_table(SHELVES))?;
         for row in table.iter()? {
             let (key, value) = row?;
-            rows.push(exchange_row(key.value(), value.value()));
+            let shelf = shelves.as_ref().map(|shelves| shelves.get(key.value())).transpose()?.flatten();
+            rows.push(exchange_row(key.value(), value.value(), shelf.map(|shelf| shelf.value())));
         }
     }
     if let Some(table) = present(transaction.open_table(QUEUES))? {
@@ -161,14 +165,18 @@ fn apply(transaction: &WriteTransaction, change: &Change) -> Result<(), redb::Er
             drop_all_in(transaction, name)?;
             administration::apply(transaction, change)?;
         }
-        Change::PutExchange { vhost, name, options } => {
+        Change::PutExchange { vhost, name, shelf, options } => {
             let flags = flag(options.auto_delete, AUTO_DELETE) | flag(options.internal, INTERNAL);
             let arguments = options.arguments.encode();
             let row = (options.kind.as_str(), flags, arguments.as_slice());
             transaction.open_table(EXCHANGES)?.insert((&**vhost, &**name), row)?;
+            if let Some(shelf) = shelf {
+                transaction.open_table(SHELVES)?.insert((&**vhost, &**name), shelf)?;
+            }
         }
         Change::DropExchange { vhost, name } => {
             transaction.open_table(EXCHANGES)?.remove((&**vhost, &**name))?;
+            transaction.open_table(SHELVES)?.remove((&**vhost, &**name))?;
             drop_bindings_from(transaction, vhost, name)?;
         }
         Change::PutQueue { vhost, name, id, options } => {
@@ -195,6 +203,7 @@ fn apply(transaction: &WriteTransaction, change: &Change) -> Result<(), redb::Er
 fn drop_all_in(transaction: &WriteTransaction, vhost: &str) -> Result<(), redb::Error> {
     let ends = (vhost, "")..=(vhost, BEHIND_ALL);
     transaction.open_table(EXCHANGES)?.retain_in(ends.clone(), |_, _| false)?;
+    transaction.open_table(SHELVES)?.retain_in(ends.clone(), |_, _| false)?;
     transaction.open_table(QUEUES)?.retain_in(ends, |_, _| false)?;
     let ends = (vhost, "", "", false, "", &[][..])..(vhost, BEHIND_ALL, "", false, "", &[][..]);
     transaction.open_table(BINDINGS)?.retain_in(ends, |_, ()| false)?;
@@ -213,7 +222,11 @@ fn binding_key<'a>(vhost: &'a str, binding: &'a KeptBinding, arguments: &'a [u8]
     (vhost, &binding.source, &binding.destination, binding.to_queue, &binding.key, arguments)
 }
 
-fn exchange_row((vhost, name): (&str, &str), (kind, flags, arguments): (&str, u8, &[u8])) -> Change {
+fn exchange_row(
+    (vhost, name): (&str, &str),
+    (kind, flags, arguments): (&str, u8, &[u8]),
+    shelf: Option<u64>,
+) -> Change {
     let options = ExchangeOptions {
         kind: kind.into(),
         durable: true,
@@ -221,7 +234,7 @@ fn exchange_row((vhost, name): (&str, &str), (kind, flags, arguments): (&str, u8
         internal: flags & INTERNAL != 0,
         arguments: table(arguments),
     };
-    Change::PutExchange { vhost: vhost.into(), name: name.into(), options }
+    Change::PutExchange { vhost: vhost.into(), name: name.into(), shelf, options }
 }
 
 fn queue_row((vhost, name): (&str, &str), (id, flags, arguments): (u64, u8, &[u8])) -> Change {

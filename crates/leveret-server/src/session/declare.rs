@@ -19,7 +19,14 @@ impl Session {
         match method {
             exchange::Method::Declare(declare) => self.declare_exchange(number, declare),
             exchange::Method::Delete(delete) => {
-                self.vhost.delete_exchange(delete.exchange, delete.if_unused, &self.client)?;
+                let held = self.vhost.delete_exchange(delete.exchange, delete.if_unused, &self.client)?;
+                if held > 0 {
+                    tracing::info!(
+                        exchange = delete.exchange,
+                        held,
+                        "deleted with the messages that it held"
+                    );
+                }
                 self.answer(number, delete.no_wait, exchange::DeleteOk {});
                 Ok(())
             }

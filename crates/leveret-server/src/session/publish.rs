@@ -299,7 +299,8 @@ impl Session {
             message = Message { properties, record: None, ..message };
         }
         if let Some(delay_ms) = delay_ms {
-            self.vhost.hold(&routing.route, &message, delay_ms, self.shared.clock.now());
+            let now = self.shared.clock.now();
+            self.vhost.hold(&routing.route, &message, (delay_ms, now), &mut self.effects);
         }
         let without_bcc = properties_without_bcc(&properties);
         if let Some(properties) = &without_bcc {

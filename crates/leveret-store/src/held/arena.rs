@@ -119,7 +119,8 @@ mod tests {
         let mut arena = Arena::default();
         for round in 0..1000_u32 {
             let body = vec![round as u8; 3000];
-            let places: Vec<_> = (0..100).map(|_| arena.put(&[&body[..1000], &body[1000..]], CHUNK_BYTES)).collect();
+            let places: Vec<_> =
+                (0..100).map(|_| arena.put(&[&body[..1000], &body[1000..]], CHUNK_BYTES)).collect();
             assert!(places.iter().all(|place| arena.get(*place) == body));
             places.into_iter().for_each(|place| arena.free(place));
         }

@@ -3,7 +3,7 @@
 use crate::{
     Lsn, StoreError,
     core::Core,
-    held::{Hold, HeldKey, ShelfId},
+    held::{HeldKey, Hold, ShelfId},
     journal::op::HeldOp,
 };
 

@@ -184,7 +184,8 @@ impl Shelf {
                 Some((_, at)) => {
                     let head = heads.swap_remove(at);
                     let transient = self.sections[head.section].run.transient;
-                    let record = records(head.bytes, head.at).next().map(|(_, record)| record.to_held(transient));
+                    let record =
+                        records(head.bytes, head.at).next().map(|(_, record)| record.to_held(transient));
                     match self.walk(head.section, head.block, head.at, Some(first), blocks) {
                         Stand::At(head) if head.key.due <= wanted.until => heads.push(head),
                         Stand::Unread(key, block) if key.due <= wanted.until => missing.push(block),

@@ -120,9 +120,10 @@ fn nearest(inputs: &mut [Input]) -> Option<&mut Input> {
 
 impl super::shelf::Shelves {
     fn has_live(&self, shelf: ShelfId, run: u64, block: usize) -> bool {
-        let section = self.by_id.get(&shelf).and_then(|shelf| {
-            shelf.sections.iter().find(|section| section.run.number == run)
-        });
+        let section = self
+            .by_id
+            .get(&shelf)
+            .and_then(|shelf| shelf.sections.iter().find(|section| section.run.number == run));
         section.is_some_and(|section| section.block_live.get(block).is_some_and(|&live| live > 0))
     }
 }
@@ -141,7 +142,8 @@ impl Core {
                 runs.filter(|run| live.contains_key(&run.number))
             };
             let sparse = |run: &&Arc<RunFile>| live[&run.number] * SPARSE < run.records;
-            let dead = |run: &RunFile| run.size_bytes - run.size_bytes * live[&run.number] / run.records.max(1);
+            let dead =
+                |run: &RunFile| run.size_bytes - run.size_bytes * live[&run.number] / run.records.max(1);
             let sparse: Vec<_> = of_class().filter(sparse).take(AT_ONCE).cloned().collect();
             if sparse.iter().map(|run| dead(run)).sum::<u64>() > full_bytes {
                 return Some(sparse);

@@ -106,8 +106,8 @@ pub(crate) fn from_runs(storage: &dyn Storage, names: &[String], core: &mut Core
 /// Removes runs that no manifest names: their records stand in the journal, or nobody wants them.
 pub(crate) fn remove_unnamed(storage: &dyn Storage, names: &[String], core: &Core) {
     for name in names {
-        let unnamed =
-            parse_name(name).is_some_and(|(number, transient)| transient || !core.shelves.saved.names(number));
+        let unnamed = parse_name(name)
+            .is_some_and(|(number, transient)| transient || !core.shelves.saved.names(number));
         if unnamed && let Err(error) = storage.remove(name) {
             tracing::warn!("cannot remove {name}: {error}");
         }
@@ -132,7 +132,8 @@ impl Engine {
             let is_needed = |run: &Arc<RunFile>| {
                 (!run.transient && shelves.saved.names(run.number)) || living.contains(&run.number)
             };
-            let (needed, dead): (Vec<_>, Vec<_>) = std::mem::take(&mut shelves.runs).into_iter().partition(is_needed);
+            let (needed, dead): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut shelves.runs).into_iter().partition(is_needed);
             core.shelves.runs = needed;
             dead
         };

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     held::{
-        Hold, HeldKey, HeldRecord, ShelfId,
+        HeldKey, HeldRecord, Hold, ShelfId,
         arena::{Arena, Place},
         run::RunFile,
         section::Section,
@@ -116,7 +116,8 @@ impl Shelf {
 
     /// Nothing is held before this.
     pub(crate) fn next_due(&self) -> Option<u64> {
-        let in_memory = [&self.fresh, &self.frozen].into_iter().filter_map(|table| table.keys().next().copied());
+        let in_memory =
+            [&self.fresh, &self.frozen].into_iter().filter_map(|table| table.keys().next().copied());
         let in_runs = self.sections.iter().filter_map(Section::lower_bound);
         in_memory.chain(in_runs).min().map(|key| key.due)
     }

@@ -44,8 +44,7 @@ impl SectionSnapshot {
 impl Snapshot {
     /// The state now, which stands between two groups. What is in memory is left out.
     pub(crate) fn of(core: &Core) -> Self {
-        let mut snapshot =
-            Self { position: core.pending.start, file: core.pending.file, ..Self::default() };
+        let mut snapshot = Self { position: core.pending.start, file: core.pending.file, ..Self::default() };
         for shelf in core.shelves.by_id.values() {
             let durable = shelf.sections.iter().filter(|section| !section.run.transient);
             let sections: Vec<_> = durable.clone().map(SectionSnapshot::of).collect();

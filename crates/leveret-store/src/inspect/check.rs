@@ -106,7 +106,12 @@ fn check_shelves(core: &Core, report: &mut CheckReport) -> Result<(), StoreError
                 let live = section.block_live[number];
                 match section.run.block(block)? {
                     Some(_) => report.held_records += u64::from(live),
-                    None => report.damage.push(damaged_block(shelf.id, &section.run, RunFile::offset_of(block), live)),
+                    None => report.damage.push(damaged_block(
+                        shelf.id,
+                        &section.run,
+                        RunFile::offset_of(block),
+                        live,
+                    )),
                 }
             }
         }

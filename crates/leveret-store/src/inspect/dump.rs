@@ -285,7 +285,9 @@ impl RunDump {
     }
 
     fn piece(&mut self) -> Result<Option<Vec<DumpEntry>>, StoreError> {
-        let Some(Walked { shelf, offset, bytes, next }) = self.run.walk(self.offset)? else { return Ok(None) };
+        let Some(Walked { shelf, offset, bytes, next }) = self.run.walk(self.offset)? else {
+            return Ok(None);
+        };
         self.offset = next;
         let file = || self.name.clone();
         let Some(bytes) = bytes else {

@@ -2,7 +2,7 @@
 
 use crate::{
     QueueId,
-    held::{Hold, HeldKey, ShelfId},
+    held::{HeldKey, Hold, ShelfId},
     layout::{Fields, PutFields},
 };
 

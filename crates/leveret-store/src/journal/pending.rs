@@ -45,7 +45,17 @@ pub(crate) struct Pending {
 impl Pending {
     pub(crate) fn new(file: u64, start: u64) -> Self {
         let buffer = vec![0; HEADER_BYTES];
-        Self { number: 1, file, start, end: start, buffer, settles: Vec::new(), live_ops: 0, void_bytes: 0, open_take: None }
+        Self {
+            number: 1,
+            file,
+            start,
+            end: start,
+            buffer,
+            settles: Vec::new(),
+            live_ops: 0,
+            void_bytes: 0,
+            open_take: None,
+        }
     }
 
     /// Takes the group out and begins the next with the memory of an older one.

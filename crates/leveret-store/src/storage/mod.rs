@@ -2,10 +2,12 @@
 //! All file names are flat names inside the data directory.
 
 mod directory;
+mod memory;
 
 use std::{io, sync::Arc};
 
 pub use directory::DirectoryStorage;
+pub use memory::MemoryStorage;
 
 /// A directory of files.
 pub trait Storage: Send + Sync {
