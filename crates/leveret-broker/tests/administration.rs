@@ -163,7 +163,11 @@ fn operations_ask_for_the_permissions_that_they_take() {
         ("bind", Box::new(|client| vhost.bind(binding, client)), ["", "^q$", "^x$"]),
         ("unbind", Box::new(|client| vhost.unbind(binding, client)), ["", "^q$", "^x$"]),
         ("publish", Box::new(route), ["", "^x$", ""]),
-        ("delete exchange", Box::new(|client| vhost.delete_exchange("x", true, client)), ["^x$", "", ""]),
+        (
+            "delete exchange",
+            Box::new(|client| vhost.delete_exchange("x", true, client).map(|_| ())),
+            ["^x$", "", ""],
+        ),
         (
             "delete",
             Box::new(|client| vhost.delete_queue("q", client, false, false).map(|_| ())),

@@ -81,7 +81,7 @@ fn route(
         record: None,
     };
     if let Some(delay_ms) = delay_ms {
-        vhost.hold(&routing.route, &message, delay_ms, effects.now);
+        vhost.hold(&routing.route, &message, (delay_ms, effects.now), effects);
     }
     let without_bcc = properties_without_bcc(&parsed);
     if let Some(properties) = &without_bcc {

@@ -20,6 +20,6 @@ pub(crate) fn put(vhost: &str, exchange: &ListedExchange, fields: &mut Fields<'_
         if is_predeclared { Value::from("leveret-internal") } else { Value::Null }
     });
     if let Some(delayed) = &exchange.delayed {
-        fields.put("messages_delayed", || delayed.count());
+        fields.put("messages_delayed", || delayed.totals().messages);
     }
 }
