@@ -14,9 +14,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("leveret-server", &["leveret-amqp", "leveret-broker"]),
     ("leveret-management", &["leveret-broker"]),
     ("leveret-bus", &[]),
-    ("leveret-signup", &["leveret-bus"]),
-    ("leveret-transfer", &["leveret-bus"]),
-    ("leveret-orders", &["leveret-bus"]),
+    ("leveret-web", &["leveret-bus"]),
+    ("leveret-signup", &["leveret-bus", "leveret-web"]),
+    ("leveret-transfer", &["leveret-bus", "leveret-web"]),
+    ("leveret-orders", &["leveret-bus", "leveret-web"]),
     (
         "leveret",
         &[
@@ -26,6 +27,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "leveret-server",
             "leveret-management",
             "leveret-bus",
+            "leveret-web",
             "leveret-signup",
             "leveret-transfer",
             "leveret-orders",

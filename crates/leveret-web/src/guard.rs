@@ -1,0 +1,55 @@
+//! What happens to every request before and after its route: its trace, its count, and who may send it.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::Problem;
+use crate::site::Site;
+use crate::trace::{self, Trace};
+
+/// Answers a request as part of its trace, logs it, and counts it.
+pub(crate) async fn follow(State(site): State<Site>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let brought = request.headers().get(trace::HEADER).and_then(|value| value.to_str().ok());
+    let trace = brought.and_then(Trace::parse).unwrap_or_else(Trace::start);
+    let method = request.method().as_str().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = route.unwrap_or_else(|| "none".into());
+    let span = tracing::info_span!("request", trace_id = trace.id(), method, route);
+    let parent = HeaderValue::try_from(trace.header());
+    let answering = async {
+        let response = next.run(request).await;
+        tracing::debug!(status = response.status().as_u16(), took = ?start.elapsed(), "answered");
+        response
+    };
+    let mut response = trace.follow(span, answering).await;
+    if let Ok(parent) = parent {
+        response.headers_mut().insert(trace::HEADER, parent);
+    }
+    site.metrics.answered(&method, &route, response.status().as_u16(), start.elapsed());
+    response
+}
+
+/// Keeps other sites' pages, opened in the same browser, from changing anything here.
+pub(crate) async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
+    let from = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    let is_foreign = matches!(from, Some("cross-site" | "same-site"));
+    if is_foreign && !request.method().is_safe() {
+        return Problem::new(StatusCode::FORBIDDEN, "only this site's own page may do that").into_response();
+    }
+    next.run(request).await
+}
+
+/// Lets pages load nothing but what comes from here.
+pub(crate) async fn guard_page(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let policy = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

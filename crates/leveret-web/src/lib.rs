@@ -1,0 +1,27 @@
+//! What the HTTP sides of the systems share, so that each system's code is about the system. A [`Site`] is given a
+//! system's own routes and adds the rest: errors as RFC 9457 has them, request keys that make a repeated POST harmless,
+//! health, metrics, trace ids, the page's frame and the parked messages.
+//!
+//! It stands beside `leveret-bus`, not in it, because who uses the bus may have no HTTP or another framework for it.
+//! Nothing here may know what a system is about.
+
+pub mod board;
+pub mod client;
+mod guard;
+mod health;
+pub mod input;
+mod metrics;
+pub mod page;
+pub mod parked;
+mod problem;
+pub mod program;
+mod request_key;
+mod site;
+pub mod trace;
+mod turns;
+
+pub use board::Board;
+pub use problem::Problem;
+pub use request_key::{Answer, RequestKey};
+pub use site::{Site, serve};
+pub use turns::Turns;

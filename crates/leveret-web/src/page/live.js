@@ -1,0 +1,76 @@
+// Shows what the server pushes, counts down to what is due, and sends forms and buttons.
+"use strict";
+
+const live = document.getElementById("live");
+
+function tick() {
+  for (const due of live.querySelectorAll("[data-due-ms]")) {
+    const left = Math.max(0, Number(due.dataset.dueMs) - Date.now()) / 1000;
+    due.textContent = left.toFixed(1) + " s";
+  }
+}
+
+function localTimes() {
+  for (const time of live.querySelectorAll("time[data-ms]")) {
+    time.textContent = new Date(Number(time.dataset.ms)).toLocaleTimeString();
+  }
+}
+
+function show(html) {
+  live.innerHTML = html;
+  localTimes();
+  tick();
+}
+
+const source = new EventSource("/events?lang=" + live.dataset.lang);
+source.onmessage = (event) => show(event.data);
+setInterval(tick, 100);
+localTimes();
+
+// A key for each thing asked for, so that sending it again does it once.
+function requestKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// Numbers go as numbers; what is typed as money goes as cents.
+function fieldValue(input) {
+  if (input.dataset.unit === "cents") return Math.round(Number(input.value) * 100);
+  return input.type === "number" ? Number(input.value) : input.value;
+}
+
+async function send(form) {
+  const fields = [...form.elements].filter((input) => input.name);
+  form.dataset.key ||= requestKey();
+  const response = await fetch(form.dataset.post, {
+    method: "POST",
+    headers: { "content-type": "application/json", "idempotency-key": form.dataset.key },
+    body: JSON.stringify(Object.fromEntries(fields.map((input) => [input.name, fieldValue(input)]))),
+  });
+  return { ok: response.ok, body: await response.json() };
+}
+
+for (const form of document.querySelectorAll("form[data-post]")) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const answer = form.querySelector("output");
+    try {
+      const { ok, body } = await send(form);
+      const words = ok ? ["✓", body[form.dataset.shows]] : [body.field, body.detail];
+      answer.textContent = words.filter((word) => word !== undefined).join(" ");
+      answer.className = ok ? "ok" : "failed";
+      delete form.dataset.key;
+      if (ok && form.dataset.clears) form.reset();
+    } catch (error) {
+      // Whether it arrived is unknown: the key is kept, so that sending again is safe.
+      answer.textContent = String(error);
+      answer.className = "failed";
+    }
+  });
+}
+
+live.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-path]");
+  if (!button) return;
+  button.disabled = true;
+  await fetch(button.dataset.path, { method: button.dataset.method });
+});

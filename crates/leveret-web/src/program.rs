@@ -1,0 +1,34 @@
+//! What every system's program does: logs, and the end on request.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging to stderr, as `RUST_LOG` says, else `info`. One JSON object a line with `LOG_FORMAT=json`.
+pub fn log() {
+    // lapin reports as errors what the bus deals with, such as a broker without delayed exchanges.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,lapin=off"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") {
+        lines.json().init();
+    } else {
+        lines.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}
+
+/// Returns on Ctrl-C or SIGTERM.
+pub async fn asked_to_end() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupted.await;
+}

@@ -1,0 +1,107 @@
+//! A's routes. What they do is decided in `company.rs`.
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use leveret_bus::database;
+use leveret_web::input::{self, Fields};
+use leveret_web::{Answer, Problem, RequestKey, parked};
+use serde_json::json;
+
+use super::company::{CompanyA, Verdict};
+use super::{log, users};
+use crate::books::{Books, Entry};
+use crate::page::Pages;
+use crate::signature::{Refused, SIGNATURE_HEADER, Secret, TIME_HEADER};
+use crate::transfer::{LONGEST_NAME, MOST_MONEY, account};
+
+pub(super) const OPENAPI: &str = include_str!("openapi.json");
+
+#[derive(Clone)]
+struct App {
+    company: CompanyA,
+    secret: Secret,
+}
+
+pub(super) fn routes(company: CompanyA, pages: Pages, secret: Secret) -> Router {
+    let parked = parked::routes(company.parked.clone(), company.changed.clone());
+    Router::new()
+        .route("/users", post(open_account))
+        .route("/transfers", post(begin))
+        .route("/transfers/{tid}", get(show))
+        .route("/callback", post(callback))
+        .route("/books", get(books))
+        .with_state(App { company, secret })
+        .merge(parked)
+        .merge(pages.routes())
+}
+
+/// `POST /users {"name","money"}`
+async fn open_account(State(app): State<App>, key: RequestKey, fields: Fields) -> Result<Answer, Problem> {
+    let (name, money) = account(&fields)?;
+    let tx = database::begin(&app.company.db).await?;
+    if !users::open(&tx, name, money).await? {
+        return Err(Problem::conflict("there is an account of this name"));
+    }
+    let answer = Answer::new(StatusCode::CREATED, json!({ "name": name, "money": money }));
+    key.record(&tx, &answer).await?;
+    tx.commit().await?;
+    app.company.changed.notify_one();
+    Ok(answer)
+}
+
+/// `POST /transfers {"from","to","money"}`
+async fn begin(State(app): State<App>, key: RequestKey, fields: Fields) -> Result<Answer, Problem> {
+    let from = input::name("from", fields.text("from")?, LONGEST_NAME)?;
+    let to = input::name("to", fields.text("to")?, LONGEST_NAME)?;
+    let money = fields.integer("money")?;
+    if !(1..=MOST_MONEY).contains(&money) {
+        return Err(Problem::field("money", "must be cents from 1 to 1000000000000"));
+    }
+    app.company.begin(from, to, money, &key).await
+}
+
+/// `GET /transfers/{tid}`
+async fn show(State(app): State<App>, tid: Result<Path<i64>, PathRejection>) -> Result<Json<Entry>, Problem> {
+    let none = || Problem::not_found("there is no such transfer");
+    let Path(tid) = tid.map_err(|_| none())?;
+    log::find(&app.company.db, tid).await?.map(|row| Json(row.entry())).ok_or_else(none)
+}
+
+/// `POST /callback`, the form `tid=…`, signed. Answered in text as the notes agreed: `success` or `error`.
+async fn callback(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let body = body?;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let signature = text(SIGNATURE_HEADER);
+    app.secret.check(text(TIME_HEADER), signature, &body).map_err(|refused| refuse(refused, &body))?;
+    let Some(tid) = tid(&body) else {
+        return Err(Problem::field("tid", "must be a number"));
+    };
+    match app.company.verdict(tid, signature.unwrap_or_default()).await? {
+        Verdict::Success => Ok("success".into_response()),
+        Verdict::Error => Ok("error".into_response()),
+        Verdict::Replayed => Err(refuse(Refused::Replayed, &body)),
+    }
+}
+
+fn refuse(refused: Refused, body: &[u8]) -> Problem {
+    tracing::warn!(body = %String::from_utf8_lossy(body), "callback refused: {refused}");
+    Problem::new(StatusCode::UNAUTHORIZED, refused.to_string())
+}
+
+fn tid(body: &[u8]) -> Option<i64> {
+    std::str::from_utf8(body).ok()?.strip_prefix("tid=")?.parse().ok()
+}
+
+/// `GET /books`
+async fn books(State(app): State<App>) -> Result<Json<Books>, Problem> {
+    Ok(Json(app.company.books().await?))
+}

@@ -1,0 +1,77 @@
+//! What sets B to work: the messages from A, and the sweep that picks up what a crash or a silent A left prepared.
+
+use std::sync::Arc;
+
+use leveret_bus::{Delivery, Handler, Json, Outcome};
+use leveret_web::{Turns, trace};
+use sea_orm::DbErr;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::company::{CompanyB, Prepared};
+use super::log;
+use crate::transfer::Transfer;
+
+const SWEPT_AT_A_TIME: u64 = 500;
+
+/// The worker on A's queue.
+pub(super) struct Receiver(pub(super) CompanyB);
+
+impl Handler for Receiver {
+    type Message = Json<Transfer>;
+
+    async fn handle(&self, Json(transfer): Json<Transfer>, delivery: &Delivery) -> Outcome {
+        if let Some(nonsense) = transfer.nonsense() {
+            return Outcome::park(nonsense);
+        }
+        trace::handling(delivery, self.receive(&transfer)).await.unwrap_or_else(Outcome::retry)
+    }
+}
+
+impl Receiver {
+    /// Once it is prepared the message has done its part: what follows is in the log, and the sweep's if need be.
+    async fn receive(&self, transfer: &Transfer) -> Result<Outcome, DbErr> {
+        match self.0.prepare(transfer).await? {
+            Prepared::Now => self.0.settle(transfer).await?,
+            Prepared::Before => {}
+            Prepared::NoAccount => {
+                tracing::warn!(tid = transfer.tid, "nobody here has this name: not accepted")
+            }
+            Prepared::OtherContent => {
+                return Ok(Outcome::park(format!("transfer {} is known with other content", transfer.tid)));
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Asks A again about what is still prepared. Any number of copies of B may do so at once.
+pub(super) async fn sweep(company: CompanyB, stop: CancellationToken) {
+    let mut turns = Turns::every(company.settings.sweep_every, stop);
+    while turns.next().await {
+        if let Err(error) = ask_all(&company).await {
+            tracing::warn!(%error, "the sweep failed, and is tried again");
+        }
+    }
+}
+
+async fn ask_all(company: &CompanyB) -> Result<(), DbErr> {
+    let slots = Arc::new(Semaphore::new(company.settings.concurrency.max(1)));
+    let mut asking = JoinSet::new();
+    for row in log::due(&company.db, SWEPT_AT_A_TIME).await? {
+        let (company, slots) = (company.clone(), Arc::clone(&slots));
+        asking.spawn(async move {
+            let _slot = slots.acquire().await;
+            company.ask_again(&row).await
+        });
+    }
+    while let Some(asked) = asking.join_next().await {
+        match asked {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error),
+            Err(error) => tracing::error!(%error, "a question to A ended badly"),
+        }
+    }
+    Ok(())
+}

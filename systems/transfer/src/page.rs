@@ -1,0 +1,253 @@
+//! The page of either company: the money on both sides and in flight, the transfers, and forms to try it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use leveret_bus::{Outbox, Parked};
+use leveret_web::Board;
+use leveret_web::client::{Client, NoAnswer};
+use leveret_web::page::{self, Lang};
+use leveret_web::parked::Shelf;
+use maud::{Markup, html};
+use tokio_util::sync::CancellationToken;
+
+use crate::a::CompanyA;
+use crate::b::CompanyB;
+use crate::books::{Account, Books, Entry, Status};
+
+/// How long the other company may take to show its books.
+const PEER_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// Whose page it is.
+#[derive(Clone)]
+enum Company {
+    A(CompanyA),
+    B(CompanyB),
+}
+
+/// A company's page.
+#[derive(Clone)]
+pub(crate) struct Pages {
+    source: Source,
+    board: Board<Snapshot>,
+}
+
+/// Where the page gets what it shows.
+#[derive(Clone)]
+struct Source {
+    company: Company,
+    peer: Option<String>,
+    client: Client,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Snapshot {
+    mine: Books,
+    peer: Option<Books>,
+    parked: Shelf,
+    unsent: u64,
+    trouble: Option<String>,
+}
+
+impl Pages {
+    pub(crate) fn of_a(company: &CompanyA, peer: Option<String>, stop: &CancellationToken) -> Self {
+        Self::start(Company::A(company.clone()), peer, Arc::clone(&company.changed), stop)
+    }
+
+    pub(crate) fn of_b(company: &CompanyB, peer: Option<String>, stop: &CancellationToken) -> Self {
+        Self::start(Company::B(company.clone()), peer, Arc::clone(&company.changed), stop)
+    }
+
+    fn start(
+        company: Company,
+        peer: Option<String>,
+        changed: Arc<tokio::sync::Notify>,
+        stop: &CancellationToken,
+    ) -> Self {
+        let peer = peer.map(|url| format!("{}/books", url.trim_end_matches('/')));
+        let source = Source { company, peer, client: Client::new(PEER_TIMEOUT) };
+        let gathering = source.clone();
+        let board = Board::start(changed, stop.clone(), move |known| {
+            let source = gathering.clone();
+            async move { source.gather(&known).await }
+        });
+        Self { source, board }
+    }
+
+    pub(crate) fn routes(self) -> Router {
+        Router::new().route("/", get(index)).route("/events", get(events)).with_state(self)
+    }
+}
+
+/// `GET /`
+async fn index(State(pages): State<Pages>, lang: Lang) -> Html<String> {
+    let snapshot = pages.source.gather(&Snapshot::default()).await;
+    let is_a = matches!(pages.source.company, Company::A(_));
+    let title = match is_a {
+        true => lang.say("Transfers: company A", "转账：A公司"),
+        false => lang.say("Transfers: company B", "转账：B公司"),
+    };
+    Html(page::frame(lang, title, &forms(is_a, lang), &live(&snapshot, lang)).into_string())
+}
+
+/// `GET /events`
+async fn events(State(pages): State<Pages>, lang: Lang) -> impl IntoResponse {
+    pages.board.stream(move |snapshot| live(snapshot, lang))
+}
+
+impl Source {
+    /// Gathers what can be had; what cannot is named in `trouble`. B's books are read before A's, so that what is
+    /// in flight is never less than nothing.
+    async fn gather(&self, known: &Snapshot) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let mut note = |error: String| snapshot.trouble = Some(error);
+        let peer_first = matches!(self.company, Company::A(_));
+        let mut peer = None;
+        if peer_first {
+            peer = self.peer_books().await.map_err(|error| note(error.to_string())).ok().flatten();
+        }
+        let (mine, parked, outbox): (_, &Parked, Option<&Outbox>) = match &self.company {
+            Company::A(a) => (a.books().await, &a.parked, Some(&a.outbox)),
+            Company::B(b) => (b.books().await, &b.parked, None),
+        };
+        if !peer_first {
+            peer = self.peer_books().await.map_err(|error| note(error.to_string())).ok().flatten();
+        }
+        let mine = mine.map_err(|error| note(error.to_string())).unwrap_or_default();
+        let parked = Shelf::look(parked, &known.parked).await;
+        let parked = parked.map_err(|error| note(error.to_string())).unwrap_or_default();
+        let unsent = match outbox {
+            Some(outbox) => outbox.depth().await.map_or(0, |depth| depth.unsent),
+            None => 0,
+        };
+        Snapshot { mine, peer, parked, unsent, ..snapshot }
+    }
+
+    async fn peer_books(&self) -> Result<Option<Books>, NoAnswer> {
+        let Some(url) = &self.peer else { return Ok(None) };
+        self.client.get(url).await?.json().map(Some)
+    }
+}
+
+fn forms(is_a: bool, lang: Lang) -> Markup {
+    let intro = if is_a {
+        lang.say(
+            "Money leaves here with a log row and a message, in one transaction. B credits it only after this \
+             side has said success; what is not confirmed in time comes back.",
+            "扣款、日志和消息在同一个事务里写入。B公司只有在这边回答 success 之后才入账；超时未确认的钱会退回。",
+        )
+    } else {
+        lang.say(
+            "A transfer that arrives is recorded, then asked about, and credited once A has said success.",
+            "收到的转账先登记，再回调询问A公司，A回答 success 之后才入账。",
+        )
+    };
+    let cents = html! { input name="money" type="number" min="0.01" step="0.01" required data-unit="cents"; };
+    html! {
+        p { (intro) }
+        @if is_a {
+            form #transfer data-post="/transfers" data-shows="tid" data-clears="1" {
+                label { (lang.say("From (A)", "付款人（A）")) input name="from" required maxlength="64"; }
+                label { (lang.say("To (B)", "收款人（B）")) input name="to" required maxlength="64"; }
+                label { (lang.say("Money", "金额")) (cents) }
+                button { (lang.say("Transfer", "转账")) }
+                output role="status" {}
+            }
+        }
+        details {
+            summary { (lang.say("Open an account", "开户")) }
+            form #account data-post="/users" data-shows="name" data-clears="1" {
+                label { (lang.say("Name", "用户名")) input name="name" required maxlength="64"; }
+                label { (lang.say("Money", "金额")) (cents) }
+                button { (lang.say("Open", "开户")) }
+                output role="status" {}
+            }
+        }
+    }
+}
+
+fn live(snapshot: &Snapshot, lang: Lang) -> Markup {
+    let (a, b) = match (&snapshot.peer, snapshot.mine.company.as_str()) {
+        (peer, "A") => (Some(&snapshot.mine), peer.as_ref()),
+        (peer, _) => (peer.as_ref(), Some(&snapshot.mine)),
+    };
+    html! {
+        (page::trouble(lang, snapshot.trouble.as_deref(), snapshot.unsent))
+        @if let (Some(a), Some(b)) = (a, b) { (invariant(a, b, lang)) }
+        div .columns {
+            @for books in [a, b].into_iter().flatten() { (company(books, lang)) }
+        }
+        (snapshot.parked.show(lang))
+    }
+}
+
+/// The sum that never changes.
+fn invariant(a: &Books, b: &Books, lang: Lang) -> Markup {
+    let in_flight = Books::in_flight(a, b);
+    let sum = a.balances.saturating_add(b.balances).saturating_add(in_flight);
+    let holds = Books::balance(a, b);
+    html! {
+        section {
+            h2 { (lang.say("No money is made or lost", "钱不多也不少")) }
+            div .cards {
+                (card(lang.say("at A", "A公司"), a.balances))
+                (card(lang.say("in flight", "在途"), in_flight))
+                (card(lang.say("at B", "B公司"), b.balances))
+                article #sum {
+                    (lang.say("sum", "合计"))
+                    b { (page::money(sum)) }
+                    @if holds {
+                        span .ok { (lang.say("as was put in", "与存入相同")) }
+                    } @else {
+                        span .failed { (lang.say("not what was put in", "与存入不同")) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn card(label: &str, cents: i64) -> Markup {
+    html! { article { (label) b { (page::money(cents)) } } }
+}
+
+fn company(books: &Books, lang: Lang) -> Markup {
+    html! {
+        section {
+            h2 { (lang.say("Company", "公司")) " " (books.company) }
+            @if books.accounts.is_empty() { p .empty { (lang.say("No accounts yet.", "还没有账户。")) } }
+            table { @for account in &books.accounts { (account_row(account)) } }
+            @for entry in &books.transfers { (transfer(entry, &books.company, lang)) }
+        }
+    }
+}
+
+fn account_row(account: &Account) -> Markup {
+    html! { tr { td { (account.name) } td .number { (page::money(account.money)) } } }
+}
+
+fn transfer(entry: &Entry, company: &str, lang: Lang) -> Markup {
+    let (class, words) = match (entry.status, company) {
+        (Status::Pending, "A") => ("retrying", lang.say("waiting", "等待中")),
+        (Status::Pending, _) => ("retrying", lang.say("prepared", "已登记")),
+        (Status::Ok, "A") => ("sent", lang.say("confirmed", "已确认")),
+        (Status::Ok, _) => ("sent", lang.say("credited", "已入账")),
+        (Status::Failed, "A") if entry.is_back => ("gave-up", lang.say("refunded", "已退款")),
+        (Status::Failed, _) => ("gave-up", lang.say("failed", "失败")),
+    };
+    html! {
+        article {
+            header {
+                b { "#" (entry.tid) }
+                span { (entry.from) " → " (entry.to) }
+                span { (page::money(entry.money)) }
+                (page::moment(entry.updated_ms))
+                span .badge.(class) { (words) }
+            }
+        }
+    }
+}

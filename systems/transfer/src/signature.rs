@@ -1,0 +1,125 @@
+//! The callback's signature: HMAC-SHA256 with a shared secret over the time and the body. Both companies agree on this
+//! file; that the same signature is not taken twice is A's database's business.
+
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use leveret_bus::clock;
+use sha2::Sha256;
+
+/// HTTP header of the time of signing, in microseconds since 1970 UTC.
+pub const TIME_HEADER: &str = "x-transfer-time";
+/// HTTP header of the signature, in hexadecimal.
+pub const SIGNATURE_HEADER: &str = "x-transfer-signature";
+/// How far the two clocks may be apart, and how old a callback may be.
+pub(crate) const TOLERANCE: Duration = Duration::from_secs(300);
+
+const SHORTEST_SECRET: usize = 16;
+
+/// What both companies know and nobody else.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+/// Why a callback is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A header is missing or cannot be read.
+    #[error("the callback is not signed")]
+    Unsigned,
+    /// The signature is another.
+    #[error("the signature is wrong")]
+    Wrong,
+    /// It was signed too long ago, or in the future.
+    #[error("the signature's time is more than five minutes off")]
+    Stale,
+    /// It was used before.
+    #[error("the signature was used before")]
+    Replayed,
+}
+
+impl Secret {
+    /// A secret of at least 16 bytes.
+    ///
+    /// # Errors
+    /// It is shorter.
+    pub fn new(text: impl Into<Vec<u8>>) -> Result<Self, &'static str> {
+        let secret = text.into();
+        if secret.len() < SHORTEST_SECRET { Err("must have at least 16 bytes") } else { Ok(Self(secret)) }
+    }
+
+    /// Signs a body at this time (microseconds since 1970 UTC).
+    pub fn sign(&self, time_us: i64, body: &[u8]) -> String {
+        let digest = self.mac(time_us, body).finalize().into_bytes();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Checks a signature, in the same time whether it is right or not.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn check(&self, time: Option<&str>, signature: Option<&str>, body: &[u8]) -> Result<(), Refused> {
+        let time_us: i64 = time.and_then(|time| time.parse().ok()).ok_or(Refused::Unsigned)?;
+        let signature = signature.and_then(bytes).ok_or(Refused::Unsigned)?;
+        self.mac(time_us, body).verify_slice(&signature).map_err(|_| Refused::Wrong)?;
+        let off_ms = clock::now_ms().saturating_sub(time_us / 1000).unsigned_abs();
+        if u128::from(off_ms) > TOLERANCE.as_millis() { Err(Refused::Stale) } else { Ok(()) }
+    }
+
+    fn mac(&self, time_us: i64, body: &[u8]) -> Hmac<Sha256> {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("any length is a key"));
+        mac.update(time_us.to_string().as_bytes());
+        mac.update(b".");
+        mac.update(body);
+        mac
+    }
+}
+
+/// The secret must not get into logs.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The bytes of lower-case hexadecimal digits, so that a signature has one way to be written.
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let is_hex = hex.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_hex || hex.len() != 64 {
+        return None;
+    }
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_signed_is_believed_and_nothing_else() {
+        let secret = Secret::new("0123456789abcdef").unwrap();
+        let now_us = clock::now_ms() * 1000;
+        let time = now_us.to_string();
+        let signature = secret.sign(now_us, b"tid=1");
+        let check =
+            |time: &str, signature: &str, body: &[u8]| secret.check(Some(time), Some(signature), body);
+        assert_eq!(check(&time, &signature, b"tid=1"), Ok(()));
+        assert_eq!(check(&time, &signature, b"tid=2"), Err(Refused::Wrong));
+        assert_eq!(check(&(now_us + 1).to_string(), &signature, b"tid=1"), Err(Refused::Wrong));
+        for nonsense in ["", "ab", "李", &signature.to_uppercase(), &"é".repeat(32)] {
+            assert_eq!(check(&time, nonsense, b"tid=1"), Err(Refused::Unsigned), "{nonsense}");
+        }
+        let old_us = now_us - 301_000_000;
+        let old = secret.sign(old_us, b"tid=1");
+        assert_eq!(check(&old_us.to_string(), &old, b"tid=1"), Err(Refused::Stale));
+        assert_eq!(secret.check(None, Some(&signature), b"tid=1"), Err(Refused::Unsigned));
+        let other = Secret::new("another secret!!").unwrap();
+        assert_eq!(other.check(Some(&time), Some(&signature), b"tid=1"), Err(Refused::Wrong));
+    }
+
+    #[test]
+    fn a_secret_is_long_and_not_shown() {
+        assert!(Secret::new("short").is_err());
+        assert_eq!(format!("{:?}", Secret::new("0123456789abcdef").unwrap()), "Secret(…)");
+    }
+}
