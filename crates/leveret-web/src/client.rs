@@ -73,17 +73,21 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Response, NoAnswer> {
-        self.ask(Method::POST, url, headers, body.into()).await
+        self.ask(Method::POST, url, headers, body).await
     }
 
-    async fn ask(
+    /// Any method, with these headers and the current trace.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); the request may have been carried out.
+    pub async fn ask(
         &self,
         method: Method,
         url: &str,
         headers: &[(&str, &str)],
-        body: Bytes,
+        body: impl Into<Bytes>,
     ) -> Result<Response, NoAnswer> {
-        let request = request(method, url, headers, body)?;
+        let request = request(method, url, headers, body.into())?;
         let answering = async {
             let response = self.inner.request(request).await.map_err(no_answer)?;
             let status = response.status();

@@ -11,6 +11,7 @@ mod guard;
 mod health;
 pub mod input;
 mod metrics;
+mod openapi;
 pub mod page;
 pub mod parked;
 mod problem;

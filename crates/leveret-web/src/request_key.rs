@@ -19,7 +19,7 @@ use leveret_bus::clock;
 use leveret_bus::database::{self, Change, Migrations};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter,
-    Schema, TryInsertResult,
+    Schema,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};

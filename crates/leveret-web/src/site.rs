@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{self, Metrics};
-use crate::{Problem, Turns, guard, health, page, request_key};
+use crate::{Problem, Turns, guard, health, openapi, page, request_key};
 
 /// Largest request body, in bytes.
 pub(crate) const LARGEST_BODY_BYTES: usize = 64 * 1024;
@@ -35,7 +35,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// The site of a system: `openapi` is the document that describes its API. Makes the table of request keys where
+    /// The site of a system: `openapi` describes the system's own routes, as JSON with `info` and `paths`. Makes the table of request keys where
     /// there is none.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Site {
     /// Adds to a system's own routes: `/health`, `/ready`, `/metrics`, `/openapi.json`, what pages load, an answer for
     /// what is not there, and the guards that every request passes.
     pub fn complete(self, routes: Router) -> Router {
-        let openapi = self.openapi;
+        let openapi = openapi::document(self.openapi);
         let document = async move || ([(header::CONTENT_TYPE, "application/json")], openapi);
         let shared = Router::new()
             .route("/health", get(health::alive))

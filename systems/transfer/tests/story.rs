@@ -5,9 +5,10 @@ mod support;
 use std::time::Duration;
 
 use leveret_bus::{Bus, Message};
+use leveret_rig::until;
 use leveret_transfer::{Status, run_b};
 use serde_json::{Value, json};
-use support::{Rig, money_of, soon};
+use support::{Rig, money_of};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -32,12 +33,10 @@ async fn a_receiver_that_is_down_means_a_refund_and_stays_without_the_money_afte
     let tid = rig.transfer(100).await;
     rig.until_at_a(tid, Status::Failed).await;
     let rig = rig.start_b().await;
-    let late = async {
-        while rig.at_b(tid).await.is_none_or(|entry| entry.status != Status::Failed) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    soon("B's answer to the late message", late).await;
+    until("B's answer to the late message", async || {
+        rig.at_b(tid).await.filter(|entry| entry.status == Status::Failed)
+    })
+    .await;
     let (a, b) = rig.at_rest().await;
     assert_eq!((money_of(&a, "alice"), money_of(&b, "bob")), (10_000, 500));
     assert!(rig.at_a(tid).await.is_back);
@@ -72,12 +71,7 @@ async fn copies_of_a_message_credit_once_and_other_content_is_parked() {
         answer.unwrap();
     }
     let parked = bus.parked(&names.queue);
-    let arriving = async {
-        while parked.count().await.unwrap() < 2 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    soon("two parked messages", arriving).await;
+    until("two parked messages", async || (parked.count().await.unwrap() == 2).then_some(())).await;
     let mut reasons: Vec<_> =
         parked.list(10).await.unwrap().into_iter().map(|message| message.reason).collect();
     reasons.sort();

@@ -34,6 +34,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     ("leveret-testkit", &["leveret-amqp", "leveret-store", "leveret-broker", "leveret-server"]),
+    ("leveret-rig", &["leveret-bus", "leveret-server", "leveret-web"]),
     ("xtask", &[]),
 ];
 

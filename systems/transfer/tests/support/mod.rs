@@ -1,21 +1,15 @@
-//! Both companies, each on its own database, with the broker named by `LEVERET_TEST_AMQP_URL`, else Leveret in this
-//! process, and the databases of `LEVERET_TEST_DATABASE_URL`, else SQLite.
+//! Both companies, each on its own database.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "these are tests, though not marked so")]
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-use std::future::Future;
 use std::time::Duration;
 
+use leveret_rig::{TestDatabase, broker, until};
 use leveret_transfer::a::RunningA;
 use leveret_transfer::b::RunningB;
 use leveret_transfer::{Books, Entry, Names, Secret, SettingsA, SettingsB, Status, run_a, run_b};
 use leveret_web::client::{Client, Response};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
-
-/// Longer than any test should take.
-pub const PATIENCE: Duration = Duration::from_secs(40);
 
 pub const SECRET: &str = "a secret for tests only";
 
@@ -31,7 +25,7 @@ pub struct Rig {
     pub settings_b: SettingsB,
     pub client: Client,
     broker: Option<leveret_server::Server>,
-    _folder: TempDir,
+    databases: [TestDatabase; 2],
 }
 
 impl Rig {
@@ -41,19 +35,19 @@ impl Rig {
 
     /// With settings of the test's own.
     pub async fn start_with(adjust: impl FnOnce(&mut SettingsA, &mut SettingsB)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let databases = [TestDatabase::new().await, TestDatabase::new().await];
         let (broker, amqp_url) = broker().await;
         let names = names();
         let mut settings_a = SettingsA {
             amqp_url: amqp_url.clone(),
-            database_url: database(&folder, "a").await,
+            database_url: databases[0].url.clone(),
             listen: ([127, 0, 0, 1], 0).into(),
             names: names.clone(),
             ..SettingsA::new(secret())
         };
         let mut settings_b = SettingsB {
             amqp_url,
-            database_url: database(&folder, "b").await,
+            database_url: databases[1].url.clone(),
             listen: ([127, 0, 0, 1], 0).into(),
             names,
             ..SettingsB::new(secret())
@@ -67,7 +61,7 @@ impl Rig {
         settings_b.peer_url = Some(a.url());
         let b = run_b(settings_b.clone()).await.unwrap();
         let client = Client::new(Duration::from_secs(20));
-        let rig = Self { a, b: Some(b), settings_a, settings_b, client, broker, _folder: folder };
+        let rig = Self { a, b: Some(b), settings_a, settings_b, client, broker, databases };
         rig.post(&rig.a.url(), "users", &json!({ "name": "alice", "money": 10_000 })).await;
         rig.post(&rig.b().url(), "users", &json!({ "name": "bob", "money": 500 })).await;
         rig
@@ -78,6 +72,9 @@ impl Rig {
         rig.a.shutdown().await;
         if let Some(broker) = rig.broker {
             broker.shutdown().await;
+        }
+        for database in rig.databases {
+            database.remove().await;
         }
     }
 
@@ -121,43 +118,28 @@ impl Rig {
 
     /// Waits until both sides are done with all transfers.
     pub async fn at_rest(&self) -> (Books, Books) {
-        let resting = async {
-            loop {
-                let (b, a) =
-                    (self.b().company().books().await.unwrap(), self.a.company().books().await.unwrap());
-                if (a.open, b.open) == (0, 0) && Books::in_flight(&a, &b) == 0 {
-                    return (a, b);
-                }
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let books = soon("rest", resting).await;
+        let books = until("rest", async || {
+            let (b, a) = (self.b().company().books().await.unwrap(), self.a.company().books().await.unwrap());
+            let at_rest = (a.open, b.open) == (0, 0) && Books::in_flight(&a, &b) == 0;
+            at_rest.then_some((a, b))
+        });
+        let books = books.await;
         assert!(Books::balance(&books.0, &books.1), "{books:?}");
         books
     }
 
     pub async fn until_at_a(&self, tid: i64, wanted: Status) -> Entry {
-        let reaching = async {
-            loop {
-                let entry = self.at_a(tid).await;
-                if entry.status == wanted {
-                    return entry;
-                }
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        soon("status", reaching).await
+        until("the transfer's status", async || {
+            let entry = self.at_a(tid).await;
+            (entry.status == wanted).then_some(entry)
+        })
+        .await
     }
 }
 
 /// What somebody has.
 pub fn money_of(books: &Books, name: &str) -> i64 {
     books.accounts.iter().find(|account| account.name == name).unwrap().money
-}
-
-/// The outcome of a future that must come soon.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: waited {PATIENCE:?} in vain"))
 }
 
 /// Names that no other test uses on the same broker.
@@ -169,19 +151,4 @@ pub fn names() -> Names {
         queue: format!("{}-{id}", default.queue),
         routing_key: default.routing_key,
     }
-}
-
-/// The broker to test with, and its URL.
-pub async fn broker() -> (Option<leveret_server::Server>, String) {
-    if let Ok(url) = std::env::var("LEVERET_TEST_AMQP_URL") {
-        return (None, url);
-    }
-    let server = leveret_server::Server::start(leveret_server::Config::ephemeral()).await.unwrap();
-    let url = server.amqp_url();
-    (Some(server), url)
-}
-
-/// An empty database of one's own.
-pub async fn database(folder: &TempDir, name: &str) -> String {
-    format!("sqlite://{}/{name}.db", folder.path().display())
 }
