@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::delay::DelayedQueueBuilder;
 use crate::error::{Error, PublishError};
 use crate::link::{CLOSE_TIMEOUT, Link, LinkState};
-use crate::message::Message;
+use crate::message::{Message, short};
 use crate::parking::Parked;
 use crate::publisher::{Publisher, PublisherOptions};
 use crate::topology::Topology;
@@ -112,6 +114,18 @@ impl Bus {
     /// The parked messages of a queue.
     pub fn parked(&self, queue: impl Into<String>) -> Parked {
         Parked::new(Arc::clone(&self.link), self.publisher.clone(), queue.into())
+    }
+
+    /// How many messages are ready in a queue, which must exist.
+    ///
+    /// # Errors
+    /// There is no such queue, or the broker cannot be reached.
+    pub async fn depth(&self, queue: &str) -> Result<u32, Error> {
+        let channel = self.link.channel().await?;
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = channel.queue_declare(short(queue)?, options, FieldTable::default()).await?;
+        let _ = timeout(CLOSE_TIMEOUT, channel.close(200, "counted".into())).await;
+        Ok(queue.message_count())
     }
 
     /// What the connection is doing, now and as it changes.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -88,14 +89,8 @@ impl Browser {
     /// Takes the page's picture (PNG).
     pub fn picture(&mut self, path: &Path) {
         let answer = self.ask("Page.captureScreenshot", &json!({ "captureBeyondViewport": true }));
-        // base64 is a program everywhere that Chromium is.
-        let mut decode = Command::new("base64");
-        decode.arg("-d").stdin(Stdio::piped()).stdout(File::create(path).unwrap());
-        let mut decode = decode.spawn().unwrap();
-        let mut to = decode.stdin.take().unwrap();
-        to.write_all(answer["data"].as_str().unwrap().as_bytes()).unwrap();
-        drop(to);
-        assert!(decode.wait().unwrap().success());
+        let picture = BASE64_STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
+        std::fs::write(path, picture).unwrap();
     }
 
     fn ask(&mut self, method: &str, parameters: &Value) -> Value {

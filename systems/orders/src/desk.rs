@@ -1,0 +1,250 @@
+//! Where orders are accepted, asked for and paid, apart from how.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use leveret_bus::{Bus, Message, Parked, clock};
+use leveret_web::{Problem, Turns, trace};
+use sea_orm::{DatabaseConnection, DbErr};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::numbers::Numbers;
+use crate::settings::Settings;
+use crate::store;
+
+/// How often the queue's depth is asked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// When those turned away may come again.
+const COME_AGAIN: Duration = Duration::from_secs(2);
+/// Numbers remembered as accepted until they are in the table.
+const REMEMBERED: usize = 100_000;
+/// How long a promised number outlives its request.
+const PROMISES_KEPT: Duration = Duration::from_secs(24 * 3600);
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+
+/// The message about an order, in the notes' words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) userid: i64,
+    pub(crate) orderno: String,
+    /// Milliseconds since 1970 UTC.
+    pub(crate) ordertime: i64,
+}
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// On disk at the broker, and not yet in the table.
+    Accepted,
+    /// 1: in the table.
+    Created,
+    /// 2
+    Paid,
+    /// 3: not paid in time.
+    Closed,
+}
+
+impl State {
+    pub(crate) fn of(number: i32) -> Self {
+        match number {
+            store::PAID => Self::Paid,
+            store::CLOSED => Self::Closed,
+            _ => Self::Created,
+        }
+    }
+}
+
+/// An order that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// Its number.
+    pub order_no: String,
+    /// Where it stands.
+    pub state: State,
+    /// Whose it is; not known before it is in the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userid: Option<i64>,
+    /// When it was placed, milliseconds since 1970 UTC; not known before it is in the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_time: Option<i64>,
+}
+
+impl From<store::order::Model> for Found {
+    fn from(row: store::order::Model) -> Self {
+        Self {
+            order_no: row.order_no,
+            state: State::of(row.order_state),
+            userid: Some(row.order_user),
+            order_time: Some(row.order_time),
+        }
+    }
+}
+
+/// The system's operations. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    pub(crate) db: DatabaseConnection,
+    pub(crate) bus: Bus,
+    pub(crate) parked: Parked,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) numbers: Numbers,
+    pub(crate) changed: Arc<Notify>,
+    pub(crate) counts: Arc<Counts>,
+    recent: Arc<Mutex<Recent>>,
+}
+
+/// What this process has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) accepted: AtomicU64,
+    /// Orders waiting to be written, as last seen, with those accepted here since.
+    pub(crate) waiting: AtomicU64,
+}
+
+impl Desk {
+    pub(crate) fn new(db: DatabaseConnection, bus: Bus, settings: Settings, numbers: Numbers) -> Self {
+        Self {
+            parked: bus.parked(&settings.names.queue),
+            settings: Arc::new(settings),
+            changed: Arc::default(),
+            counts: Arc::default(),
+            recent: Arc::default(),
+            db,
+            bus,
+            numbers,
+        }
+    }
+
+    /// Accepts an order: its number, once the broker has it on disk. With a request key the number is promised first,
+    /// so that asking again means the same order.
+    ///
+    /// # Errors
+    /// The queue is too deep (429), or the broker did not confirm (503): the order is not accepted then.
+    pub async fn accept(&self, userid: i64, request_key: Option<&str>) -> Result<String, Problem> {
+        if self.counts.waiting.load(Ordering::Relaxed) >= self.settings.deepest_queue {
+            let full =
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many orders are waiting to be written");
+            return Err(full.retry_after(COME_AGAIN));
+        }
+        let (mut orderno, mut ordertime) = (self.number(userid).await?, clock::now_ms());
+        if let Some(key) = request_key {
+            (orderno, ordertime) = store::promise(&self.db, key, orderno, ordertime).await?;
+        }
+        let order = Order { userid, orderno, ordertime };
+        let names = &self.settings.names;
+        let message = Message::json(&names.exchange, &names.routing_key, &order)?;
+        let message = trace::attach(message.with_message_id(order.orderno.as_str()));
+        if let Err(error) = self.bus.publish(message).await {
+            let refused =
+                Problem::unavailable(error, "the order was not accepted: the broker did not confirm it");
+            return Err(refused.retry_after(COME_AGAIN));
+        }
+        self.counts.accepted.fetch_add(1, Ordering::Relaxed);
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+        self.recent().remember(order.orderno.clone());
+        self.changed.notify_one();
+        Ok(order.orderno)
+    }
+
+    /// A number that no order has. Where numbers can be the same by chance, another is drawn.
+    async fn number(&self, userid: i64) -> Result<String, Problem> {
+        loop {
+            let number = self.numbers.next(userid).await?;
+            if !self.numbers.can_clash() || self.find(&number).await?.is_none() {
+                return Ok(number);
+            }
+        }
+    }
+
+    /// An order; `None` when there is none of this number, or none that this process knows of and that is written.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn find(&self, order_no: &str) -> Result<Option<Found>, DbErr> {
+        if let Some(row) = store::find(&self.db, order_no).await? {
+            return Ok(Some(row.into()));
+        }
+        let is_accepted = self.recent().numbers.contains(order_no);
+        let accepted = || Found {
+            order_no: order_no.to_owned(),
+            state: State::Accepted,
+            userid: None,
+            order_time: None,
+        };
+        Ok(is_accepted.then(accepted))
+    }
+
+    /// Pays an order. Paying twice is paying once; an order that closed first stays closed (409).
+    ///
+    /// # Errors
+    /// It is closed or not written yet (409), there is none (404), or the database cannot be reached (503).
+    pub async fn pay(&self, order_no: &str) -> Result<Found, Problem> {
+        let is_first = store::decide(&self.db, order_no, store::PAID).await?;
+        let found = self.find(order_no).await?.ok_or_else(|| Problem::not_found("there is no such order"))?;
+        match found.state {
+            State::Paid => {
+                tracing::info!(order_no, is_first, "paid");
+                self.changed.notify_one();
+                Ok(found)
+            }
+            State::Closed => Err(Problem::conflict("the order was not paid in time and is closed")),
+            State::Accepted | State::Created => {
+                Err(Problem::conflict("the order is not written yet").retry_after(Duration::from_secs(1)))
+            }
+        }
+    }
+
+    /// Watches how many orders wait, and forgets old promises, until stopped.
+    pub(crate) async fn look_after(self, stop: CancellationToken) {
+        let forgetting = async {
+            let mut turns = Turns::every(FORGET_EVERY, stop.clone());
+            while turns.next().await {
+                let before_ms = clock::now_ms().saturating_sub(clock::ms(PROMISES_KEPT));
+                if let Err(error) = store::forget_promises(&self.db, before_ms).await {
+                    tracing::warn!(%error, "old promises could not be removed");
+                }
+            }
+        };
+        tokio::join!(forgetting, self.watch_depth(stop.clone()));
+    }
+
+    async fn watch_depth(&self, stop: CancellationToken) {
+        let mut turns = Turns::every(LOOK_EVERY, stop);
+        while turns.next().await {
+            match self.bus.depth(&self.settings.names.queue).await {
+                Ok(depth) => self.counts.waiting.store(depth.into(), Ordering::Relaxed),
+                Err(error) => tracing::debug!(%error, "the queue's depth is not known"),
+            }
+        }
+    }
+
+    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The last numbers accepted here.
+#[derive(Debug, Default)]
+struct Recent {
+    numbers: HashSet<String>,
+    oldest: VecDeque<String>,
+}
+
+impl Recent {
+    fn remember(&mut self, number: String) {
+        if self.numbers.insert(number.clone()) {
+            self.oldest.push_back(number);
+        }
+        if self.oldest.len() > REMEMBERED
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            self.numbers.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What can keep the system from starting.
+
+/// An error of the orders system.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Broker, or the bus's tables.
+    #[error(transparent)]
+    Bus(#[from] leveret_bus::Error),
+    /// Database.
+    #[error("database: {0}")]
+    Database(#[from] sea_orm::DbErr),
+    /// A setting makes no sense.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// Name of the setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The address cannot be listened on.
+    #[error("listening on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// An error over a URL that cannot be read is the setting's fault.
+    pub(crate) fn blame(error: leveret_bus::Error, setting: &'static str) -> Self {
+        match error {
+            leveret_bus::Error::Url(problem) => Self::Setting { setting, problem },
+            other => other.into(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The notes' table of orders, and the numbers promised to those who may ask twice.
+#![allow(unreachable_pub, reason = "the entities' derived code needs them public")]
+
+use leveret_bus::database::{self, Change, Migrations};
+use sea_orm::sea_query::Index;
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Schema,
+};
+
+use crate::desk::Order;
+
+pub(crate) const MIGRATIONS: Migrations = Migrations::new("orders", &[create]);
+
+pub(crate) const CREATED: i32 = 1;
+pub(crate) const PAID: i32 = 2;
+pub(crate) const CLOSED: i32 = 3;
+
+pub(crate) mod order {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "orders")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub order_id: i64,
+        #[sea_orm(unique)]
+        pub order_no: String,
+        /// 1 created, 2 paid, 3 closed.
+        #[sea_orm(default_value = 1)]
+        pub order_state: i32,
+        /// When it was placed, milliseconds since 1970 UTC.
+        pub order_time: i64,
+        pub order_user: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+mod promise {
+    //! The number that a request key stands for, written before the order is published: asked again, the same order
+    //! is published again, and written once.
+
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "order_promise")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub request_key: String,
+        pub order_no: String,
+        pub order_time: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// What became of one order of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is in the table, now or from before.
+    There,
+    /// The number belongs to another order, which stays as it is.
+    Taken,
+}
+
+/// Writes orders in one transaction. What is there already is left alone.
+pub(crate) async fn write(db: &DatabaseConnection, orders: &[Order]) -> Result<Vec<Written>, DbErr> {
+    let rows = orders.iter().map(|order| order::ActiveModel {
+        order_id: NotSet,
+        order_no: Set(order.orderno.clone()),
+        order_state: Set(CREATED),
+        order_time: Set(order.ordertime),
+        order_user: Set(order.userid),
+    });
+    let tx = database::begin(db).await?;
+    let insert = order::Entity::insert_many(rows).on_conflict_do_nothing_on([order::Column::OrderNo]);
+    insert.exec_without_returning(&tx).await?;
+    let numbers = orders.iter().map(|order| order.orderno.as_str());
+    let present = order::Entity::find().filter(order::Column::OrderNo.is_in(numbers)).all(&tx).await?;
+    tx.commit().await?;
+    let is_there = |order: &Order| {
+        present.iter().any(|row| {
+            row.order_no == order.orderno
+                && row.order_user == order.userid
+                && row.order_time == order.ordertime
+        })
+    };
+    let judge = |order| if is_there(order) { Written::There } else { Written::Taken };
+    Ok(orders.iter().map(judge).collect())
+}
+
+/// Moves an order from created to another state; false when it is in any other already, or not there. This is what
+/// paying and closing compete for.
+pub(crate) async fn decide(db: &impl ConnectionTrait, order_no: &str, state: i32) -> Result<bool, DbErr> {
+    let moved = order::Entity::update_many()
+        .col_expr(order::Column::OrderState, sea_orm::sea_query::Expr::value(state))
+        .filter(order::Column::OrderNo.eq(order_no))
+        .filter(order::Column::OrderState.eq(CREATED))
+        .exec(db)
+        .await?;
+    Ok(moved.rows_affected == 1)
+}
+
+pub(crate) async fn find(db: &impl ConnectionTrait, order_no: &str) -> Result<Option<order::Model>, DbErr> {
+    order::Entity::find().filter(order::Column::OrderNo.eq(order_no)).one(db).await
+}
+
+pub(crate) async fn latest(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<order::Model>, DbErr> {
+    order::Entity::find().order_by_desc(order::Column::OrderId).limit(limit).all(db).await
+}
+
+/// How many orders are in a state.
+pub(crate) async fn count(db: &impl ConnectionTrait, state: i32) -> Result<u64, DbErr> {
+    order::Entity::find().filter(order::Column::OrderState.eq(state)).count(db).await
+}
+
+/// The number and time that stand for a request key: these, unless others were promised before.
+pub(crate) async fn promise(
+    db: &impl ConnectionTrait,
+    request_key: &str,
+    order_no: String,
+    order_time: i64,
+) -> Result<(String, i64), DbErr> {
+    let row = promise::ActiveModel {
+        request_key: Set(request_key.to_owned()),
+        order_no: Set(order_no.clone()),
+        order_time: Set(order_time),
+    };
+    if database::insert_if_absent(db, row, [promise::Column::RequestKey]).await? {
+        return Ok((order_no, order_time));
+    }
+    let promised = promise::Entity::find_by_id(request_key).one(db).await?;
+    Ok(promised.map_or((order_no, order_time), |row| (row.order_no, row.order_time)))
+}
+
+/// Forgets promises older than this.
+pub(crate) async fn forget_promises(db: &impl ConnectionTrait, before_ms: i64) -> Result<(), DbErr> {
+    promise::Entity::delete_many().filter(promise::Column::OrderTime.lt(before_ms)).exec(db).await?;
+    Ok(())
+}
+
+fn create(schema: &Schema) -> Vec<Change> {
+    let by_state =
+        Index::create().name("orders_state").table(order::Entity).col(order::Column::OrderState).to_owned();
+    vec![
+        Change::CreateTable(Box::new(schema.create_table_from_entity(order::Entity))),
+        Change::CreateTable(Box::new(schema.create_table_from_entity(promise::Entity))),
+        Change::CreateIndex(Box::new(by_state)),
+    ]
+}

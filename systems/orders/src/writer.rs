@@ -1,0 +1,89 @@
+//! The worker on the queue of orders. Each message waits for its batch: whatever has gathered while the last
+//! batch was written is the next. Then the order's closing is set for later, and only then is the message done.
+
+use leveret_bus::{DelayedQueue, Delivery, Handler, Json, Message, Outcome};
+use leveret_web::trace;
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::desk::{Desk, Order};
+use crate::store::{self, Written};
+
+type Answer = Result<Written, String>;
+
+/// An order that waits to be written, and where to say that it was.
+struct Waiting {
+    order: Order,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Writes orders.
+pub(crate) struct Writer {
+    desk: Desk,
+    closing: DelayedQueue,
+    waiting: mpsc::Sender<Waiting>,
+}
+
+impl Writer {
+    pub(crate) fn start(desk: Desk, closing: DelayedQueue) -> Self {
+        let batch = desk.settings.batch.max(1);
+        let (waiting, queue) = mpsc::channel(batch * 2);
+        tokio::spawn(write_batches(desk.clone(), queue, batch));
+        Self { desk, closing, waiting }
+    }
+}
+
+impl Handler for Writer {
+    type Message = Json<Order>;
+
+    async fn handle(&self, Json(order): Json<Order>, delivery: &Delivery) -> Outcome {
+        trace::handling(delivery, self.write(order)).await
+    }
+}
+
+impl Writer {
+    async fn write(&self, order: Order) -> Outcome {
+        let number = order.orderno.clone();
+        let (answer, written) = oneshot::channel();
+        if self.waiting.send(Waiting { order, answer }).await.is_err() {
+            return Outcome::retry("the system is ending");
+        }
+        match written.await {
+            Ok(Ok(Written::There)) => self.close_later(number).await,
+            Ok(Ok(Written::Taken)) => Outcome::park(format!("the number {number} belongs to another order")),
+            Ok(Err(error)) => Outcome::retry(error),
+            Err(_) => Outcome::retry("the system is ending"),
+        }
+    }
+
+    /// A crash before this is done brings the message again, and with it the closing: twice does no harm.
+    async fn close_later(&self, number: String) -> Outcome {
+        let names = &self.desk.settings.names;
+        let message = trace::attach(Message::text(&names.close_exchange, &names.close_queue, number));
+        self.closing.publish(message, self.desk.settings.close_after).await.into()
+    }
+}
+
+/// One batch after the other, until nobody sends any more.
+async fn write_batches(desk: Desk, mut queue: mpsc::Receiver<Waiting>, batch: usize) {
+    let mut gathered = Vec::with_capacity(batch);
+    while queue.recv_many(&mut gathered, batch).await > 0 {
+        let (orders, answers): (Vec<_>, Vec<_>) =
+            gathered.drain(..).map(|waiting| (waiting.order, waiting.answer)).unzip();
+        let written = write(&desk.db, &orders).await;
+        for (answer, written) in answers.into_iter().zip(written) {
+            // Whoever no longer waits gets the message again.
+            let _ = answer.send(written);
+        }
+        tracing::debug!(orders = orders.len(), "batch written");
+        desk.changed.notify_one();
+    }
+}
+
+async fn write(db: &DatabaseConnection, orders: &[Order]) -> Vec<Answer> {
+    let written: Result<_, DbErr> = store::write(db, orders).await;
+    match written {
+        Ok(written) => written.into_iter().map(Ok).collect(),
+        Err(error) => orders.iter().map(|_| Err(error.to_string())).collect(),
+    }
+}

@@ -1,0 +1,189 @@
+//! Orders from being placed to being paid or closed.
+
+mod support;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+use leveret_bus::{Bus, Message};
+use leveret_orders::{Numbering, Settings, run};
+use leveret_rig::{soon, until};
+use serde_json::{Value, json};
+use support::Rig;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_accepted_then_written_then_paid() {
+    let rig = Rig::start().await;
+    let number = rig.place(42).await;
+    rig.until_state(&number, "created").await;
+    let order = rig.get(&format!("orders/{number}")).await.json::<Value>().unwrap();
+    assert_eq!(order["userid"], 42);
+    for _ in 0..2 {
+        let paid = rig.post(&format!("orders/{number}/pay"), &json!(null)).await;
+        assert_eq!(
+            (paid.status.as_u16(), paid.json::<Value>().unwrap()["state"].as_str()),
+            (200, Some("paid"))
+        );
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unpaid_order_closes_and_a_paid_one_does_not() {
+    let rig = Rig::start_with(|settings| settings.close_after = Duration::from_millis(600)).await;
+    let (unpaid, paid) = (rig.place(1).await, rig.place(2).await);
+    rig.until_state(&paid, "created").await;
+    assert_eq!(rig.post(&format!("orders/{paid}/pay"), &json!(null)).await.status, 200);
+    rig.until_state(&unpaid, "closed").await;
+    let late = rig.post(&format!("orders/{unpaid}/pay"), &json!(null)).await;
+    assert_eq!(late.status, 409, "{}", late.text());
+    assert_eq!(rig.state(&paid).await, "paid");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_paying_and_closing_at_once_one_wins() {
+    let rig = Rig::start_with(|settings| settings.close_after = Duration::from_millis(150)).await;
+    let rig = Arc::new(rig);
+    let paying = (0..30).map(|userid| {
+        let rig = Arc::clone(&rig);
+        tokio::spawn(async move {
+            let number = rig.place(userid + 1).await;
+            // As often as one can until there is an end: some are paid just before they close, some just too late.
+            tokio::time::sleep(Duration::from_millis(100 + (userid as u64 * 5))).await;
+            let status = rig.post(&format!("orders/{number}/pay"), &json!(null)).await.status.as_u16();
+            (number, status)
+        })
+    });
+    for one in paying.collect::<Vec<_>>() {
+        let (number, status) = one.await.unwrap();
+        let wanted = if status == 200 { "paid" } else { "closed" };
+        rig.until_state(&number, wanted).await;
+    }
+    Arc::into_inner(rig).unwrap().stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_broker_does_not_confirm_is_not_accepted() {
+    let rig = Rig::start_with(|settings| settings.is_writing = false).await;
+    let names = &rig.settings.names;
+    let connection =
+        Connection::connect(&rig.settings.amqp_url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let (queue, exchange, key) = (names.queue.as_str(), names.exchange.as_str(), names.routing_key.as_str());
+    channel.queue_unbind(queue.into(), exchange.into(), key.into(), FieldTable::default()).await.unwrap();
+    let refused = rig.post("orders", &json!({ "userid": 1 })).await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(!refused.text().contains("order_no"), "{}", refused.text());
+    connection.close(200, "done".into()).await.unwrap();
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deep_queue_turns_orders_away_until_it_is_written() {
+    let rig = Rig::start_with(|settings| {
+        settings.is_writing = false;
+        settings.deepest_queue = 5;
+    })
+    .await;
+    until("429", async || {
+        let answer = rig.post("orders", &json!({ "userid": 1 })).await;
+        (answer.status == 429).then_some(())
+    })
+    .await;
+    let writing = Settings { is_writing: true, listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
+    let writer = run(writing).await.unwrap();
+    until("202", async || {
+        let answer = rig.post("orders", &json!({ "userid": 1 })).await;
+        (answer.status == 202).then_some(())
+    })
+    .await;
+    writer.shutdown().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_numbering_is_unique_with_two_copies_at_once() {
+    for numbering in [Numbering::Uuid, Numbering::Snowflake, Numbering::Date] {
+        let rig = Rig::start_with(|settings| settings.numbering = numbering).await;
+        let second = Settings { listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
+        let second = run(second).await.unwrap();
+        let desks = [rig.running.desk().clone(), second.desk().clone()];
+        let placing = (0..200).map(|number| {
+            let desk = desks[number % 2].clone();
+            tokio::spawn(async move { desk.accept(7, None).await.unwrap() })
+        });
+        let mut numbers = HashSet::new();
+        for one in placing.collect::<Vec<_>>() {
+            assert!(numbers.insert(one.await.unwrap()), "{numbering:?}");
+        }
+        until("200 orders", async || {
+            let metrics = rig.get("").await.text();
+            metrics.contains("created<b>200</b>").then_some(())
+        })
+        .await;
+        second.shutdown().await;
+        rig.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_are_written_once_and_a_taken_number_is_parked() {
+    let rig = Rig::start().await;
+    let number = rig.place(1).await;
+    rig.until_state(&number, "created").await;
+    let order = rig.get(&format!("orders/{number}")).await.json::<Value>().unwrap();
+    let names = &rig.settings.names;
+    let bus = Bus::connect(&rig.settings.amqp_url).await.unwrap();
+    let message = |userid: i64| {
+        let body = json!({ "userid": userid, "orderno": number, "ordertime": order["order_time"] });
+        Message::json(&names.exchange, &names.routing_key, &body).unwrap()
+    };
+    for answer in bus.publisher().publish_all(vec![message(1), message(2), message(1)]).await {
+        answer.unwrap();
+    }
+    let parked = bus.parked(&names.queue);
+    until("a parked message", async || (parked.count().await.unwrap() == 1).then_some(())).await;
+    assert!(parked.list(1).await.unwrap()[0].reason.contains("belongs to another order"));
+    assert_eq!(rig.get("orders").await.json::<Vec<Value>>().unwrap().len(), 1);
+    assert_eq!(rig.get(&format!("orders/{number}")).await.json::<Value>().unwrap()["userid"], 1);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_in_the_middle_loses_no_order() {
+    let rig = Rig::start_with(|settings| settings.is_writing = false).await;
+    let mut numbers = Vec::new();
+    for userid in 1..=50 {
+        numbers.push(rig.place(userid).await);
+    }
+    let settings = Settings { is_writing: true, listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
+    for _ in 0..3 {
+        let writer = run(settings.clone()).await.unwrap();
+        writer.shutdown().await;
+    }
+    let writer = run(settings).await.unwrap();
+    for number in &numbers {
+        rig.until_state(number, "created").await;
+    }
+    writer.shutdown().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_can_be_followed_to_its_end() {
+    let rig = Rig::start_with(|settings| settings.close_after = Duration::from_millis(700)).await;
+    let number = rig.place(1).await;
+    // The stream ends by itself once the order is closed, so it can be read as a whole.
+    let stream = soon("the end of the stream", rig.get(&format!("orders/{number}/events"))).await.text();
+    let states: Vec<_> = stream
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|json| serde_json::from_str::<Value>(json).unwrap()["state"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(states.ends_with(&["created".to_owned(), "closed".to_owned()]), "{states:?}");
+    rig.stop().await;
+}
