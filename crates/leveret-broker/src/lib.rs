@@ -66,6 +66,6 @@ pub use users::{Login, User, UserPermission, UserTopicPermission, Users};
 pub use vhost::{Declared, Vhost, VhostSettings};
 
 /// The values of AMQP that the core speaks in.
-pub use leveret_amqp::{FieldTable, Properties, Table, Value as TableValue};
+pub use leveret_amqp::{FieldTable, Properties, Table, Value as TableValue, ValueRef};
 /// What the store says of itself and of what it could not do.
 pub use leveret_store::{CommitEvent, Durability, Lsn, Options as StoreOptions, StoreError};

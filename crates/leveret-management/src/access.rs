@@ -9,11 +9,12 @@ use axum::http::header;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use leveret_broker::{Client, Login, Vhost};
+use leveret_broker::{Client, Login, User, Vhost};
 
 use crate::App;
 use crate::error::Refusal;
 use crate::listener::Peer;
+use crate::ui::session;
 
 /// How many log-ins over HTTP there were.
 #[derive(Default)]
@@ -98,10 +99,11 @@ impl Access {
 
     /// Logs in from a request's head.
     pub(crate) async fn of_request(parts: &Parts, app: &App) -> Result<Self, Refusal> {
-        let header = parts.headers.get(header::AUTHORIZATION).ok_or(Refusal::LoginMissing)?;
+        let Some(header) = parts.headers.get(header::AUTHORIZATION) else {
+            return session::access(parts, app);
+        };
         let credentials = header.to_str().ok().and_then(basic).ok_or(Refusal::LoginFailed)?;
-        let from_loopback =
-            parts.extensions.get::<Peer>().is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
+        let from_loopback = parts.extensions.get::<Peer>().is_some_and(|peer| peer.is_loopback());
         Self::log_in(app, credentials, from_loopback).await
     }
 
@@ -122,8 +124,12 @@ impl Access {
             return Err(Refusal::LoginFailed);
         }
         app.logins.succeeded.fetch_add(1, Ordering::Relaxed);
-        let tags = app.node.broker().users.find(&user).ok_or(Refusal::LoginFailed)?.tags;
-        let access = Self { user, tags };
+        Self::of_user(app.node.broker().users.find(&user).ok_or(Refusal::LoginFailed)?)
+    }
+
+    /// Somebody who has logged in, if they may use the management at all.
+    pub(crate) fn of_user(user: User) -> Result<Self, Refusal> {
+        let access = Self { user: user.name, tags: user.tags };
         permit(
             access.has(&["administrator", "monitoring", "policymaker", "management"]),
             "Not management user",

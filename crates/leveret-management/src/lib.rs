@@ -1,5 +1,5 @@
-//! The management of a broker: RabbitMQ's HTTP API under `/api`, metrics for Prometheus under `/metrics`, and the
-//! statistics behind both.
+//! The management of a broker: RabbitMQ's HTTP API under `/api`, metrics for Prometheus under `/metrics`, the
+//! statistics behind both, and the web UI, which is a client of the API.
 //!
 //! What a route does to the broker it does through the same calls of the core as a channel. The server is known here
 //! only by what [`Node`] asks of it. Shapes of JSON stand in [`mod@json`] alone.
@@ -11,12 +11,14 @@ mod error;
 mod json;
 mod list;
 mod listener;
+mod logs;
 mod messages;
 mod metrics;
 mod node;
 mod openapi;
 mod parameters;
 mod statistics;
+mod ui;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,10 +26,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use logs::{LogLine, Logs};
 pub use node::{Committed, Listener, Node, NodeStatus};
 
 use self::access::Logins;
 use self::statistics::Statistics;
+use self::ui::session::Sessions;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -35,6 +39,7 @@ pub(crate) struct App {
     node: Arc<dyn Node>,
     statistics: Arc<Statistics>,
     logins: Arc<Logins>,
+    sessions: Arc<Sessions>,
 }
 
 /// A running management. Dropping it stops it.
@@ -53,7 +58,7 @@ impl Management {
         let address = listener.local_addr()?;
         let node: Arc<dyn Node> = Arc::new(node);
         let statistics = Arc::new(Statistics::new(address));
-        let app = App { node, statistics, logins: Arc::default() };
+        let app = App { node, statistics, logins: Arc::default(), sessions: Arc::default() };
         let sampling = tokio::spawn(statistics::run(app.clone()));
         let serving = tokio::spawn(listener::run(listener, api::router(app)));
         Ok(Self { address, tasks: vec![sampling, serving] })

@@ -60,3 +60,10 @@ async fn serve(stream: TcpStream, router: Router, peer: std::net::SocketAddr) ->
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) std::net::SocketAddr);
+
+impl Peer {
+    /// Whether it is this machine.
+    pub(crate) fn is_loopback(self) -> bool {
+        self.0.ip().to_canonical().is_loopback()
+    }
+}

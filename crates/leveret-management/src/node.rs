@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use leveret_broker::{Broker, Lsn, Time};
 
+use crate::Logs;
+
 /// The end of a wait for the store: nothing, or why it will never have committed.
 pub type Committed<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
@@ -20,6 +22,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// How the server is now.
     fn status(&self) -> NodeStatus;
+
+    /// The newest lines of its log.
+    fn logs(&self) -> &Logs;
 
     /// Waits until the store has committed that position.
     fn committed(&self, position: Lsn) -> Committed<'_>;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use leveret_broker::{Broker, Lsn, Time};
-use leveret_management::{Committed, Listener, Management, Node, NodeStatus};
+use leveret_management::{Committed, Listener, Logs, Management, Node, NodeStatus};
 use leveret_server::{Handle, Server};
 
 use crate::failure::Failure;
@@ -16,11 +16,12 @@ pub(crate) async fn start(
     address: &str,
     wanted: bool,
     server: &Server,
+    logs: Arc<Logs>,
 ) -> Result<Option<Management>, Failure> {
     if address == "off" {
         return Ok(None);
     }
-    let node = Served { handle: server.handle(), name: node_name(), started: server.handle().now() };
+    let node = Served { handle: server.handle(), name: node_name(), started: server.handle().now(), logs };
     match Management::start(address, node).await {
         Ok(management) => Ok(Some(management)),
         Err(error) if error.kind() == ErrorKind::AddrInUse && !wanted => {
@@ -38,6 +39,7 @@ struct Served {
     handle: Handle,
     name: String,
     started: Time,
+    logs: Arc<Logs>,
 }
 
 impl Node for Served {
@@ -67,6 +69,10 @@ impl Node for Served {
             max_message_bytes: config.max_message_bytes,
             files: files(),
         }
+    }
+
+    fn logs(&self) -> &Logs {
+        &self.logs
     }
 
     fn committed(&self, position: Lsn) -> Committed<'_> {

@@ -1,8 +1,9 @@
 //! `leveret serve`: the broker from start to a clean stop.
 
 use std::io::{ErrorKind, Write};
+use std::sync::Arc;
 
-use leveret_management::Management;
+use leveret_management::{Logs, Management};
 use leveret_server::{Server, StartError};
 
 use crate::failure::Failure;
@@ -13,7 +14,7 @@ use crate::{data_dir, log, management};
 /// Runs the broker until it is asked to stop.
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let settings = Settings::load(flags)?;
-    log::start(settings.log.clone());
+    let logs = log::start(settings.log.clone());
     if let Some(dir) = &settings.server.data_dir {
         data_dir::prepare(dir, "--data-dir")?;
     }
@@ -21,17 +22,17 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::run(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(settings))
+    runtime.block_on(serve(settings, logs))
 }
 
-async fn serve(settings: Settings) -> Result<(), Failure> {
+async fn serve(settings: Settings, logs: Arc<Logs>) -> Result<(), Failure> {
     let mut stop = StopRequests::listen()
         .map_err(|error| Failure::run(format!("cannot listen for signals: {error}")))?;
     let amqps = settings.server.amqps.clone();
     let keeps_nothing = settings.server.data_dir.is_none();
     let wanted = settings.management_is_wanted();
     let server = Server::start(settings.server).await.map_err(|error| start_failure(&error, &amqps))?;
-    let management = management::start(&settings.management, wanted, &server).await?;
+    let management = management::start(&settings.management, wanted, &server, logs).await?;
     announce(&server, management.as_ref());
     if keeps_nothing {
         tracing::warn!("no data folder: everything is gone when the broker stops; see --data-dir");

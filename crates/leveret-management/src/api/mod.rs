@@ -6,6 +6,8 @@ mod connections;
 mod definitions;
 mod exchanges;
 mod health;
+mod logs;
+mod moving;
 mod overview;
 mod permissions;
 mod policies;
@@ -26,6 +28,7 @@ use tokio::time::timeout;
 
 use crate::App;
 use crate::error::Refusal;
+use crate::ui::{self, session};
 use crate::{metrics, openapi};
 
 /// Largest body of a request, in bytes.
@@ -75,6 +78,9 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(policies::routes());
     routes.extend(definitions::routes());
     routes.extend(health::routes());
+    routes.extend(moving::routes());
+    routes.extend(logs::routes());
+    routes.extend(session::routes());
     routes.push(get("/openapi.json", "This description", openapi::show));
     routes
 }
@@ -93,6 +99,7 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .nest("/api", api)
         .merge(metrics::router())
+        .merge(ui::router())
         .fallback(async || Refusal::NotFound)
         .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
         .layer(middleware::from_fn(guard))
