@@ -122,11 +122,15 @@ impl Routes {
 
     pub(super) fn remember(&mut self, route: &[u8], version: u64, found: &Arc<Route>) {
         if self.version != version || self.by_route.len() >= REMEMBERED_ROUTES {
-            self.by_route.clear();
-            self.last = None;
+            self.forget();
             self.version = version;
         }
         self.by_route.insert(route.into(), Arc::clone(found));
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.by_route.clear();
+        self.last = None;
     }
 }
 

@@ -137,6 +137,8 @@ impl Session {
             let access = users.access(&self.user, &self.vhost.name);
             self.client.access =
                 access.unwrap_or_else(|| Arc::new(Access::none(&self.user, &self.vhost.name)));
+            // Some may have been found in this version of the topology by the access of before.
+            self.channels.values_mut().for_each(|channel| channel.routes.forget());
         }
     }
 
