@@ -1,15 +1,17 @@
 //! The way in: a [`Bus`] is one supervised connection and what hangs on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use crate::delay::DelayedQueueBuilder;
 use crate::error::{Error, PublishError};
-use crate::link::{CLOSE_TIMEOUT, Link, LinkState};
+use crate::hosts::Hosts;
+use crate::link::{self, Link, LinkState};
 use crate::message::{Message, short};
 use crate::parking::Parked;
 use crate::publisher::{Publisher, PublisherOptions};
@@ -28,6 +30,8 @@ pub struct Bus {
 pub struct BusBuilder {
     url: String,
     name: String,
+    ca_pem: Option<String>,
+    connect_within: Duration,
     publisher: PublisherOptions,
 }
 
@@ -44,15 +48,28 @@ impl BusBuilder {
         self
     }
 
+    /// Sets the certificates (PEM) of the authorities that a broker behind `amqps://` may be vouched for by, beside
+    /// those that the system trusts.
+    pub fn certificate_authority(mut self, pem: impl Into<String>) -> Self {
+        self.ca_pem = Some(pem.into());
+        self
+    }
+
+    /// Sets how long connecting for the first time may take, with pauses between attempts. Default 30 s; zero tries
+    /// each host once.
+    pub fn connect_within(mut self, limit: Duration) -> Self {
+        self.connect_within = limit;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
-    /// The URL cannot be read, or the broker not be reached now. Once connected, a lost connection is made
-    /// again by itself.
+    /// The URL cannot be read, the broker refuses the log-in, or it cannot be reached within the time for
+    /// [connecting](Self::connect_within). Once connected, a lost connection is made again by itself.
     pub async fn connect(self) -> Result<Bus, Error> {
-        let link = Arc::new(Link::new(&self.url, &self.name)?);
-        let channel = link.channel().await?;
-        let _ = timeout(CLOSE_TIMEOUT, channel.close(200, "connected".into())).await;
+        let hosts = Hosts::new(&self.url, self.name, self.ca_pem)?;
+        let link = Arc::new(Link::connect(hosts, Instant::now() + self.connect_within).await?);
         let publisher = Publisher::start(&link, &self.publisher);
         Ok(Bus { link, publisher })
     }
@@ -60,7 +77,8 @@ impl BusBuilder {
 
 impl Bus {
     /// Connects with default settings. The URL is `amqp://user:password@host:port/vhost`, where the virtual
-    /// host is percent-encoded and `/` if left out.
+    /// host is percent-encoded and `/` if left out; `amqps://` for TLS. Several URLs, separated by commas, are the hosts
+    /// of one cluster: the first that accepts a connection is used, each time one is made.
     ///
     /// # Errors
     /// As [`BusBuilder::connect`].
@@ -73,6 +91,8 @@ impl Bus {
         BusBuilder {
             url: url.to_owned(),
             name: "leveret-bus".to_owned(),
+            ca_pem: None,
+            connect_within: Duration::from_secs(30),
             publisher: PublisherOptions::default(),
         }
     }
@@ -83,8 +103,8 @@ impl Bus {
     /// The broker cannot be reached or refuses one, for instance since it exists with other settings.
     pub async fn declare(&self, topology: &Topology) -> Result<(), Error> {
         let channel = self.link.channel().await?;
-        topology.declare(&channel).await?;
-        let _ = timeout(CLOSE_TIMEOUT, channel.close(200, "declared".into())).await;
+        link::bounded(topology.declare(&channel)).await?;
+        link::close(&channel).await;
         Ok(())
     }
 
@@ -123,8 +143,10 @@ impl Bus {
     pub async fn depth(&self, queue: &str) -> Result<u32, Error> {
         let channel = self.link.channel().await?;
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let queue = channel.queue_declare(short(queue)?, options, FieldTable::default()).await?;
-        let _ = timeout(CLOSE_TIMEOUT, channel.close(200, "counted".into())).await;
+        let name = short(queue)?;
+        let asking = async { Ok(channel.queue_declare(name, options, FieldTable::default()).await?) };
+        let queue = link::bounded(asking).await?;
+        link::close(&channel).await;
         Ok(queue.message_count())
     }
 
@@ -133,9 +155,9 @@ impl Bus {
         self.link.state()
     }
 
-    /// True when the broker can be reached now; tries to connect if it must.
+    /// True when the connection is up and the broker answers on it within a second.
     pub async fn is_up(&self) -> bool {
-        self.link.is_up().await
+        self.link.answers().await
     }
 
     /// Closes the connection for good. Shut workers down first: their answers need it.

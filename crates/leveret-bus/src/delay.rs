@@ -13,7 +13,7 @@ use crate::clock;
 use crate::error::{Error, PublishError};
 use crate::headers::DELAY;
 use crate::ladder;
-use crate::link::{CLOSE_TIMEOUT, Link};
+use crate::link::{self, CLOSE_TIMEOUT, Link};
 use crate::message::Message;
 use crate::publisher::Publisher;
 use crate::topology::{Binding, Exchange, ExchangeKind};
@@ -131,11 +131,11 @@ impl DelayedQueue {
         let found = route.find(link).await?;
         let channel = link.channel().await?;
         match found {
-            DelayMode::Ladder => route.prepare_ladder(&channel).await?,
-            _ => route.prepare_exchange(&channel).await?,
+            DelayMode::Ladder => link::bounded(route.prepare_ladder(&channel)).await?,
+            _ => link::bounded(route.prepare_exchange(&channel)).await?,
         }
         *route.found.write().await = found;
-        let _ = timeout(CLOSE_TIMEOUT, channel.close(200, "done".into())).await;
+        link::close(&channel).await;
         Ok(())
     }
 }

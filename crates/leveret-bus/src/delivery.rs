@@ -1,9 +1,6 @@
-//! A message as it arrives at a handler, and how its body becomes a value.
-
-use std::convert::Infallible;
+//! A message as it arrives at a handler.
 
 use lapin::message::Delivery as Received;
-use serde::de::DeserializeOwned;
 
 use crate::headers::{ATTEMPTS, DELAY, EXCHANGE, FIRST_FAILED_MS, Headers, REPLAYS, ROUTING_KEY};
 use crate::message::{Message, Properties};
@@ -102,53 +99,4 @@ impl Delivery {
 /// A header that counts something; one that makes no sense counts as 0.
 pub(crate) fn count(headers: &Headers, name: &str) -> u32 {
     headers.integer(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
-}
-
-/// What a handler takes: how the body becomes a value. A body that does not is parked at once, since trying again
-/// would not help.
-pub trait Payload: Sized + Send {
-    /// Why a body is no such value; its text becomes the reason on the parked message.
-    type Error: std::fmt::Display;
-
-    /// Makes the value.
-    ///
-    /// # Errors
-    /// The body is no such value.
-    fn decode(delivery: &Delivery) -> Result<Self, Self::Error>;
-}
-
-/// A body in JSON.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Json<T>(pub T);
-
-impl<T: DeserializeOwned + Send> Payload for Json<T> {
-    type Error = serde_json::Error;
-
-    fn decode(delivery: &Delivery) -> Result<Self, Self::Error> {
-        serde_json::from_slice(&delivery.body).map(Json)
-    }
-}
-
-/// A body of UTF-8 text.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Text(pub String);
-
-impl Payload for Text {
-    type Error = std::str::Utf8Error;
-
-    fn decode(delivery: &Delivery) -> Result<Self, Self::Error> {
-        std::str::from_utf8(&delivery.body).map(|text| Text(text.to_owned()))
-    }
-}
-
-/// A body as it is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bytes(pub Vec<u8>);
-
-impl Payload for Bytes {
-    type Error = Infallible;
-
-    fn decode(delivery: &Delivery) -> Result<Self, Self::Error> {
-        Ok(Self(delivery.body.clone()))
-    }
 }

@@ -28,6 +28,9 @@ pub enum Error {
     /// The database refused or could not be reached.
     #[error("database: {0}")]
     Database(#[from] sea_orm::DbErr),
+    /// A cron expression cannot be read, or never comes true.
+    #[error("cron expression: {0}")]
+    Cron(String),
     /// All 1,024 worker ids of snowflakes are held by others.
     #[error("no worker id is free")]
     NoWorkerId,

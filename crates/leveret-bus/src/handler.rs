@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::delivery::{Delivery, Payload};
+use crate::delivery::Delivery;
+use crate::payload::Payload;
+use crate::retry::RetryPolicy;
 
 /// Deals with the messages of a queue.
 ///
@@ -34,7 +36,7 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// What becomes of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub enum Outcome {
     /// It is done with.
@@ -49,6 +51,13 @@ pub enum Outcome {
     RetryAfter {
         /// The pause.
         delay: Duration,
+        /// Why, for whoever looks.
+        reason: String,
+    },
+    /// The same, but by this policy instead of the worker's: which one may depend on the error.
+    RetryWith {
+        /// The policy.
+        policy: Box<RetryPolicy>,
         /// Why, for whoever looks.
         reason: String,
     },
@@ -68,6 +77,11 @@ impl Outcome {
     /// [`Outcome::RetryAfter`].
     pub fn retry_after(delay: Duration, reason: impl Display) -> Self {
         Self::RetryAfter { delay, reason: reason.to_string() }
+    }
+
+    /// [`Outcome::RetryWith`].
+    pub fn retry_with(policy: &RetryPolicy, reason: impl Display) -> Self {
+        Self::RetryWith { policy: Box::new(policy.clone()), reason: reason.to_string() }
     }
 
     /// [`Outcome::Park`].

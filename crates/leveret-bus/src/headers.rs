@@ -7,6 +7,8 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 pub const ATTEMPTS: &str = "x-leveret-attempts";
 /// Why the last attempt failed, text.
 pub const REASON: &str = "x-leveret-reason";
+/// The attempts that failed, JSON text: an array of objects with `attempt`, `failed_ms` and `reason`.
+pub const HISTORY: &str = "x-leveret-history";
 /// When the first attempt failed, milliseconds since 1970 UTC.
 pub const FIRST_FAILED_MS: &str = "x-leveret-first-failed-ms";
 /// When the last attempt failed, milliseconds since 1970 UTC.

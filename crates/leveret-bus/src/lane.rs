@@ -7,18 +7,18 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{Mutex, mpsc};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, PublishError, Returned};
-use crate::link::Link;
+use crate::link::{self, Link};
 use crate::message::{Message, Properties, short};
+use crate::meters;
 use crate::publisher::{Answer, Item, Job};
 
 pub(crate) struct Lane {
@@ -27,6 +27,7 @@ pub(crate) struct Lane {
     window: usize,
     channel: Option<Channel>,
     waiting: VecDeque<Item>,
+    meters: Arc<meters::Publishing>,
 }
 
 /// What is known of one message after a round.
@@ -44,8 +45,13 @@ struct Round {
 }
 
 impl Lane {
-    pub(crate) fn new(link: Arc<Link>, queue: Arc<Mutex<mpsc::Receiver<Job>>>, window: usize) -> Self {
-        Self { link, queue, window, channel: None, waiting: VecDeque::new() }
+    pub(crate) fn new(
+        link: Arc<Link>,
+        queue: Arc<Mutex<mpsc::Receiver<Job>>>,
+        window: usize,
+        meters: Arc<meters::Publishing>,
+    ) -> Self {
+        Self { link, queue, window, channel: None, waiting: VecDeque::new(), meters }
     }
 
     /// Ends when the last publisher is dropped.
@@ -87,14 +93,14 @@ impl Lane {
         let deadline = items.iter().map(|item| item.deadline).max().unwrap_or_else(Instant::now);
         let round = match self.open_channel(deadline).await {
             Ok(channel) => publish_round(&channel, &items, deadline).await,
-            Err(error) => return refuse_all(items, &error),
+            Err(error) => return self.refuse_all(items, &error),
         };
         if round.channel_lost {
             self.channel = None;
         }
         match round.refused {
             Some(cause) => self.settle_refused(items, round.fates, &cause).await,
-            None => answer_all(items, round.fates),
+            None => self.answer_all(items, round.fates),
         }
     }
 
@@ -104,10 +110,10 @@ impl Lane {
         let alone = items.len() == 1;
         for (item, fate) in items.into_iter().zip(fates) {
             match fate {
-                Fate::Settled(answer) => tell(item, answer),
+                Fate::Settled(answer) => self.tell(item, answer),
                 Fate::Open(_) if alone => {
                     let message_id = item.message.message_id().to_owned();
-                    tell(item, Err(PublishError::Rejected { message_id, cause: cause.to_owned() }));
+                    self.tell(item, Err(PublishError::Rejected { message_id, cause: cause.to_owned() }));
                 }
                 Fate::Open(_) => Box::pin(self.send(vec![item])).await,
             }
@@ -124,6 +130,32 @@ impl Lane {
         self.channel = Some(channel.clone());
         Ok(channel)
     }
+
+    fn answer_all(&self, items: Vec<Item>, fates: Vec<Fate>) {
+        for (item, fate) in items.into_iter().zip(fates) {
+            let answer = match fate {
+                Fate::Settled(answer) => answer,
+                Fate::Open(cause) => {
+                    Err(PublishError::Unknown { message_id: item.message.message_id().to_owned(), cause })
+                }
+            };
+            self.tell(item, answer);
+        }
+    }
+
+    fn refuse_all(&self, items: Vec<Item>, error: &Error) {
+        for item in items {
+            let message_id = item.message.message_id().to_owned();
+            self.tell(item, Err(PublishError::NotSent { message_id, cause: error.to_string() }));
+        }
+    }
+
+    fn tell(&self, item: Item, answer: Answer) {
+        self.meters.count(&answer);
+        self.meters.seconds.record(item.started.elapsed());
+        // A caller who no longer waits needs no answer.
+        let _ = item.answer.send(answer);
+    }
 }
 
 async fn publish_round(channel: &Channel, items: &[Item], deadline: Instant) -> Round {
@@ -132,7 +164,7 @@ async fn publish_round(channel: &Channel, items: &[Item], deadline: Instant) -> 
     let channel_lost = results.iter().any(|result| matches!(result, Err(Failure::Lost(_) | Failure::Late)));
     if channel_lost && channel.status().connected() {
         // A confirm that comes after its time must not be taken for a later message's.
-        let _ = timeout(Duration::from_secs(1), channel.close(200, "confirm overdue".into())).await;
+        link::close(channel).await;
     }
     let (confirms, mut returns) = split(results);
     let fates = confirms.into_iter().zip(items).map(|(confirm, item)| {
@@ -250,28 +282,4 @@ fn returned(back: BasicReturnMessage) -> Box<Returned> {
     let (exchange, key) = (delivery.exchange.to_string(), delivery.routing_key.to_string());
     let message = Message::from_parts(exchange, key, delivery.data, properties, true);
     Box::new(Returned { reply_code: back.reply_code, reply_text: back.reply_text.to_string(), message })
-}
-
-fn answer_all(items: Vec<Item>, fates: Vec<Fate>) {
-    for (item, fate) in items.into_iter().zip(fates) {
-        let answer = match fate {
-            Fate::Settled(answer) => answer,
-            Fate::Open(cause) => {
-                Err(PublishError::Unknown { message_id: item.message.message_id().to_owned(), cause })
-            }
-        };
-        tell(item, answer);
-    }
-}
-
-fn refuse_all(items: Vec<Item>, error: &Error) {
-    for item in items {
-        let message_id = item.message.message_id().to_owned();
-        tell(item, Err(PublishError::NotSent { message_id, cause: error.to_string() }));
-    }
-}
-
-fn tell(item: Item, answer: Answer) {
-    // A caller who no longer waits needs no answer.
-    let _ = item.answer.send(answer);
 }

@@ -5,7 +5,8 @@
 //!
 //! # Publishing
 //!
-//! A [`Bus`] is a connection that comes back when it is lost. A [`Topology`] says what has to exist. A publish
+//! A [`Bus`] is a connection that comes back when it is lost, to the first host of a list that answers, by TLS if the URL
+//! says `amqps`. [`Bus::state`] tells what it is doing. A [`Topology`] says what has to exist. A publish
 //! resolves when the broker has confirmed the message, which for a durable queue means that it is on disk;
 //! until then it is not published.
 //!
@@ -117,14 +118,15 @@
 //! Where two sides race for one answer (a payment and its time-out, say), [`decision::decide`] lets the first win and
 //! tells the other. It is called in the transaction that acts on the answer.
 //!
+//! # Doing things by the calendar
+//!
+//! [`Schedules`] runs a job when a cron expression says so, in one of however many instances there are. A single message
+//! for later goes into the outbox with [`Outbox::stage_after`].
+//!
 //! # Ids
 //!
 //! [`ids`] has UUIDs that sort by time, snowflakes whose worker ids are leased in the database, and numbers of date,
 //! random digits and user.
-//!
-//! # What it does not do yet
-//!
-//! One URL without fail-over to other hosts, no TLS.
 
 mod bus;
 pub mod clock;
@@ -135,31 +137,40 @@ mod delivery;
 mod error;
 mod handler;
 pub mod headers;
+mod history;
+mod hosts;
 pub mod ids;
 pub mod inbox;
 mod ladder;
 mod lane;
 mod link;
 mod message;
+mod meters;
 pub mod outbox;
 mod parking;
+mod payload;
 mod publisher;
 mod retry;
+pub mod schedules;
 mod settlement;
 mod topology;
+mod trace;
 mod worker;
 
 pub use bus::{Bus, BusBuilder};
 pub use delay::{DelayMode, DelayedQueue, DelayedQueueBuilder};
-pub use delivery::{Bytes, Delivery, Json, Payload, Text};
+pub use delivery::Delivery;
 pub use error::{Error, PublishError, Returned};
 pub use handler::{Handler, Outcome};
 pub use headers::Headers;
+pub use history::FailedAttempt;
 pub use link::LinkState;
 pub use message::Message;
 pub use outbox::Outbox;
 pub use parking::{Parked, ParkedMessage, parked_queue};
+pub use payload::{Body, Bytes, Json, Payload, Text};
 pub use publisher::{Publisher, PublisherOptions};
 pub use retry::RetryPolicy;
+pub use schedules::Schedules;
 pub use topology::{Binding, Exchange, ExchangeKind, Queue, Topology};
 pub use worker::{Worker, WorkerBuilder};

@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::error::{Error, PublishError};
 use crate::headers::Headers;
+use crate::payload::Body;
+use crate::trace;
 
 /// AMQP's delivery mode of a message that is to survive a broker's restart.
 const PERSISTENT: u8 = 2;
@@ -73,6 +75,23 @@ impl Message {
         Ok(Self::bytes(exchange, routing_key, body).with_kind_of_content("application/json"))
     }
 
+    /// A message of any kind of [`Body`], one's own included.
+    ///
+    /// # Errors
+    /// [`PublishError::Invalid`] when the value has no such form.
+    pub fn of<B: Body>(
+        exchange: impl Into<String>,
+        routing_key: impl Into<String>,
+        body: &B,
+    ) -> Result<Self, PublishError> {
+        let bytes = body.encode().map_err(|error| PublishError::Invalid(error.to_string()))?;
+        let message = Self::bytes(exchange, routing_key, bytes);
+        Ok(match B::CONTENT_TYPE {
+            Some(content_type) => message.with_kind_of_content(content_type),
+            None => message,
+        })
+    }
+
     /// Sets the message id in place of the generated one. It names the message for good: a copy sent again
     /// has the same.
     pub fn with_message_id(mut self, message_id: impl Into<String>) -> Self {
@@ -131,6 +150,12 @@ impl Message {
     /// True where the broker must return what it cannot route.
     pub fn is_mandatory(&self) -> bool {
         self.mandatory
+    }
+
+    /// The message as part of the present trace, unless it belongs to one already.
+    pub(crate) fn traced(mut self) -> Self {
+        trace::inject(&mut self.properties.headers);
+        self
     }
 
     /// The same message to another place. Its life time (`expiration`) and `user-id` do not go along: the

@@ -10,8 +10,9 @@ use tokio::sync::Mutex;
 
 use crate::delivery::{Delivery, count};
 use crate::error::Error;
-use crate::headers::{ATTEMPTS, FIRST_FAILED_MS, LAST_FAILED_MS, REASON, REPLAYS};
-use crate::link::Link;
+use crate::headers::{ATTEMPTS, FIRST_FAILED_MS, HISTORY, LAST_FAILED_MS, REASON, REPLAYS};
+use crate::history::{self, FailedAttempt};
+use crate::link::{self, Link};
 use crate::message::{Message, short};
 use crate::publisher::Publisher;
 use crate::topology::Queue;
@@ -34,6 +35,8 @@ pub struct ParkedMessage {
     pub first_failed_ms: Option<i64>,
     /// When the last failed, milliseconds since 1970 UTC.
     pub last_failed_ms: Option<i64>,
+    /// The attempts that failed, oldest first: at most 20, of which the first is the very first.
+    pub history: Vec<FailedAttempt>,
     /// The exchange that it was first published to.
     pub exchange: String,
     /// The routing key that it was first published with.
@@ -66,7 +69,7 @@ impl Parked {
     pub async fn count(&self) -> Result<u32, Error> {
         let channel = self.link.channel().await?;
         let count = self.declared(&channel).await?;
-        let _ = channel.close(200, "done".into()).await;
+        link::close(&channel).await;
         Ok(count)
     }
 
@@ -85,7 +88,7 @@ impl Parked {
             found.push(ParkedMessage::new(Delivery::new(message.delivery)));
         }
         // Closing the channel puts back what was looked at.
-        channel.close(200, "looked".into()).await?;
+        link::bounded(async { Ok(channel.close(200, "looked".into()).await?) }).await?;
         Ok(found)
     }
 
@@ -112,7 +115,7 @@ impl Parked {
             self.replay_one(message).await?;
             replayed += 1;
         }
-        channel.close(200, "done".into()).await?;
+        link::close(&channel).await;
         Ok(replayed)
     }
 
@@ -132,8 +135,9 @@ impl Parked {
         let channel = self.link.channel().await?;
         self.declared(&channel).await?;
         let name = short(&parked_queue(&self.queue))?;
-        let dropped = channel.queue_purge(name, QueuePurgeOptions::default()).await?;
-        let _ = channel.close(200, "done".into()).await;
+        let purging = async { Ok(channel.queue_purge(name, QueuePurgeOptions::default()).await?) };
+        let dropped = link::bounded(purging).await?;
+        link::close(&channel).await;
         Ok(dropped)
     }
 
@@ -152,7 +156,7 @@ impl Parked {
         if let Some(message) = found {
             act(message).await?;
         }
-        channel.close(200, "done".into()).await?;
+        link::close(&channel).await;
         Ok(was_there)
     }
 
@@ -176,12 +180,12 @@ impl Parked {
 
     async fn next(&self, channel: &Channel) -> Result<Option<BasicGetMessage>, Error> {
         let name = short(&parked_queue(&self.queue))?;
-        Ok(channel.basic_get(name, BasicGetOptions { no_ack: false }).await?)
+        link::bounded(async { Ok(channel.basic_get(name, BasicGetOptions { no_ack: false }).await?) }).await
     }
 
     /// Declares the parked queue, since there is none before the first worker started, and counts it.
     async fn declared(&self, channel: &Channel) -> Result<u32, Error> {
-        Queue::durable(parked_queue(&self.queue)).declare(channel).await
+        link::bounded(Queue::durable(parked_queue(&self.queue)).declare(channel)).await
     }
 }
 
@@ -194,6 +198,7 @@ impl ParkedMessage {
             attempts: count(headers, ATTEMPTS),
             first_failed_ms: headers.integer(FIRST_FAILED_MS),
             last_failed_ms: headers.integer(LAST_FAILED_MS),
+            history: history::of(headers),
             exchange: delivery.exchange(),
             routing_key: delivery.routing_key(),
             body: delivery.body().to_vec(),
@@ -206,7 +211,7 @@ fn fresh_copy(delivery: Delivery) -> Message {
     let replays = delivery.replays().saturating_add(1);
     let mut copy = delivery.into_copy();
     let headers = copy.headers_mut();
-    for name in [ATTEMPTS, REASON, FIRST_FAILED_MS, LAST_FAILED_MS] {
+    for name in [ATTEMPTS, REASON, FIRST_FAILED_MS, HISTORY, LAST_FAILED_MS] {
         headers.remove(name);
     }
     headers.set_integer(REPLAYS, replays.into());

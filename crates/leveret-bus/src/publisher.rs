@@ -11,6 +11,7 @@ use crate::error::PublishError;
 use crate::lane::Lane;
 use crate::link::Link;
 use crate::message::Message;
+use crate::meters;
 
 /// How a publisher works. All have defaults that suit most.
 #[derive(Clone, Debug)]
@@ -37,6 +38,7 @@ pub(crate) type Answer = Result<(), PublishError>;
 pub(crate) struct Item {
     pub(crate) message: Message,
     pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) started: Instant,
     pub(crate) deadline: Instant,
 }
 
@@ -54,8 +56,10 @@ impl Publisher {
     pub(crate) fn start(link: &Arc<Link>, options: &PublisherOptions) -> Self {
         let (jobs, queue) = mpsc::channel(options.window.max(1));
         let queue = Arc::new(Mutex::new(queue));
+        let meters = Arc::new(meters::Publishing::new());
         for _ in 0..options.lanes.max(1) {
-            let lane = Lane::new(Arc::clone(link), Arc::clone(&queue), options.window.max(1));
+            let lane =
+                Lane::new(Arc::clone(link), Arc::clone(&queue), options.window.max(1), Arc::clone(&meters));
             tokio::spawn(lane.run());
         }
         Self { jobs, timeout: options.timeout }
@@ -93,7 +97,9 @@ impl Publisher {
 
     fn item(&self, message: Message) -> (Item, oneshot::Receiver<Answer>) {
         let (answer, receiver) = oneshot::channel();
-        (Item { message, answer, deadline: Instant::now() + self.timeout }, receiver)
+        let started = Instant::now();
+        let message = message.traced();
+        (Item { message, answer, started, deadline: started + self.timeout }, receiver)
     }
 }
 

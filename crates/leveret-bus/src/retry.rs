@@ -1,4 +1,4 @@
-//! When a failed message comes back. Pure arithmetic: no clock, no broker.
+//! When a failed message comes back. Arithmetic, and chance where jitter is wanted: no clock, no broker.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use std::time::Duration;
 pub struct RetryPolicy {
     growth: Growth,
     attempts: u32,
+    jitter: f64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -45,14 +46,18 @@ impl RetryPolicy {
 
     /// A pause that doubles each time; five attempts and no cap unless set otherwise.
     pub fn exponential(first: Duration) -> Self {
-        Self { growth: Growth::Exponential { first, factor: 2.0, cap: Duration::MAX }, attempts: 5 }
+        Self {
+            growth: Growth::Exponential { first, factor: 2.0, cap: Duration::MAX },
+            attempts: 5,
+            jitter: 0.0,
+        }
     }
 
     /// Exactly these pauses: one attempt more than there are pauses.
     pub fn list(delays: impl IntoIterator<Item = Duration>) -> Self {
         let delays: Vec<_> = delays.into_iter().collect();
         let attempts = u32::try_from(delays.len()).unwrap_or(u32::MAX).saturating_add(1);
-        Self { growth: Growth::List(delays), attempts }
+        Self { growth: Growth::List(delays), attempts, jitter: 0.0 }
     }
 
     /// Sets what each pause is multiplied by to give the next (default 2). Below 1, NaN: taken as 1. A list
@@ -78,12 +83,31 @@ impl RetryPolicy {
         self
     }
 
+    /// Makes each pause longer by chance, by up to this share of it (0.2: up to a fifth; default 0), so that what failed
+    /// together does not come back together. Below 0, NaN: taken as 0.
+    pub fn with_jitter(mut self, share: f64) -> Self {
+        self.jitter = share.max(0.0);
+        self
+    }
+
     /// How often a message is tried in all.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// The pause after the given number of failures, counted from 1; `None` when there is no attempt left.
+    /// The pause after the given number of failures, with jitter by chance.
+    pub(crate) fn draw(&self, failures: u32) -> Option<Duration> {
+        let delay = self.delay_after(failures)?;
+        let longer = delay.as_secs_f64() * (1.0 + self.jitter * fastrand::f64());
+        Some(if self.jitter > 0.0 {
+            Duration::try_from_secs_f64(longer).unwrap_or(Duration::MAX)
+        } else {
+            delay
+        })
+    }
+
+    /// The pause after the given number of failures, counted from 1 and without jitter; `None` when there is no attempt
+    /// left.
     pub fn delay_after(&self, failures: u32) -> Option<Duration> {
         if failures >= self.attempts {
             return None;
@@ -126,6 +150,15 @@ mod tests {
         let list = RetryPolicy::list([1, 5].map(Duration::from_secs));
         assert_eq!(secs(&list), [1, 5]);
         assert_eq!(secs(&list.with_attempts(5)), [1, 5, 5, 5]);
+    }
+
+    #[test]
+    fn jitter_makes_pauses_longer_and_different() {
+        let policy = RetryPolicy::fixed(Duration::from_secs(10)).with_jitter(0.5);
+        let drawn: Vec<_> = (0..50).map(|_| policy.draw(1).unwrap()).collect();
+        assert!(drawn.iter().all(|delay| (10.0..=15.0).contains(&delay.as_secs_f64())));
+        assert!(drawn.iter().any(|delay| *delay != drawn[0]));
+        assert_eq!(policy.with_jitter(f64::NAN).draw(1), Some(Duration::from_secs(10)));
     }
 
     #[test]

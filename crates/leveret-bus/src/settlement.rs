@@ -13,7 +13,9 @@ use crate::delivery::Delivery;
 use crate::error::PublishError;
 use crate::handler::Outcome;
 use crate::headers::{ATTEMPTS, FIRST_FAILED_MS, LAST_FAILED_MS, REASON};
+use crate::history::{self, shortened};
 use crate::message::Message;
+use crate::meters;
 use crate::parking::parked_queue;
 use crate::publisher::Publisher;
 use crate::retry::RetryPolicy;
@@ -29,6 +31,7 @@ pub(crate) struct Fates {
     pub(crate) policy: RetryPolicy,
     pub(crate) delayed: DelayedQueue,
     pub(crate) publisher: Publisher,
+    pub(crate) meters: meters::Handling,
 }
 
 /// What to do with a message, decided.
@@ -52,8 +55,12 @@ impl Settlement {
     pub(crate) async fn settle(self, delivery: Delivery, outcome: Outcome, fates: &Fates) {
         let failures = delivery.failures().saturating_add(1);
         let published = match verdict(outcome, failures, &fates.policy) {
-            Verdict::Done => Ok(()),
+            Verdict::Done => {
+                fates.meters.done.increment(1);
+                Ok(())
+            }
             Verdict::Later(delay, reason) => {
+                fates.meters.retried.increment(1);
                 fates.delayed.publish(failed_copy(delivery, failures, &reason), delay).await
             }
             Verdict::Park(reason) => fates.park(delivery, failures, &reason).await,
@@ -82,6 +89,7 @@ impl Settlement {
 
 impl Fates {
     async fn park(&self, delivery: Delivery, failures: u32, reason: &str) -> Result<(), PublishError> {
+        self.meters.parked.increment(1);
         tracing::warn!(queue = self.queue, message_id = delivery.message_id(), reason, "parked");
         let copy = failed_copy(delivery, failures, reason).readdressed("", &parked_queue(&self.queue));
         self.publisher.publish(copy).await
@@ -89,14 +97,15 @@ impl Fates {
 }
 
 fn verdict(outcome: Outcome, failures: u32, policy: &RetryPolicy) -> Verdict {
-    let (own_delay, reason) = match outcome {
+    let (delay, reason) = match outcome {
         Outcome::Done => return Verdict::Done,
         Outcome::Park { reason } => return Verdict::Park(reason),
-        Outcome::Retry { reason } => (None, reason),
-        Outcome::RetryAfter { delay, reason } => (Some(delay), reason),
+        Outcome::Retry { reason } => (policy.draw(failures), reason),
+        Outcome::RetryWith { policy, reason } => (policy.draw(failures), reason),
+        Outcome::RetryAfter { delay, reason } => (policy.delay_after(failures).map(|_| delay), reason),
     };
-    match policy.delay_after(failures) {
-        Some(delay) => Verdict::Later(own_delay.unwrap_or(delay), reason),
+    match delay {
+        Some(delay) => Verdict::Later(delay, reason),
         None => Verdict::Park(reason),
     }
 }
@@ -110,12 +119,9 @@ fn failed_copy(delivery: Delivery, failures: u32, reason: &str) -> Message {
     headers.set_integer(ATTEMPTS, failures.into());
     headers.set_integer(FIRST_FAILED_MS, first_ms);
     headers.set_integer(LAST_FAILED_MS, now_ms);
-    headers.set_text(REASON, shortened(reason));
+    headers.set_text(REASON, shortened(reason, REASON_LIMIT_BYTES));
+    history::add(headers, failures, now_ms, reason);
     copy
-}
-
-fn shortened(reason: &str) -> &str {
-    &reason[..reason.floor_char_boundary(REASON_LIMIT_BYTES)]
 }
 
 #[cfg(test)]
@@ -130,12 +136,9 @@ mod tests {
         let after = Outcome::retry_after(Duration::from_secs(9), "r");
         let expected = Duration::from_secs(9);
         assert!(matches!(verdict(after, 1, &policy), Verdict::Later(delay, _) if delay == expected));
-    }
-
-    #[test]
-    fn long_reasons_are_cut_between_letters() {
-        assert_eq!(shortened(&"é".repeat(600)).len(), 1000);
-        assert_eq!(shortened(&"aé".repeat(600)).chars().last(), Some('a'));
-        assert_eq!(shortened("short"), "short");
+        let patient = RetryPolicy::list([expected; 4]);
+        let with = || Outcome::retry_with(&patient, "r");
+        assert!(matches!(verdict(with(), 4, &policy), Verdict::Later(delay, _) if delay == expected));
+        assert!(matches!(verdict(with(), 5, &policy), Verdict::Park(_)));
     }
 }

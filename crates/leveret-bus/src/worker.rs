@@ -8,25 +8,29 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery as Received;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 use crate::delay::{DelayMode, DelayedQueue, DelayedQueueBuilder};
-use crate::delivery::{Delivery, Payload};
+use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::handler::{Handler, Outcome};
-use crate::link::{Link, Pauses};
+use crate::link::{self, CLOSE_TIMEOUT, Link, Pauses};
 use crate::message::short;
+use crate::meters;
 use crate::parking::parked_queue;
+use crate::payload::Payload;
 use crate::publisher::Publisher;
 use crate::retry::RetryPolicy;
 use crate::settlement::{Fates, Settlement};
 use crate::topology::{Queue, Topology};
+use crate::trace;
 
 /// Settings of a worker before it starts.
 pub struct WorkerBuilder {
@@ -120,6 +124,7 @@ impl WorkerBuilder {
     pub async fn start<H: Handler>(self, handler: H) -> Result<Worker, Error> {
         let delayed = self.delayed.unopened();
         let fates = Fates {
+            meters: meters::Handling::new(&self.queue),
             queue: self.queue,
             policy: self.options.policy.clone(),
             delayed: delayed.clone(),
@@ -208,19 +213,28 @@ impl<H: Handler> Consuming<H> {
 
     /// Declares and consumes.
     async fn open(&self) -> Result<Session, Error> {
-        let queue = &self.fates.queue;
         let channel = self.link.channel().await?;
-        if self.options.topology == Topology::new() {
-            Queue::durable(queue).declare(&channel).await?;
-        }
-        self.options.topology.declare(&channel).await?;
-        Queue::durable(parked_queue(queue)).declare(&channel).await?;
+        link::bounded(self.declare(&channel)).await?;
         self.fates.delayed.prepare(&self.link).await?;
+        let consumer = link::bounded(self.consume_on(&channel)).await?;
+        Ok(Session { channel, consumer })
+    }
+
+    async fn declare(&self, channel: &Channel) -> Result<(), Error> {
+        let queue = &self.fates.queue;
+        if self.options.topology == Topology::new() {
+            Queue::durable(queue).declare(channel).await?;
+        }
+        self.options.topology.declare(channel).await?;
+        Queue::durable(parked_queue(queue)).declare(channel).await?;
+        Ok(())
+    }
+
+    async fn consume_on(&self, channel: &Channel) -> Result<Consumer, Error> {
         channel.basic_qos(self.options.prefetch(), BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions { no_ack: false, ..Default::default() };
-        let consumer =
-            channel.basic_consume(short(queue)?, "".into(), options, FieldTable::default()).await?;
-        Ok(Session { channel, consumer })
+        let (queue, tag) = (short(&self.fates.queue)?, ShortString::from(""));
+        Ok(channel.basic_consume(queue, tag, options, FieldTable::default()).await?)
     }
 
     /// Opens again until it works; `None` when stopped meanwhile.
@@ -269,8 +283,16 @@ impl<H: Handler> Consuming<H> {
         let limit = self.options.time_limit;
         async move {
             let delivery = Delivery::new(received);
-            let outcome = handle(&*handler, &delivery, limit).await;
-            settlement.settle(delivery, outcome, &fates).await;
+            let span = span(&fates.queue, &delivery);
+            let working = async {
+                let started = Instant::now();
+                fates.meters.at_work.increment(1.0);
+                let outcome = handle(&*handler, &delivery, limit).await;
+                fates.meters.at_work.decrement(1.0);
+                fates.meters.seconds.record(started.elapsed());
+                settlement.settle(delivery, outcome, &fates).await;
+            };
+            working.instrument(span).await;
         }
     }
 
@@ -278,10 +300,11 @@ impl<H: Handler> Consuming<H> {
     /// go through.
     async fn drain(&self, session: Session) {
         let tag = session.consumer.tag();
-        let _ = session.channel.basic_cancel(tag, BasicCancelOptions { nowait: false }).await;
+        let cancelling = session.channel.basic_cancel(tag, BasicCancelOptions { nowait: false });
+        let _ = timeout(CLOSE_TIMEOUT, cancelling).await;
         self.at_work.close();
         self.finish_work().await;
-        let _ = session.channel.close(200, "done".into()).await;
+        link::close(&session.channel).await;
     }
 
     async fn finish_work(&self) {
@@ -297,6 +320,14 @@ impl Options {
         let twice = u16::try_from(self.concurrency.saturating_mul(2)).unwrap_or(u16::MAX);
         self.prefetch.unwrap_or(twice)
     }
+}
+
+/// The span that a message is handled in, as part of the trace that it was sent in.
+fn span(queue: &str, delivery: &Delivery) -> Span {
+    let (message_id, attempt) = (delivery.message_id(), delivery.attempt());
+    let span = tracing::info_span!("handle", queue, message_id, attempt, otel.kind = "consumer");
+    trace::adopt(&span, delivery.headers());
+    span
 }
 
 async fn handle<H: Handler>(handler: &H, delivery: &Delivery, limit: Option<Duration>) -> Outcome {

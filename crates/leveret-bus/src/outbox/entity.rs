@@ -29,6 +29,8 @@ pub struct Model {
     pub lease: Option<String>,
     pub lease_until_ms: i64,
     pub sent_ms: Option<i64>,
+    /// Rows of one key are published one after the other, in the order of their ids.
+    pub order_key: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -3,8 +3,10 @@
 //! rolled back, and nothing committed goes unannounced; a crash at the wrong moment announces it twice,
 //! under the same message id.
 
+mod claim;
 mod entity;
 mod relay;
+mod wake;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,9 @@ use crate::publisher::Publisher;
 
 /// The outbox's table.
 const MIGRATIONS: Migrations = Migrations::new("leveret_outbox", &[create]);
+
+/// Rows of one insert: SQLite allows 32,766 values in a statement, and a row has at most 20.
+const ROWS_A_STATEMENT: usize = 500;
 
 /// The outbox of one database, in the table `leveret_outbox`. Cheap to clone.
 #[derive(Clone)]
@@ -73,17 +78,51 @@ impl Outbox {
         message: Message,
         delay: Duration,
     ) -> Result<(), Error> {
-        let row = row(&message, clock::now_ms(), delay)?;
+        let row = row(message, clock::now_ms(), delay)?;
         entity::Entity::insert(row).exec_without_returning(tx).await?;
         Ok(())
     }
 
-    /// Commits the caller's transaction and wakes the relay in this process. With the transaction's own `commit`
-    /// the relay finds the message at its next look, which comes 500 ms later at most unless set otherwise.
+    /// Stages a message that is published only after all messages staged before it under the same `key` (at most 255
+    /// bytes): each waits for the confirm of the one before. Of transactions that run at once, the order is that of
+    /// their calls to this, so those that must not change places should lock a row of their own first.
+    ///
+    /// # Errors
+    /// As [`stage`](Self::stage).
+    pub async fn stage_in_order(
+        &self,
+        tx: &DatabaseTransaction,
+        key: impl Into<String>,
+        message: Message,
+    ) -> Result<(), Error> {
+        let row = row(message, clock::now_ms(), Duration::ZERO)?;
+        let row = entity::ActiveModel { order_key: Set(Some(key.into())), ..row };
+        entity::Entity::insert(row).exec_without_returning(tx).await?;
+        Ok(())
+    }
+
+    /// Stages several messages with one statement for some hundred of them.
+    ///
+    /// # Errors
+    /// As [`stage`](Self::stage).
+    pub async fn stage_all(&self, tx: &DatabaseTransaction, messages: Vec<Message>) -> Result<(), Error> {
+        let now_ms = clock::now_ms();
+        let rows = messages.into_iter().map(|message| row(message, now_ms, Duration::ZERO));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        for rows in rows.chunks(ROWS_A_STATEMENT) {
+            entity::Entity::insert_many(rows.to_vec()).exec_without_returning(tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits the caller's transaction and wakes the relays: in this process, and on PostgreSQL in all others too. With
+    /// the transaction's own `commit` they find the message at their next look, which comes 500 ms later at most
+    /// unless set otherwise.
     ///
     /// # Errors
     /// The commit failed.
     pub async fn commit(&self, tx: DatabaseTransaction) -> Result<(), Error> {
+        wake::others(&tx).await?;
         tx.commit().await?;
         self.staged.notify_one();
         Ok(())
@@ -109,11 +148,13 @@ impl Outbox {
 
     /// Starts a relay. Several may run at once, in one process or many.
     pub fn relay(&self, publisher: Publisher, options: RelayOptions) -> Relay {
-        Relay::start(self.db.clone(), Arc::clone(&self.staged), publisher, options)
+        Relay::start(self.clone(), publisher, options)
     }
 }
 
-fn row(message: &Message, now_ms: i64, delay: Duration) -> Result<entity::ActiveModel, Error> {
+/// The row carries the trace that it is staged in, so the relay's publish belongs to that.
+fn row(message: Message, now_ms: i64, delay: Duration) -> Result<entity::ActiveModel, Error> {
+    let message = message.traced();
     let properties = message.properties().to_amqp()?;
     Ok(entity::ActiveModel {
         id: NotSet,
@@ -130,18 +171,18 @@ fn row(message: &Message, now_ms: i64, delay: Duration) -> Result<entity::Active
         lease: Set(None),
         lease_until_ms: Set(0),
         sent_ms: Set(None),
+        order_key: Set(None),
     })
 }
 
 fn create(schema: &Schema) -> Vec<Change> {
-    let index = Index::create()
-        .name("leveret_outbox_unsent")
-        .table(entity::Entity)
-        .col(entity::Column::SentMs)
-        .col(entity::Column::Id)
-        .to_owned();
+    let index = |name, first| {
+        let (table, id) = (entity::Entity, entity::Column::Id);
+        Index::create().name(name).table(table).col(first).col(id).to_owned()
+    };
     vec![
         Change::CreateTable(Box::new(schema.create_table_from_entity(entity::Entity))),
-        Change::CreateIndex(Box::new(index)),
+        Change::CreateIndex(Box::new(index("leveret_outbox_unsent", entity::Column::SentMs))),
+        Change::CreateIndex(Box::new(index("leveret_outbox_order", entity::Column::OrderKey))),
     ]
 }

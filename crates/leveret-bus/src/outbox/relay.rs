@@ -1,35 +1,39 @@
 //! The relay: takes unsent rows under a lease, publishes them outside any transaction, and marks as sent those that it
 //! still holds. A relay that dies leaves its lease to run out, and another takes the rows over.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::BasicProperties;
-use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType};
-use sea_orm::{
-    ColumnTrait, Condition, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect,
-};
+use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+use tracing::Instrument;
 
-use super::entity::{Column, Entity, Model};
+use super::claim::{self, Batch, Failure, Report};
+use super::entity::Model;
+use super::{Outbox, wake};
 use crate::clock;
-use crate::database;
 use crate::error::{Error, PublishError};
 use crate::message::{Message, Properties};
+use crate::meters;
 use crate::publisher::Publisher;
 
-const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// How often old rows are removed and the depth is measured.
+const CHORES_EVERY: Duration = Duration::from_secs(10);
+/// Pause before the database is told again what became of a batch.
+const SETTLE_PAUSE: Duration = Duration::from_millis(200);
 
 /// How a relay works. All have defaults that suit most.
 #[derive(Clone, Debug)]
 pub struct RelayOptions {
-    /// Most rows taken at a time. Default 256.
+    /// Most rows taken at a time. Default 500.
     pub batch: u64,
+    /// Batches under way at once: while one is published, the next is fetched and the last is marked. Default 2.
+    pub batches: usize,
     /// How often to look without being woken: what other processes stage is found so. Default 500 ms.
     pub poll: Duration,
     /// How long rows stay taken when their relay dies. Must exceed the publisher's time-out. Default 60 s.
@@ -38,14 +42,15 @@ pub struct RelayOptions {
     pub first_backoff: Duration,
     /// Longest such pause. Default 60 s.
     pub longest_backoff: Duration,
-    /// How long sent rows are kept. Default 1 h.
+    /// How long sent rows are kept. Zero removes them at once. Default 1 h.
     pub retention: Duration,
 }
 
 impl Default for RelayOptions {
     fn default() -> Self {
         Self {
-            batch: 256,
+            batch: 500,
+            batches: 2,
             poll: Duration::from_millis(500),
             lease: Duration::from_secs(60),
             first_backoff: Duration::from_secs(1),
@@ -55,30 +60,32 @@ impl Default for RelayOptions {
     }
 }
 
-/// A running relay. Dropping it stops it after its present batch.
+/// A running relay. Dropping it stops it after its present batches.
 pub struct Relay {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Relay {
-    pub(super) fn start(
-        db: DatabaseConnection,
-        staged: Arc<Notify>,
-        publisher: Publisher,
-        options: RelayOptions,
-    ) -> Self {
+    pub(super) fn start(outbox: Outbox, publisher: Publisher, options: RelayOptions) -> Self {
         let stop = CancellationToken::new();
-        let relaying = Relaying { db, staged, publisher, options, stop: stop.clone() };
+        let meters = meters::Relaying::new();
+        let relaying = Relaying { outbox, publisher, options, meters, stop: stop.clone() };
         Self { stop, task: tokio::spawn(relaying.run()) }
     }
 
-    /// Lets the present batch finish, then ends.
+    /// Lets the present batches finish, then ends.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         if let Err(error) = (&mut self.task).await {
             tracing::error!(%error, "an outbox relay ended badly");
         }
+    }
+
+    /// Ends at once, as a process that is killed: what was published is not marked, and comes again when the lease has
+    /// run out.
+    pub fn abort(self) {
+        self.task.abort();
     }
 }
 
@@ -89,22 +96,24 @@ impl Drop for Relay {
 }
 
 struct Relaying {
-    db: DatabaseConnection,
-    staged: Arc<Notify>,
+    outbox: Outbox,
     publisher: Publisher,
     options: RelayOptions,
+    meters: meters::Relaying,
     stop: CancellationToken,
-}
-
-/// Rows taken together, and the lease that proves it.
-struct Batch {
-    lease: String,
-    rows: Vec<Model>,
 }
 
 impl Relaying {
     async fn run(self) {
-        let mut purged: Option<Instant> = None;
+        let rounds = futures_util::future::join_all((0..self.options.batches.max(1)).map(|_| self.rounds()));
+        let beside = async { tokio::join!(self.chores(), wake::listen(self.db().clone(), self.staged())) };
+        tokio::select! {
+            _ = rounds => {}
+            _ = beside => {}
+        }
+    }
+
+    async fn rounds(&self) {
         while !self.stop.is_cancelled() {
             match self.round().await {
                 Ok(0) => self.rest().await,
@@ -114,34 +123,59 @@ impl Relaying {
                     self.rest().await;
                 }
             }
-            if purged.is_none_or(|at| at.elapsed() >= PURGE_EVERY) {
-                purged = Some(Instant::now());
-                self.purge().await;
-            }
         }
     }
 
     async fn rest(&self) {
+        let staged = self.staged();
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = self.staged.notified() => {}
+            () = staged.notified() => {}
             () = sleep(self.options.poll) => {}
         }
     }
 
     /// Publishes one batch and says how many rows it had.
     async fn round(&self) -> Result<usize, Error> {
-        let batch = self.take().await?;
+        let lease = self.options.lease;
+        let taking = Batch::take(self.db(), self.options.batch, lease);
+        let batch = timeout(lease, taking).await.map_err(|_| Error::TimedOut(lease))??;
         if batch.rows.is_empty() {
             return Ok(0);
         }
-        let results = self.publish(&batch.rows).await;
-        self.mark(&batch, results).await?;
+        let until = Instant::now() + lease;
+        let span = tracing::debug_span!("relay", rows = batch.rows.len());
+        let report = self.publish(&batch.rows).instrument(span).await;
+        self.settle(&batch, &report, until).await?;
         Ok(batch.rows.len())
     }
 
-    /// Publishes the rows in order. One that cannot be read fails alone.
-    async fn publish(&self, rows: &[Model]) -> Vec<Result<(), PublishError>> {
+    /// Publishes rows without a key together, and those of a key one after the other: each wave has the next row of
+    /// every key. A row that fails keeps those behind it back.
+    async fn publish(&self, rows: &[Model]) -> Report {
+        let mut report = Report::default();
+        let mut held: HashSet<&str> = HashSet::new();
+        for wave in waves(rows) {
+            let free = |row: &&Model| row.order_key.as_deref().is_none_or(|key| !held.contains(key));
+            let wave: Vec<&Model> = wave.into_iter().filter(free).collect();
+            let answers = self.publish_wave(&wave).await;
+            for (row, answer) in wave.into_iter().zip(answers) {
+                match answer {
+                    Ok(()) => report.sent.push(row.id),
+                    Err(error) => {
+                        held.extend(row.order_key.as_deref());
+                        report.failed.push(self.failure(row, &error));
+                    }
+                }
+            }
+        }
+        self.meters.relayed.increment(report.sent.len() as u64);
+        self.meters.failed.increment(report.failed.len() as u64);
+        report
+    }
+
+    /// One that cannot be read fails alone.
+    async fn publish_wave(&self, rows: &[&Model]) -> Vec<Result<(), PublishError>> {
         let mut results: Vec<_> = rows.iter().map(|_| Ok(())).collect();
         let mut readable = Vec::with_capacity(rows.len());
         for (row, result) in rows.iter().zip(&mut results) {
@@ -157,104 +191,78 @@ impl Relaying {
         results
     }
 
-    async fn take(&self) -> Result<Batch, DbErr> {
-        let now_ms = clock::now_ms();
-        let lease = Uuid::now_v7().to_string();
-        if !self.is_anything_due(now_ms).await? {
-            return Ok(Batch { lease, rows: Vec::new() });
-        }
-        let tx = database::begin(&self.db).await?;
-        let rows = Entity::find()
-            .filter(due(now_ms))
-            .order_by_asc(Column::Id)
-            .limit(self.options.batch)
-            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-            .all(&tx)
-            .await?;
-        let until_ms = now_ms.saturating_add(clock::ms(self.options.lease));
-        Entity::update_many()
-            .col_expr(Column::Lease, Expr::value(lease.as_str()))
-            .col_expr(Column::LeaseUntilMs, Expr::value(until_ms))
-            .filter(Column::Id.is_in(rows.iter().map(|row| row.id)))
-            .exec(&tx)
-            .await?;
-        tx.commit().await?;
-        Ok(Batch { lease, rows })
+    fn failure(&self, row: &Model, error: &PublishError) -> Failure {
+        tracing::warn!(message_id = row.message_id, %error, "outbox message not published, will be tried again");
+        let doublings = row.attempts.clamp(0, 20).unsigned_abs();
+        let backoff = self.options.first_backoff.saturating_mul(1 << doublings);
+        let backoff = backoff.min(self.options.longest_backoff);
+        let due_ms = clock::now_ms().saturating_add(clock::ms(backoff));
+        Failure { id: row.id, error: error.to_string(), due_ms }
     }
 
-    /// A look without a lock, so that an idle relay does not get in the way of writers.
-    async fn is_anything_due(&self, now_ms: i64) -> Result<bool, DbErr> {
-        let first: Option<i64> = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .filter(due(now_ms))
-            .limit(1)
-            .into_tuple()
-            .one(&self.db)
-            .await?;
-        Ok(first.is_some())
-    }
-
-    async fn mark(&self, batch: &Batch, results: Vec<Result<(), PublishError>>) -> Result<(), DbErr> {
-        let tx = database::begin(&self.db).await?;
-        let mut sent = Vec::with_capacity(results.len());
-        for (row, result) in batch.rows.iter().zip(results) {
-            match result {
-                Ok(()) => sent.push(row.id),
-                Err(error) => self.postpone(&tx, batch, row, &error).await?,
+    /// Tries until the lease has run out: what is not marked is published again.
+    async fn settle(&self, batch: &Batch, report: &Report, until: Instant) -> Result<(), Error> {
+        let keep = !self.options.retention.is_zero();
+        loop {
+            let settling = timeout(self.options.lease, batch.settle(self.db(), report, keep)).await;
+            match settling.unwrap_or_else(|_| Err(DbErr::Custom("no answer".into()))) {
+                Err(error) if Instant::now() < until => {
+                    tracing::warn!(%error, "published messages could not be marked, trying again");
+                    sleep(SETTLE_PAUSE).await;
+                }
+                settled => return Ok(settled?),
             }
         }
-        Entity::update_many()
-            .col_expr(Column::SentMs, Expr::value(clock::now_ms()))
-            .col_expr(Column::Lease, Expr::value(Option::<String>::None))
-            .filter(Column::Id.is_in(sent))
-            .filter(Column::Lease.eq(batch.lease.as_str()))
-            .exec(&tx)
-            .await?;
-        tx.commit().await
     }
 
-    async fn postpone(
-        &self,
-        tx: &DatabaseTransaction,
-        batch: &Batch,
-        row: &Model,
-        error: &PublishError,
-    ) -> Result<(), DbErr> {
-        tracing::warn!(message_id = row.message_id, %error, "outbox message not published, will be tried again");
-        let due_ms = clock::now_ms().saturating_add(clock::ms(self.backoff(row.attempts)));
-        Entity::update_many()
-            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
-            .col_expr(Column::LastError, Expr::value(error.to_string()))
-            .col_expr(Column::DueMs, Expr::value(due_ms))
-            .col_expr(Column::Lease, Expr::value(Option::<String>::None))
-            .col_expr(Column::LeaseUntilMs, Expr::value(0_i64))
-            .filter(Column::Id.eq(row.id))
-            .filter(Column::Lease.eq(batch.lease.as_str()))
-            .exec(tx)
-            .await?;
+    /// Removes old rows and measures what waits.
+    async fn chores(&self) {
+        let mut ticks = interval(CHORES_EVERY);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.do_chores().await {
+                tracing::warn!(%error, "the outbox could not be tidied");
+            }
+        }
+    }
+
+    async fn do_chores(&self) -> Result<(), Error> {
+        let before_ms = clock::now_ms().saturating_sub(clock::ms(self.options.retention));
+        claim::purge(self.db(), before_ms).await?;
+        let depth = self.outbox.depth().await?;
+        self.meters.unsent.set(depth.unsent as f64);
+        self.meters.oldest_seconds.set(depth.oldest.unwrap_or_default().as_secs_f64());
         Ok(())
     }
 
-    fn backoff(&self, failures: i32) -> Duration {
-        let doublings = failures.clamp(0, 20).unsigned_abs();
-        self.options.first_backoff.saturating_mul(1 << doublings).min(self.options.longest_backoff)
+    fn db(&self) -> &DatabaseConnection {
+        &self.outbox.db
     }
 
-    async fn purge(&self) {
-        let before_ms = clock::now_ms().saturating_sub(clock::ms(self.options.retention));
-        let old = Entity::delete_many().filter(Column::SentMs.lt(before_ms));
-        if let Err(error) = old.exec(&self.db).await {
-            tracing::warn!(%error, "old outbox rows could not be removed");
-        }
+    fn staged(&self) -> Arc<Notify> {
+        Arc::clone(&self.outbox.staged)
     }
 }
 
-fn due(now_ms: i64) -> Condition {
-    Condition::all()
-        .add(Column::SentMs.is_null())
-        .add(Column::DueMs.lte(now_ms))
-        .add(Column::LeaseUntilMs.lte(now_ms))
+/// Rows without a key and the first of each key, then the second of each key, and so on.
+fn waves(rows: &[Model]) -> Vec<Vec<&Model>> {
+    let mut waves: Vec<Vec<&Model>> = Vec::new();
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for row in rows {
+        let wave = match row.order_key.as_deref() {
+            None => 0,
+            Some(key) => {
+                let count = seen.entry(key).or_default();
+                *count += 1;
+                *count - 1
+            }
+        };
+        if waves.len() <= wave {
+            waves.push(Vec::new());
+        }
+        waves[wave].push(row);
+    }
+    waves
 }
 
 fn message(row: &Model) -> Result<Message, Error> {

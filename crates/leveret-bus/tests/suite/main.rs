@@ -2,11 +2,14 @@
 //! broker, else it is Leveret in this process; `LEVERET_TEST_DATABASE_URL` a database server, else it is SQLite.
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "these are tests, also their setting up")]
+mod connecting;
 mod decision;
+mod faults;
 mod ids;
 mod on_time;
 mod outage;
 mod outbox;
 mod publish;
+mod schedules;
 mod support;
 mod worker;

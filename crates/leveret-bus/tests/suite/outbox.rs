@@ -7,7 +7,7 @@ use crate::support::{Broker, probe, soon, unique};
 use leveret_bus::inbox::{self, Claim};
 use leveret_bus::outbox::{Depth, RelayOptions};
 use leveret_bus::{Bus, Message, Outbox, Outcome, Topology, database};
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 struct Rig {
     database: TestDatabase,
@@ -225,5 +225,121 @@ async fn large_messages_pass_whole() {
     assert!(text == body && delivery.headers().text("h").as_ref() == Some(&header));
     relay.shutdown().await;
     worker.shutdown().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn messages_of_one_key_keep_their_order() {
+    let rig = Rig::new().await;
+    let queue = unique("q");
+    let (handler, mut arrived) = probe(|_| Outcome::Done);
+    let worker = rig.bus.worker(&queue).concurrency(1).start(handler).await.unwrap();
+    let tx = database::begin(&rig.db).await.unwrap();
+    for n in 0..60 {
+        let message =
+            Message::text("", &queue, format!("{:02}", n / 3)).with_header("key", format!("k{}", n % 3));
+        rig.outbox.stage_in_order(&tx, format!("k{}", n % 3), message).await.unwrap();
+    }
+    rig.outbox.commit(tx).await.unwrap();
+    let options = RelayOptions { batch: 7, ..Default::default() };
+    let relays = [(); 3].map(|()| rig.outbox.relay(rig.bus.publisher(), options.clone()));
+    let mut seen = std::collections::HashMap::<String, Vec<String>>::new();
+    for _ in 0..60 {
+        let (text, delivery) = soon("arrival", arrived.recv()).await.unwrap();
+        seen.entry(delivery.headers().text("key").unwrap()).or_default().push(text);
+    }
+    for (key, texts) in seen {
+        assert!(texts.len() == 20 && texts.is_sorted(), "{key}: {texts:?}");
+    }
+    for relay in relays {
+        relay.shutdown().await;
+    }
+    worker.shutdown().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_fails_holds_back_those_behind_it_and_no_others() {
+    let rig = Rig::new().await;
+    let (queue, missing) = (unique("q"), unique("missing"));
+    let (handler, mut arrived) = probe(|_| Outcome::Done);
+    let worker = rig.bus.worker(&queue).start(handler).await.unwrap();
+    let tx = database::begin(&rig.db).await.unwrap();
+    rig.outbox.stage_in_order(&tx, "k", Message::text("", &missing, "first")).await.unwrap();
+    for text in ["second", "third"] {
+        rig.outbox.stage_in_order(&tx, "k", Message::text("", &queue, text)).await.unwrap();
+    }
+    rig.outbox.stage_in_order(&tx, "other", Message::text("", &queue, "free")).await.unwrap();
+    rig.outbox.commit(tx).await.unwrap();
+    let (poll, first_backoff) = (Duration::from_millis(20), Duration::from_millis(50));
+    let options = RelayOptions { poll, first_backoff, longest_backoff: first_backoff, ..Default::default() };
+    let relay = rig.outbox.relay(rig.bus.publisher(), options);
+    assert_eq!(soon("arrival", arrived.recv()).await.unwrap().0, "free");
+    rig.unsent(3).await;
+    assert!(arrived.try_recv().is_err());
+    rig.bus.declare(&Topology::new().queue(&missing)).await.unwrap();
+    rig.unsent(0).await;
+    for text in ["second", "third"] {
+        assert_eq!(soon("arrival", arrived.recv()).await.unwrap().0, text);
+    }
+    relay.shutdown().await;
+    worker.shutdown().await;
+    rig.stop().await;
+}
+
+/// PostgreSQL carries word to other processes; on the others the relay's own process is told.
+#[tokio::test]
+async fn a_commit_wakes_the_relay_long_before_it_would_look() {
+    let rig = Rig::new().await;
+    let queue = unique("q");
+    let (handler, mut arrived) = probe(|_| Outcome::Done);
+    let worker = rig.bus.worker(&queue).start(handler).await.unwrap();
+    let options = RelayOptions { poll: Duration::from_secs(3600), ..Default::default() };
+    let relay = rig.outbox.relay(rig.bus.publisher(), options);
+    // The first shows that the relay has looked in vain once and listens.
+    rig.stage(Message::text("", &queue, "first")).await;
+    assert_eq!(soon("arrival", arrived.recv()).await.unwrap().0, "first");
+    let elsewhere = match rig.database.url.starts_with("postgres") {
+        true => Outbox::open(database::connect(&rig.database.url).await.unwrap()).await.unwrap(),
+        false => rig.outbox.clone(),
+    };
+    let sent = async {
+        loop {
+            let tx = database::begin(&rig.db).await.unwrap();
+            elsewhere.stage(&tx, Message::text("", &queue, "second")).await.unwrap();
+            elsewhere.commit(tx).await.unwrap();
+            // Listening begins a moment after the relay; what came before that is not heard of.
+            if tokio::time::timeout(Duration::from_secs(1), arrived.recv()).await.is_ok() {
+                return;
+            }
+        }
+    };
+    soon("arrival", sent).await;
+    relay.shutdown().await;
+    worker.shutdown().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn sent_rows_are_removed_after_their_retention() {
+    let rig = Rig::new().await;
+    let queue = unique("q");
+    rig.bus.declare(&Topology::new().queue(&queue)).await.unwrap();
+    let rows = async || {
+        let count = "SELECT COUNT(*) FROM leveret_outbox";
+        let count = sea_orm::Statement::from_string(rig.db.get_database_backend(), count);
+        let row = rig.db.query_one_raw(count).await.unwrap().unwrap();
+        row.try_get_by_index::<i64>(0).unwrap()
+    };
+    rig.stage(Message::text("", &queue, "kept")).await;
+    let relay = rig.outbox.relay(rig.bus.publisher(), RelayOptions::default());
+    rig.unsent(0).await;
+    assert_eq!(rows().await, 1);
+    relay.shutdown().await;
+    let options = RelayOptions { retention: Duration::ZERO, ..Default::default() };
+    let relay = rig.outbox.relay(rig.bus.publisher(), options);
+    rig.stage(Message::text("", &queue, "not kept")).await;
+    soon("purge", async { while rows().await > 0 {} }).await;
+    relay.shutdown().await;
     rig.stop().await;
 }
