@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use leveret_store::{
     CommitEvent, Lsn, Options, QueueId, RecoveredQueue, Recovery, ShelfId, Store, StoreError,
@@ -22,6 +22,12 @@ const TRANSIENT: u64 = 1 << 63;
 pub struct Backing {
     persistence: Arc<Persistence>,
     catalog: Box<dyn Catalog>,
+    /// Changes that the catalog does not hold yet, in their order.
+    uncommitted: Mutex<Vec<Change>>,
+    /// How many there are, those included that are being written.
+    uncommitted_count: AtomicUsize,
+    /// Held while changes are written, so that they are in their order.
+    committing: Mutex<()>,
     next_id: AtomicU64,
     next_transient_id: AtomicU64,
     /// What the store has found, by queue, until that queue is restored.
@@ -75,11 +81,46 @@ impl Backing {
             unclaimed_shelves: Mutex::new(shelves),
             persistence: Arc::new(Persistence::new(store, memory_bytes)),
             catalog,
+            uncommitted: Mutex::default(),
+            uncommitted_count: AtomicUsize::new(0),
+            committing: Mutex::default(),
         }
     }
 
+    /// Takes note of changes that are to be written with the next [`Backing::commit`].
+    pub(crate) fn note(&self, changes: Vec<Change>) {
+        let mut uncommitted = self.uncommitted.lock();
+        self.uncommitted_count.fetch_add(changes.len(), Ordering::Release);
+        uncommitted.extend(changes);
+    }
+
+    /// Whether there are changes that the catalog may not hold yet.
+    pub(crate) fn has_uncommitted(&self) -> bool {
+        self.uncommitted_count.load(Ordering::Acquire) > 0
+    }
+
+    /// Writes all changes down that were noted before. What cannot be written is tried again with the next ones.
+    pub(crate) fn commit(&self) -> Result<(), String> {
+        self.keep(&[])
+    }
+
+    /// Writes these changes down, after those that were noted before.
     pub(crate) fn keep(&self, changes: &[Change]) -> Result<(), String> {
-        self.catalog.keep(changes)
+        let _in_order = self.committing.lock();
+        let mut noted = std::mem::take(&mut *self.uncommitted.lock());
+        let count = noted.len();
+        noted.extend_from_slice(changes);
+        if noted.is_empty() {
+            return Ok(());
+        }
+        let result = self.catalog.keep(&noted);
+        if result.is_ok() {
+            self.uncommitted_count.fetch_sub(count, Ordering::Release);
+        } else {
+            noted.truncate(count);
+            self.uncommitted.lock().splice(..0, noted);
+        }
+        result
     }
 
     pub(crate) fn is_congested(&self) -> bool {

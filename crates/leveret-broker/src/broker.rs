@@ -91,7 +91,8 @@ impl Broker {
 
     /// Writes changes down, where anything is.
     pub(crate) fn keep(&self, changes: &[Change]) -> Result<(), Error> {
-        match &*self.backing.lock() {
+        let backing = self.backing.lock().clone();
+        match backing {
             Some(backing) if !changes.is_empty() => backing.keep(changes).map_err(Error::internal),
             _ => Ok(()),
         }

@@ -9,7 +9,7 @@ use crate::{
     VhostSettings,
 };
 
-/// Keeps the durable declarations. The core calls it with the virtual host locked, and answers the client after.
+/// Keeps the durable declarations. The core calls it with no lock held that others wait for.
 pub trait Catalog: Send + Sync {
     /// Writes the changes down, all or none of them, before it returns.
     ///

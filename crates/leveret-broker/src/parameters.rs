@@ -153,6 +153,7 @@ impl Vhost {
         let vhost = self.name.to_string();
         let parameter = Parameter { vhost, component: component.into(), name: name.into(), value };
         let (is_new, new_rules) = self.change(|topology| topology.put_parameter(parameter))?;
+        self.commit()?;
         self.put_in_force(new_rules, effects);
         Ok(is_new)
     }
@@ -163,6 +164,7 @@ impl Vhost {
     /// `Internal` where the catalog cannot keep it.
     pub fn clear_parameter(&self, component: &str, name: &str, effects: &mut Effects) -> Result<bool, Error> {
         let (was_there, new_rules) = self.change(|topology| Ok(topology.drop_parameter(component, name)))?;
+        self.commit()?;
         self.put_in_force(new_rules, effects);
         Ok(was_there)
     }

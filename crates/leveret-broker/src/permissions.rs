@@ -197,13 +197,16 @@ pub struct Client {
     pub owner: Owner,
     /// What the user may do.
     pub access: Arc<Access>,
+    /// Whether what it declares is written down later, many declarations at once: nobody is to be told of any before
+    /// [`Vhost::commit`](crate::Vhost::commit). Otherwise each is when its operation returns.
+    pub grouped: bool,
 }
 
 impl Client {
     /// Somebody with these permissions and no connection.
     #[must_use]
     pub fn without_connection(access: Arc<Access>) -> Self {
-        Self { owner: Owner::NOBODY, access }
+        Self { owner: Owner::NOBODY, access, grouped: false }
     }
 
     /// The broker itself.

@@ -102,16 +102,41 @@ impl Vhost {
         let result = operation(&mut topology);
         self.version.fetch_add(1, Ordering::Release);
         let changes = topology.take_changes();
+        if let Some(backing) = self.backing.as_ref().filter(|_| !changes.is_empty()) {
+            // With the topology still locked: the catalog is to have the changes in their order.
+            backing.note(changes);
+        }
+        result
+    }
+
+    /// Changes the topology for a client. Where the client does not group what it declares, the catalog has it then.
+    fn change_for<T>(
+        &self,
+        client: &Client,
+        operation: impl FnOnce(&mut Topology) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let result = self.change(operation)?;
+        if !client.grouped {
+            self.commit()?;
+        }
+        Ok(result)
+    }
+
+    /// Whether there are declarations that may be lost with the process, so that nobody may be told that they are made.
+    #[must_use]
+    #[inline]
+    pub fn has_uncommitted(&self) -> bool {
+        self.backing.as_ref().is_some_and(|backing| backing.has_uncommitted())
+    }
+
+    /// Writes down what was declared. Takes as long as the disk does.
+    ///
+    /// # Errors
+    /// `Internal` where the catalog cannot keep it; the next call tries again.
+    pub fn commit(&self) -> Result<(), Error> {
         match &self.backing {
-            Some(backing) if !changes.is_empty() => match backing.keep(&changes) {
-                Ok(()) => result,
-                Err(error) => {
-                    // The next change tries again.
-                    topology.put_back_changes(changes);
-                    Err(Error::internal(error))
-                }
-            },
-            _ => result,
+            Some(backing) if backing.has_uncommitted() => backing.commit().map_err(Error::internal),
+            _ => Ok(()),
         }
     }
 
@@ -198,7 +223,8 @@ impl Vhost {
         if let Some(checked) = self.topology.read().check_declared_exchange(name, &options) {
             return checked;
         }
-        self.change(|topology| topology.declare_exchange(name, options, &client.access)).map(|_| ())
+        self.change_for(client, |topology| topology.declare_exchange(name, options, &client.access))
+            .map(|_| ())
     }
 
     /// Checks that an exchange is there.
@@ -220,7 +246,7 @@ impl Vhost {
         check_not_default(name)?;
         check_not_reserved("exchange", name)?;
         client.access.check(Operation::Configure, Resource::Exchange(name))?;
-        self.change(|topology| topology.delete_exchange(name, if_unused))
+        self.change_for(client, |topology| topology.delete_exchange(name, if_unused))
     }
 
     /// Declares a queue of that name. It takes the permission to configure it, and with a dead-letter exchange to read
@@ -245,7 +271,9 @@ impl Vhost {
                 Some(there) => (there?, false),
                 None => {
                     let options = options.clone();
-                    self.change(|topology| topology.declare_queue(name, options, client, effects.now))?
+                    self.change_for(client, |topology| {
+                        topology.declare_queue(name, options, client, effects.now)
+                    })?
                 }
             };
             // One that has gone since, being unused, is declared anew.
@@ -267,7 +295,7 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Result<Arc<Queue>, Error> {
         client.access.check(Operation::Configure, Resource::Queue(name))?;
-        let queue = self.change(|topology| {
+        let queue = self.change_for(client, |topology| {
             topology.check_new_queue(name, &options, &client.access)?;
             topology.add_queue(name, topology.with_default_type(options), effects.now)
         })?;
@@ -326,7 +354,7 @@ impl Vhost {
         if_empty: bool,
     ) -> Result<usize, Error> {
         client.access.check(Operation::Configure, Resource::Queue(name))?;
-        let deleted = self.change(|topology| {
+        let deleted = self.change_for(client, |topology| {
             if let Err(locked) = topology.queue(name, client.owner)
                 && locked.kind == crate::ErrorKind::ResourceLocked
             {
@@ -356,6 +384,10 @@ impl Vhost {
             })
         });
         tell(deleted.unwrap_or_default());
+        if queue.options.durable {
+            // What cannot be written now is written with what comes next.
+            let _kept = self.commit();
+        }
     }
 
     /// Deletes the exclusive queues of a connection that is gone.
@@ -374,7 +406,7 @@ impl Vhost {
     /// `PreconditionFailed` for arguments.
     pub fn bind(&self, binding: BindingName<'_>, client: &Client) -> Result<(), Error> {
         self.check_binding(binding, client)?;
-        self.change(|topology| topology.bind(binding, client.owner))
+        self.change_for(client, |topology| topology.bind(binding, client.owner))
     }
 
     /// Undoes [`Vhost::bind`]; a binding that is not there is no error.
@@ -383,7 +415,7 @@ impl Vhost {
     /// As there.
     pub fn unbind(&self, binding: BindingName<'_>, client: &Client) -> Result<(), Error> {
         self.check_binding(binding, client)?;
-        self.change(|topology| topology.unbind(binding, client.owner))
+        self.change_for(client, |topology| topology.unbind(binding, client.owner))
     }
 
     fn check_binding(&self, binding: BindingName<'_>, client: &Client) -> Result<(), Error> {

@@ -36,7 +36,7 @@ fn logs_in(broker: &Broker, name: &str, password: &str) -> bool {
 fn client(broker: &Broker, configure: &str, write: &str, read: &str) -> Client {
     broker.put_user(user("alice", "secret")).unwrap();
     broker.set_permission("alice", "/", Permission::new(configure, write, read).unwrap()).unwrap();
-    Client { owner: Owner(7), access: broker.users.access("alice", "/").unwrap() }
+    Client { owner: Owner(7), ..Client::without_connection(broker.users.access("alice", "/").unwrap()) }
 }
 
 fn declare(vhost: &Vhost, name: &str, client: &Client) -> Result<(), leveret_broker::Error> {

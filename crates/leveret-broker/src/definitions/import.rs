@@ -16,10 +16,22 @@ impl Broker {
     pub fn import(&self, definitions: &Definitions, effects: &mut Effects) -> Result<(), Error> {
         self.check(definitions)?;
         self.administer(|_| Ok((definitions.changes_of_broker(), ())))?;
+        let client = Client { grouped: true, ..Client::broker() };
+        let declared = self.declare(definitions, &client, effects);
+        let kept = self.vhosts().iter().try_for_each(|vhost| vhost.commit());
+        declared.and(kept)
+    }
+
+    fn declare(
+        &self,
+        definitions: &Definitions,
+        client: &Client,
+        effects: &mut Effects,
+    ) -> Result<(), Error> {
         for exchange in definitions.exchanges.iter().filter(|it| is_ones_own(&it.name)) {
             let vhost = self.vhost_of("exchange", &exchange.name, &exchange.vhost)?;
             if vhost.check_exchange(&exchange.name).is_err() {
-                let declared = vhost.declare_exchange(&exchange.name, exchange.options()?, &Client::broker());
+                let declared = vhost.declare_exchange(&exchange.name, exchange.options()?, client);
                 named("exchange", &exchange.name, declared)?;
             }
         }
@@ -32,11 +44,7 @@ impl Broker {
             let vhost = self.vhost_of("queue", &queue.name, &queue.vhost)?;
             if vhost.find_queue(&queue.name).is_none() {
                 let options = queue.options()?;
-                named(
-                    "queue",
-                    &queue.name,
-                    vhost.declare_queue(&queue.name, options, &Client::broker(), effects),
-                )?;
+                named("queue", &queue.name, vhost.declare_queue(&queue.name, options, client, effects))?;
             }
         }
         for binding in &definitions.bindings {
@@ -48,7 +56,7 @@ impl Broker {
                 key: &binding.routing_key,
                 arguments: &table_from_json(&binding.arguments)?,
             };
-            named("binding of", &binding.source, vhost.bind(name, &Client::broker()))?;
+            named("binding of", &binding.source, vhost.bind(name, client))?;
         }
         Ok(())
     }

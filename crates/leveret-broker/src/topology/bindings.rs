@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use indexmap::{Equivalent, IndexSet};
 use leveret_amqp::Table;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::headers::HeadersMatch;
 use super::topic::TopicTrie;
@@ -116,6 +116,20 @@ impl Bindings {
             Self::Topic(trie) => trie.is_empty(),
             Self::Headers(all) => all.is_empty(),
         }
+    }
+
+    /// Where they lead, each place once: whether it is a queue, and its name.
+    pub(super) fn ends(&self) -> FxHashSet<(bool, Arc<str>)> {
+        let mut ends = FxHashSet::default();
+        let mut note = |binding: &Binding| {
+            ends.insert((binding.destination.is_queue(), Arc::clone(binding.destination.name())));
+        };
+        match self {
+            Self::Direct(keys) | Self::Fanout(keys) => keys.values().flatten().for_each(note),
+            Self::Topic(trie) => trie.for_each(&mut note),
+            Self::Headers(all) => all.iter().for_each(|(_, pattern)| note(&pattern.binding)),
+        }
+        ends
     }
 
     /// Whether the headers of a message have a say in where it goes.

@@ -42,8 +42,8 @@ impl Topology {
     /// Those that lead to a queue or to an exchange of that name.
     pub(crate) fn bindings_to(&self, name: &str, to_queue: bool) -> Vec<KeptBinding> {
         let end = (to_queue, Arc::<str>::from(name));
-        let inbound = self.inbound.get(&end).map_or(&[][..], Vec::as_slice);
-        inbound.iter().map(|it| listed(it, to_queue, &end.1)).collect()
+        let inbound = self.inbound.get(&end).into_iter().flatten();
+        inbound.map(|it| listed(it, to_queue, &end.1)).collect()
     }
 }
 

@@ -11,8 +11,9 @@ mod topic;
 
 use std::sync::Arc;
 
+use indexmap::IndexSet;
 use leveret_amqp::{FieldTable, Table, Value};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 pub(crate) use self::administration::NewRules;
 use self::administration::check_alternate;
@@ -38,7 +39,7 @@ pub(crate) struct Topology {
     exchanges: FxHashMap<Arc<str>, Exchange>,
     queues: FxHashMap<Arc<str>, Arc<Queue>>,
     /// The bindings that lead to each destination, by whether it is a queue and its name: what has to go with it.
-    inbound: FxHashMap<(bool, Arc<str>), Vec<Inbound>>,
+    inbound: FxHashMap<(bool, Arc<str>), IndexSet<Inbound, FxBuildHasher>>,
     backing: Option<Arc<Backing>>,
     shelves: Shelves,
     timers: Arc<Timers>,
@@ -51,7 +52,7 @@ pub(crate) struct Topology {
 }
 
 /// Where a destination's binding stands.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Inbound {
     source: Arc<str>,
     key: Arc<str>,
@@ -211,29 +212,24 @@ impl Topology {
         Ok(())
     }
 
-    /// The catalog does not know these after all.
-    pub(crate) fn put_back_changes(&mut self, changes: Vec<Change>) {
-        self.changes = changes;
-    }
-
-    /// Whether an exchange of that name is declared so; `None` where there is none, or the catalog does not know it yet.
+    /// Whether an exchange of that name is declared so; `None` where there is none.
     pub(crate) fn check_declared_exchange(
         &self,
         name: &str,
         options: &ExchangeOptions,
     ) -> Option<Result<(), Error>> {
-        let exchange = self.exchanges.get(name).filter(|_| self.changes.is_empty() && !name.is_empty())?;
+        let exchange = self.exchanges.get(name).filter(|_| !name.is_empty())?;
         Some(exchange.check_equivalent(options, &self.object("exchange", name)))
     }
 
-    /// The queue of that name, if it is declared so; `None` where there is none, or the catalog does not know it yet.
+    /// The queue of that name, if it is declared so; `None` where there is none.
     pub(crate) fn check_declared_queue(
         &self,
         name: &str,
         options: &QueueOptions,
         owner: Owner,
     ) -> Option<Result<Arc<Queue>, Error>> {
-        let queue = self.queues.get(name).filter(|_| self.changes.is_empty())?;
+        let queue = self.queues.get(name)?;
         Some(self.check_declared(queue, options, owner).map(|()| Arc::clone(queue)))
     }
 
@@ -267,10 +263,13 @@ impl Topology {
             let (vhost, name) = (Arc::clone(&self.vhost), Arc::clone(&exchange.name));
             self.changes.push(Change::DropExchange { vhost, name });
         }
-        for inbound in self.inbound.values_mut() {
+        for end in exchange.bindings.ends() {
+            let Some(inbound) = self.inbound.get_mut(&end) else { continue };
             inbound.retain(|binding| *binding.source != *name);
+            if inbound.is_empty() {
+                self.inbound.remove(&end);
+            }
         }
-        self.inbound.retain(|_, inbound| !inbound.is_empty());
         self.remove_inbound(Destination::Exchange(name.into()));
         held
     }
@@ -408,7 +407,7 @@ impl Topology {
                 key: Arc::clone(&key),
                 arguments: Arc::clone(&added.arguments),
             };
-            self.inbound.entry((name.to_queue, name.destination.into())).or_default().push(inbound);
+            self.inbound.entry((name.to_queue, name.destination.into())).or_default().insert(inbound);
             if let Some(binding) = self.kept_binding(&source, &key, &added) {
                 self.changes.push(Change::PutBinding { vhost: Arc::clone(&self.vhost), binding });
             }
@@ -421,8 +420,10 @@ impl Topology {
         let (binding, key) = self.find_binding(name, owner)?;
         let end = (name.to_queue, Arc::from(name.destination));
         if let Some(inbound) = self.inbound.get_mut(&end) {
-            inbound.retain(|it| {
-                *it.source != *name.source || it.key != key || it.arguments != binding.arguments
+            inbound.swap_remove(&Inbound {
+                source: name.source.into(),
+                key: Arc::clone(&key),
+                arguments: Arc::clone(&binding.arguments),
             });
             if inbound.is_empty() {
                 self.inbound.remove(&end);

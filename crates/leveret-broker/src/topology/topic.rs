@@ -103,6 +103,11 @@ impl TopicTrie {
         removed
     }
 
+    /// Calls `found` with every binding.
+    pub(super) fn for_each(&self, found: &mut dyn FnMut(&Binding)) {
+        self.nodes.iter().flat_map(|node| &node.bindings).for_each(found);
+    }
+
     /// Calls `found` with every binding whose pattern matches.
     pub(super) fn matching(&self, routing_key: &str, found: &mut dyn FnMut(&Binding)) {
         let words: Vec<&str> = words(routing_key).collect();

@@ -27,7 +27,7 @@ impl Session {
                         "deleted with the messages that it held"
                     );
                 }
-                self.answer(number, delete.no_wait, exchange::DeleteOk {});
+                self.answer_declared(number, delete.no_wait, exchange::DeleteOk {});
                 Ok(())
             }
             exchange::Method::Bind(bind) => {
@@ -39,7 +39,7 @@ impl Session {
                     arguments: &bind.arguments.to_owned(),
                 };
                 self.vhost.bind(binding, &self.client)?;
-                self.answer(number, bind.no_wait, exchange::BindOk {});
+                self.answer_declared(number, bind.no_wait, exchange::BindOk {});
                 Ok(())
             }
             exchange::Method::Unbind(unbind) => {
@@ -51,7 +51,7 @@ impl Session {
                     arguments: &unbind.arguments.to_owned(),
                 };
                 self.vhost.unbind(binding, &self.client)?;
-                self.answer(number, unbind.no_wait, exchange::UnbindOk {});
+                self.answer_declared(number, unbind.no_wait, exchange::UnbindOk {});
                 Ok(())
             }
             other => Err(not_for_servers(other.ids())),
@@ -71,7 +71,7 @@ impl Session {
             };
             self.vhost.declare_exchange(declare.exchange, options, &self.client)?;
         }
-        self.answer(number, declare.no_wait, exchange::DeclareOk {});
+        self.answer_declared(number, declare.no_wait, exchange::DeclareOk {});
         Ok(())
     }
 
@@ -83,14 +83,18 @@ impl Session {
             queue::Method::Unbind(unbind) => self.unbind_queue(number, unbind),
             queue::Method::Purge(purge) => {
                 let purged = self.queue_to_read(number, purge.queue)?.purge();
-                self.answer(number, purge.no_wait, queue::PurgeOk { message_count: count(purged) });
+                self.answer_declared(number, purge.no_wait, queue::PurgeOk { message_count: count(purged) });
                 Ok(())
             }
             queue::Method::Delete(delete) => {
                 let name = self.queue_name(number, delete.queue)?;
                 let deleted =
                     self.vhost.delete_queue(&name, &self.client, delete.if_unused, delete.if_empty)?;
-                self.answer(number, delete.no_wait, queue::DeleteOk { message_count: count(deleted) });
+                self.answer_declared(
+                    number,
+                    delete.no_wait,
+                    queue::DeleteOk { message_count: count(deleted) },
+                );
                 Ok(())
             }
             other => Err(not_for_servers(other.ids())),
@@ -128,7 +132,7 @@ impl Session {
             message_count: count(queue.ready_count()),
             consumer_count: count(queue.consumer_count()),
         };
-        self.answer(number, declare.no_wait, answer);
+        self.answer_declared(number, declare.no_wait, answer);
         Ok(())
     }
 
@@ -142,7 +146,7 @@ impl Session {
             arguments: &bind.arguments.to_owned(),
         };
         self.vhost.bind(binding, &self.client)?;
-        self.answer(number, bind.no_wait, queue::BindOk {});
+        self.answer_declared(number, bind.no_wait, queue::BindOk {});
         Ok(())
     }
 
@@ -156,7 +160,7 @@ impl Session {
             arguments: &unbind.arguments.to_owned(),
         };
         self.vhost.unbind(binding, &self.client)?;
-        self.send(number, queue::UnbindOk {});
+        self.answer_declared(number, false, queue::UnbindOk {});
         Ok(())
     }
 }

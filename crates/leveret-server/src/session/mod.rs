@@ -48,6 +48,10 @@ pub(crate) struct Session {
     effects: Effects,
     /// Channels with publishes or commits that are not answered yet.
     to_confirm: Vec<u16>,
+    /// Answers to declarations that wait for the catalog.
+    declared: Vec<u8>,
+    /// Whether the catalog is to be written before anything else is answered.
+    commits_owed: bool,
     /// The frames that return the message just published, to stand before its confirm.
     returned: Option<Vec<u8>>,
     /// Notified when the store has come further.
@@ -89,7 +93,7 @@ impl Session {
             shared,
             vhost: opened.vhost,
             user: opened.user,
-            client: Client { owner: entry.id, access: opened.access },
+            client: Client { owner: entry.id, access: opened.access, grouped: true },
             // Permissions may have changed since: they are looked up once more.
             users_version: 0,
             outbox,
@@ -100,6 +104,8 @@ impl Session {
             channels: FxHashMap::default(),
             effects: Effects::default(),
             to_confirm: Vec::new(),
+            declared: Vec::new(),
+            commits_owed: false,
             returned: None,
             woken,
             settling: Settling::default(),
@@ -115,7 +121,10 @@ impl Session {
         self.effects.now = self.shared.clock.now();
         self.refresh_access();
         self.end_overdue();
-        let batch = self.frames(bytes, &mut at);
+        let mut batch = self.frames(bytes, &mut at);
+        if let Err(exception) = self.commit_declared() {
+            batch = Batch::Failed(exception, (0, 0));
+        }
         self.settle();
         self.vhost.carry_out(&mut self.effects);
         self.send_confirms();
@@ -222,6 +231,9 @@ impl Session {
     }
 
     fn method(&mut self, number: u16, method: Method<'_>) -> Result<Step, Exception> {
+        if !matches!(method, Method::Exchange(_) | Method::Queue(_)) {
+            self.commit_declared()?;
+        }
         if let Method::Connection(method) = method {
             return self.connection_method(number, method);
         }
@@ -353,6 +365,9 @@ impl Session {
             self.vhost.delete_owned(self.client.owner);
         }
         self.vhost.carry_out(&mut self.effects);
+        if let Err(error) = self.vhost.commit() {
+            tracing::error!(%error, "what went with a connection is still in the catalog");
+        }
         self.effects.flush();
     }
 
@@ -386,6 +401,33 @@ impl Session {
         if !no_wait {
             self.send(number, method);
         }
+    }
+
+    /// Answers a declaration: at once if the catalog has all there is, else when it has. Answers keep their order.
+    fn answer_declared<'m>(&mut self, number: u16, no_wait: bool, method: impl Into<Method<'m>>) {
+        let waits = self.vhost.has_uncommitted();
+        if no_wait {
+            self.commits_owed |= waits;
+        } else if waits || !self.declared.is_empty() {
+            self.commits_owed = true;
+            write_method(number, method, &mut self.declared);
+        } else {
+            self.send(number, method);
+        }
+    }
+
+    /// Has the catalog keep what the client has declared, all at once, and gives the answers that wait for it.
+    fn commit_declared(&mut self) -> Result<(), Exception> {
+        if !std::mem::take(&mut self.commits_owed) {
+            return Ok(());
+        }
+        if let Err(error) = self.vhost.commit() {
+            // Whoever asks next hears of it again: the client is not to be answered as if nothing was.
+            self.commits_owed = true;
+            return Err(error.into());
+        }
+        self.outbox.lock().frames.append(&mut self.declared);
+        Ok(())
     }
 
     fn confirm_method(&mut self, number: u16, method: confirm::Method) -> Result<(), Exception> {
