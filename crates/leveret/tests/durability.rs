@@ -166,3 +166,47 @@ async fn a_limit_in_bytes_counts_bodies_after_a_restart_too() -> Outcome {
     assert_eq!(bodies, (1..101).collect::<Vec<_>>());
     Ok(())
 }
+
+/// What administrators have set, by way of definitions that only the first start is given.
+#[tokio::test]
+async fn users_permissions_and_policies_survive_a_crash() -> Outcome {
+    let definitions = r#"{
+        "users": [{"name": "bunny", "password_hash": "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR",
+                   "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": ["management"]}],
+        "vhosts": [{"name": "burrow"}],
+        "permissions": [{"user": "bunny", "vhost": "burrow", "configure": "^mine", "write": ".*", "read": ".*"}],
+        "policies": [{"vhost": "burrow", "name": "short", "pattern": "", "apply-to": "queues", "priority": 0,
+                      "definition": {"max-length": 2}}],
+        "parameters": [{"vhost": "burrow", "component": "vhost-limits", "name": "limits",
+                        "value": {"max-queues": 1}}],
+        "queues": [{"vhost": "burrow", "name": "mine", "durable": true, "arguments": {}}]
+    }"#;
+    let broker = Broker::with_definitions(definitions).crash_and_restart();
+    let address = broker.address();
+    let url = |password: &str| format!("amqp://bunny:{password}@{address}/burrow");
+    assert!(Connection::connect(&url("test13"), ConnectionProperties::default()).await.is_err());
+    let guest = format!("amqp://guest:guest@{address}/burrow");
+    assert!(
+        Connection::connect(&guest, ConnectionProperties::default()).await.is_err(),
+        "definitions bring users"
+    );
+
+    let connection = Connection::connect(&url("test12"), ConnectionProperties::default()).await?;
+    let refusal = async |name: &str| {
+        let channel = connection.create_channel().await?;
+        let declared =
+            channel.queue_declare(name.into(), QueueDeclareOptions::default(), FieldTable::default());
+        Ok::<_, Error>(declared.await.expect_err("a refusal").to_string())
+    };
+    assert!(refusal("theirs").await?.contains("access to queue 'theirs' in vhost 'burrow' refused"));
+    assert!(refusal("mine.too").await?.contains("queue limit in vhost 'burrow' (1) is reached"));
+    let channel = connection.create_channel().await?;
+    for _ in 0..5 {
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        channel.basic_publish("".into(), "mine".into(), options, b"x", properties).await?.await?;
+    }
+    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = channel.queue_declare("mine".into(), options, FieldTable::default()).await?;
+    assert_eq!(queue.message_count(), 2, "the policy is in force");
+    Ok(())
+}

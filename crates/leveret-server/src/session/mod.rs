@@ -200,6 +200,8 @@ impl Session {
 
     fn fail_channel(&mut self, number: u16, exception: &Exception, (class_id, method_id): (u16, u16)) {
         tracing::info!(channel = number, code = exception.code.0, text = exception.text, "channel error");
+        // What cannot be written down now is tried again, and ends the connection, when the batch does.
+        let _tried = self.commit_declared();
         self.settle();
         self.send_confirms();
         self.release_channel(number);

@@ -28,6 +28,17 @@ impl Broker {
         Self::spawn(tempfile::tempdir().expect("a temporary folder"))
     }
 
+    /// The binary, with an empty data folder and these definitions, which a restart is not given again.
+    pub(crate) fn with_definitions(definitions: &str) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let file = data.path().join("definitions.json");
+        std::fs::write(&file, definitions).expect("a file in the temporary folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command.args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"]).arg(data.path());
+        command.arg("--load-definitions").arg(file).env_clear();
+        Self::run(command, data)
+    }
+
     /// Starts the binary and waits until it has named its port.
     fn spawn(data: tempfile::TempDir) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
