@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use leveret_amqp::{FieldTable, Properties};
-use leveret_broker::{
-    BindingName, Broker, Client, Effects, ExchangeOptions, QueueOptions, Users, Vhost,
-};
+use leveret_broker::{BindingName, Broker, Client, Effects, ExchangeOptions, QueueOptions, Users, Vhost};
 
 struct House {
     vhost: Arc<Vhost>,
