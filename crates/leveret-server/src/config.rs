@@ -45,6 +45,8 @@ pub struct Config {
     pub handshake_timeout_ms: u64,
     /// Largest message body, in bytes.
     pub max_message_bytes: u64,
+    /// Most bytes that a channel may publish in one transaction.
+    pub max_transaction_bytes: u64,
     /// How long a shutdown waits for clients to answer `connection.close`, in milliseconds.
     pub shutdown_timeout_ms: u64,
 }
@@ -104,6 +106,7 @@ impl Default for Config {
             heartbeat_s: 60,
             handshake_timeout_ms: 10_000,
             max_message_bytes: 128 << 20,
+            max_transaction_bytes: 256 << 20,
             shutdown_timeout_ms: 3_000,
         }
     }

@@ -84,6 +84,8 @@ pub(crate) struct Deliveries {
     next_tag: u64,
     out: VecDeque<Out>,
     settled_in_between: usize,
+    /// Settlements that wait for their commit: until then they count as unsettled.
+    uncommitted: usize,
     /// How many of those that are out were fetched by `basic.get`, which knows no prefetch.
     fetched: usize,
     /// Most unsettled deliveries on the whole channel, 0 for any number.
@@ -110,6 +112,7 @@ impl Deliveries {
             next_tag: 1,
             out: VecDeque::new(),
             settled_in_between: 0,
+            uncommitted: 0,
             fetched: 0,
             prefetch: 0,
             active: true,
@@ -142,7 +145,8 @@ impl Deliveries {
     }
 
     fn has_room(&self) -> bool {
-        self.active && (self.prefetch == 0 || self.unsettled() < self.prefetch as usize)
+        let counts = self.unsettled() + self.uncommitted;
+        self.active && (self.prefetch == 0 || counts < self.prefetch as usize)
     }
 
     /// The queues that something is out of.
@@ -183,6 +187,16 @@ impl Deliveries {
         }
         self.note_unacked();
         known
+    }
+
+    /// Counts these, which were taken out, against the prefetch until their transaction ends.
+    pub(crate) fn hold_until_commit(&mut self, taken: &[Out]) {
+        self.uncommitted += taken.len() - count_fetched(taken);
+    }
+
+    /// The transaction has ended.
+    pub(crate) fn end_transaction(&mut self) {
+        self.uncommitted = 0;
     }
 
     fn take_out(&mut self, tag: u64, multiple: bool, taken: &mut Vec<Out>) -> bool {

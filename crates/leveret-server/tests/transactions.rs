@@ -180,3 +180,41 @@ fn a_purge_is_no_part_of_a_transaction() {
     peer.ask::<tx::RollbackOk>(1, tx::Rollback {});
     assert_eq!(ready(&mut peer), 0);
 }
+
+#[test]
+fn acknowledgements_make_room_for_more_with_the_commit() {
+    let (broker, mut peer) = transactional();
+    let mut other = Peer::open(&broker);
+    for text in ["1", "2", "3"] {
+        other.put("q", text);
+    }
+    other.expect_nothing(1);
+    peer.ask::<basic::QosOk>(1, basic::Qos { prefetch_size: 0, prefetch_count: 1, global: true });
+    peer.ask::<basic::ConsumeOk>(1, consume("q", "tag"));
+    peer.expect_texts(1, ["1"]);
+    peer.send(1, ack(1));
+    peer.expect_nothing(1);
+    peer.send(1, tx::Commit {});
+    peer.expect_texts(1, ["2"]);
+    peer.expect::<tx::CommitOk>(1);
+    peer.send(1, ack(2));
+    peer.ask::<tx::RollbackOk>(1, tx::Rollback {});
+    peer.expect_nothing(1);
+}
+
+#[test]
+fn a_transaction_has_no_room_for_everything() {
+    let config =
+        leveret_server::Config { max_transaction_bytes: 10_000, ..leveret_server::Config::ephemeral() };
+    let broker = TestBroker::with(config);
+    let mut peer = Peer::open(&broker);
+    peer.ask::<queue::DeclareOk>(1, declare_queue("q"));
+    peer.ask::<tx::SelectOk>(1, tx::Select {});
+    for _ in 0..3 {
+        peer.put("q", &"x".repeat(4000));
+    }
+    let close = peer.expect_channel_close(1);
+    let text = "PRECONDITION_FAILED - a transaction may publish 10000 bytes before its commit";
+    assert_eq!((close.code, close.text.as_str()), (406, text));
+    assert_eq!(ready(&mut peer), 0);
+}

@@ -5,12 +5,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use indexmap::{Equivalent, IndexSet};
-use leveret_amqp::Table;
+use leveret_amqp::{Properties, Table};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
-use super::headers::HeadersMatch;
+use super::hash_ring::{self, HashRing};
+use super::headers::{self, HeadersMatch};
 use super::topic::TopicTrie;
-use crate::Queue;
+use crate::{Error, Queue};
 
 /// Where a binding leads.
 #[derive(Clone)]
@@ -80,6 +81,7 @@ pub(super) enum Bindings {
     Fanout(FxHashMap<Arc<str>, BindingSet>),
     Topic(TopicTrie),
     Headers(IndexSet<(Arc<str>, HeadersMatch), FxBuildHasher>),
+    ConsistentHash(HashRing),
 }
 
 impl Bindings {
@@ -91,6 +93,7 @@ impl Bindings {
             }
             Self::Topic(trie) => trie.insert(key, binding),
             Self::Headers(all) => all.insert((Arc::clone(key), HeadersMatch::new(binding))),
+            Self::ConsistentHash(ring) => ring.insert(key, binding),
         }
     }
 
@@ -107,6 +110,7 @@ impl Bindings {
             }
             Self::Topic(trie) => trie.remove(key, binding),
             Self::Headers(all) => all.swap_remove(&(Arc::clone(key), HeadersMatch::new(binding.clone()))),
+            Self::ConsistentHash(ring) => ring.remove(key, binding),
         }
     }
 
@@ -115,6 +119,7 @@ impl Bindings {
             Self::Direct(keys) | Self::Fanout(keys) => keys.is_empty(),
             Self::Topic(trie) => trie.is_empty(),
             Self::Headers(all) => all.is_empty(),
+            Self::ConsistentHash(ring) => ring.is_empty(),
         }
     }
 
@@ -128,20 +133,34 @@ impl Bindings {
             Self::Direct(keys) | Self::Fanout(keys) => keys.values().flatten().for_each(note),
             Self::Topic(trie) => trie.for_each(&mut note),
             Self::Headers(all) => all.iter().for_each(|(_, pattern)| note(&pattern.binding)),
+            Self::ConsistentHash(ring) => ring.for_each(&mut note),
         }
         ends
     }
 
-    /// Whether the headers of a message have a say in where it goes.
-    pub(super) fn look_at_headers(&self) -> bool {
-        matches!(self, Self::Headers(_))
+    /// Whether more of a message than its routing key has a say in where it goes.
+    pub(super) fn look_at_properties(&self) -> bool {
+        match self {
+            Self::Headers(_) => true,
+            Self::ConsistentHash(ring) => !ring.is_by_routing_key(),
+            _ => false,
+        }
+    }
+
+    /// Whether a binding may have this key and these arguments.
+    pub(super) fn check(&self, key: &str, arguments: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Headers(_) => headers::check_arguments(Table::parse(arguments).unwrap_or_default()),
+            Self::ConsistentHash(_) => hash_ring::check_weight(key),
+            _ => Ok(()),
+        }
     }
 
     /// Calls `found` with the destination of each binding that matches; a destination may come several times.
     pub(super) fn matching(
         &self,
         routing_key: &str,
-        headers: Table<'_>,
+        properties: &Properties<'_>,
         found: &mut dyn FnMut(&Destination),
     ) {
         match self {
@@ -154,10 +173,15 @@ impl Bindings {
                 keys.values().flatten().for_each(|binding| found(&binding.destination));
             }
             Self::Topic(trie) => trie.matching(routing_key, &mut |binding| found(&binding.destination)),
-            Self::Headers(all) => all
-                .iter()
-                .filter(|(_, pattern)| pattern.matches(headers))
-                .for_each(|(_, pattern)| found(&pattern.binding.destination)),
+            Self::Headers(all) => {
+                let headers = properties.headers.unwrap_or_default();
+                all.iter()
+                    .filter(|(_, pattern)| pattern.matches(headers))
+                    .for_each(|(_, pattern)| found(&pattern.binding.destination));
+            }
+            Self::ConsistentHash(ring) => {
+                ring.chosen(routing_key, properties).into_iter().for_each(found);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use leveret_amqp::{FieldTable, Value};
 
 use super::bindings::Bindings;
+use super::hash_ring::{CONSISTENT_HASH, HashOf, HashRing};
 use super::topic::TopicTrie;
 use crate::{Applied, DelayedExchange, Error};
 
@@ -17,6 +18,7 @@ pub enum ExchangeKind {
     Fanout,
     Topic,
     Headers,
+    ConsistentHash,
 }
 
 impl ExchangeKind {
@@ -28,6 +30,7 @@ impl ExchangeKind {
             "fanout" => Self::Fanout,
             "topic" => Self::Topic,
             "headers" => Self::Headers,
+            CONSISTENT_HASH => Self::ConsistentHash,
             _ => return None,
         })
     }
@@ -40,16 +43,21 @@ impl ExchangeKind {
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::ConsistentHash => CONSISTENT_HASH,
         }
     }
 
-    pub(super) fn bindings(self) -> Bindings {
-        match self {
+    /// No bindings yet, of an exchange with these arguments.
+    fn bindings(self, arguments: &FieldTable) -> Result<Bindings, Error> {
+        Ok(match self {
             Self::Direct => Bindings::Direct(Default::default()),
             Self::Fanout => Bindings::Fanout(Default::default()),
             Self::Topic => Bindings::Topic(TopicTrie::default()),
             Self::Headers => Bindings::Headers(Default::default()),
-        }
+            Self::ConsistentHash => {
+                Bindings::ConsistentHash(HashRing::new(HashOf::from_arguments(arguments)?))
+            }
+        })
     }
 }
 
@@ -102,7 +110,8 @@ impl Exchange {
         let kind = if delays { delayed_kind(&options.arguments)? } else { known_kind(&options.kind)? };
         let alternate = alternate_argument(&options)?.map(Arc::from);
         let applied = Applied::default();
-        Ok(Self { name, options, applied, alternate, delayed: None, bindings: kind.bindings() })
+        let bindings = kind.bindings(&options.arguments)?;
+        Ok(Self { name, options, applied, alternate, delayed: None, bindings })
     }
 
     /// Has these policies apply to it. What its arguments say comes first.
@@ -133,7 +142,7 @@ impl Exchange {
         differ("durable", object, &declared.durable, &current.durable)?;
         differ("auto_delete", object, &declared.auto_delete, &current.auto_delete)?;
         differ("internal", object, &declared.internal, &current.internal)?;
-        for argument in ["alternate-exchange", "x-delayed-type"] {
+        for argument in ["alternate-exchange", "x-delayed-type", "hash-header", "hash-property"] {
             let (received, is) = (declared.arguments.find(argument), current.arguments.find(argument));
             if received != is {
                 return Err(Error::inequivalent(argument, object, shown(received), shown(is)));

@@ -4,6 +4,7 @@
 mod administration;
 mod bindings;
 mod exchange;
+mod hash_ring;
 mod headers;
 mod listing;
 mod route;
@@ -396,9 +397,7 @@ impl Topology {
     pub(crate) fn bind(&mut self, name: BindingName<'_>, owner: Owner) -> Result<(), Error> {
         let (binding, key) = self.find_binding(name, owner)?;
         let Some(source) = self.exchanges.get_mut(name.source) else { return Ok(()) };
-        if source.bindings.look_at_headers() {
-            headers::check_arguments(Table::parse(&binding.arguments).unwrap_or_default())?;
-        }
+        source.bindings.check(&key, &binding.arguments)?;
         let added = binding.clone();
         if source.bindings.insert(&key, binding) {
             let source = Arc::clone(&source.name);

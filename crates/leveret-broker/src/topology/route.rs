@@ -108,11 +108,10 @@ impl Topology {
         properties: &Properties<'_>,
         hold: bool,
     ) -> Routing {
-        let headers = properties.headers.unwrap_or_default();
         let mut walk = Walk {
             topology: self,
             keys,
-            headers,
+            properties,
             hold,
             route: Route::default(),
             queues: FxHashSet::default(),
@@ -128,7 +127,7 @@ impl Topology {
 struct Walk<'a> {
     topology: &'a Topology,
     keys: &'a Keys<'a>,
-    headers: Table<'a>,
+    properties: &'a Properties<'a>,
     hold: bool,
     route: Route,
     queues: FxHashSet<*const Queue>,
@@ -153,7 +152,7 @@ impl<'a> Walk<'a> {
         }
         // Whether a message is held, and until when, stands in its own headers.
         let holds = self.hold && exchange.delayed.is_some();
-        self.same_for_all &= !exchange.bindings.look_at_headers() && !holds;
+        self.same_for_all &= !exchange.bindings.look_at_properties() && !holds;
         let destinations = self.destinations(exchange);
         if destinations.is_empty()
             && let Some(alternate) = &exchange.alternate
@@ -179,7 +178,7 @@ impl<'a> Walk<'a> {
     fn destinations(&self, exchange: &Exchange) -> Vec<Destination> {
         let mut destinations = Vec::new();
         for key in self.keys.iter() {
-            exchange.bindings.matching(key, self.headers, &mut |found| destinations.push(found.clone()));
+            exchange.bindings.matching(key, self.properties, &mut |found| destinations.push(found.clone()));
         }
         destinations
     }

@@ -46,6 +46,8 @@ pub(super) enum Mode {
 #[derive(Default)]
 pub(super) struct Transaction {
     pub(super) publishes: Vec<Staged>,
+    /// Memory that they take.
+    pub(super) staged_bytes: u64,
     pub(super) settlements: Vec<(Vec<Out>, leveret_broker::Settlement)>,
     /// Commits that are to be answered once the store has come so far.
     pub(super) commits: VecDeque<Lsn>,

@@ -258,7 +258,10 @@ impl Session {
         }
         if let Channel { mode: Mode::Transaction(transaction), entry, .. } = channel {
             entry.iter().for_each(|entry| entry.acks_uncommitted.add(taken.len() as u64));
-            let outs = self.settling.outs.drain(taken).collect();
+            let outs: Vec<Out> = self.settling.outs.drain(taken).collect();
+            if let Some(deliveries) = self.outbox.lock().channels.get_mut(&number) {
+                deliveries.hold_until_commit(&outs);
+            }
             transaction.settlements.push((outs, settlement));
         }
         Ok(())

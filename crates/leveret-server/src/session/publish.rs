@@ -269,8 +269,15 @@ impl Session {
         let properties = Properties::parse(message.properties)?;
         self.check_properties(&properties)?;
         self.vhost.route(split_route(message.route), &properties, &self.client)?;
+        let max_bytes = self.shared.config.max_transaction_bytes;
         let Channel { mode, entry, .. } = self.open_channel(number)?;
         if let Mode::Transaction(transaction) = mode {
+            transaction.staged_bytes += staged.record.len() as u64;
+            if transaction.staged_bytes > max_bytes {
+                // What was staged goes with the channel.
+                let text = format!("a transaction may publish {max_bytes} bytes before its commit");
+                return Err(Exception::new(ReplyCode::PRECONDITION_FAILED, text));
+            }
             transaction.publishes.push(staged);
             entry.iter().for_each(|entry| entry.uncommitted.add(1));
         }

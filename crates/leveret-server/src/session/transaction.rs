@@ -30,6 +30,7 @@ impl Session {
                 let transaction = self.take_transaction(number)?;
                 self.commit(number, transaction)?;
                 self.note_committed(number)?;
+                self.outbox.resume_stalled(&mut self.effects);
             }
             tx::Method::Rollback(_) => {
                 let transaction = self.take_transaction(number)?;
@@ -42,6 +43,7 @@ impl Session {
     }
 
     fn take_transaction(&mut self, number: u16) -> Result<Transaction, Exception> {
+        self.deliveries(number, crate::outbox::Deliveries::end_transaction);
         let Channel { mode, entry, .. } = self.open_channel(number)?;
         match mode {
             Mode::Transaction(transaction) => {

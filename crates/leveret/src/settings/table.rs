@@ -18,7 +18,7 @@ const fn setting(key: &'static str, value_name: &'static str, help: &'static str
 }
 
 /// All settings, in the order of the help.
-pub(crate) const SETTINGS: [Setting; 23] = [
+pub(crate) const SETTINGS: [Setting; 24] = [
     setting(
         "data_dir",
         "DIR",
@@ -89,6 +89,7 @@ pub(crate) const SETTINGS: [Setting; 23] = [
     setting("heartbeat_s", "SECONDS", "Heartbeat offered to clients, 0 for none"),
     setting("handshake_timeout_ms", "MS", "How long a new connection may take to open"),
     setting("max_message_bytes", "BYTES", "Largest message body"),
+    setting("max_transaction_bytes", "BYTES", "Most bytes that a channel publishes in one transaction"),
     setting("shutdown_timeout_ms", "MS", "How long a stop waits for clients to close"),
     setting(
         "management",
