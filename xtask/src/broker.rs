@@ -33,6 +33,7 @@ impl Broker {
         if data.exists() {
             fs::remove_dir_all(&data)?;
         }
+        fs::create_dir_all(tree.target("interop"))?;
         let log = fs::File::create(tree.target("interop/leveret.log"))?;
         let mut child = Command::new(&binary)
             .args(["serve", "--amqp", "127.0.0.1:0", "--management", "127.0.0.1:0", "--data-dir"])

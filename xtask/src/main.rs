@@ -4,6 +4,7 @@
 mod architecture;
 mod broker;
 mod ci;
+mod conformance;
 mod counts;
 mod interop;
 mod pairs;
@@ -44,6 +45,10 @@ enum Chore {
     ///
     /// Without --url it starts the leveret binary of the target folder on a free port.
     Interop(interop::Options),
+    /// The same cases on Leveret and on RabbitMQ, side by side, or on any one broker
+    ///
+    /// Prints where they differ. Every difference has to stand in docs/compatibility.md.
+    Conformance(conformance::Options),
     /// Private instances of the services that Leveret is compared with, under target/services
     Services {
         #[arg(value_enum)]
@@ -71,6 +76,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Ci => ci::run(&tree),
         Chore::Architecture => architecture::run(&tree),
         Chore::Interop(options) => interop::run(&tree, &options),
+        Chore::Conformance(options) => conformance::run(&tree, &options),
         Chore::Services { action, names } => services::run(&tree, action, &names),
     }
 }

@@ -1,9 +1,10 @@
 //! The tests that have to pass on every pair of broker and database: the bus and the systems, because any will do for
-//! them. And the interop suites on RabbitMQ, because what they ask of Leveret must be what RabbitMQ does.
+//! them. And the interop and conformance suites on RabbitMQ, because what they ask of Leveret must be what RabbitMQ does.
 
 use anyhow::Result;
 use duct::Expression;
 
+use crate::conformance;
 use crate::counts::{Counts, run_tests};
 use crate::interop;
 use crate::prerequisites;
@@ -32,6 +33,7 @@ pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
     }
     if let Some(rabbitmq) = &servers.rabbitmq {
         interop::drive(tree, &interop::Options::rabbitmq(rabbitmq.instance.url()), steps);
+        conformance::run_step(tree, &rabbitmq.instance.url(), steps);
     }
     servers.down(steps);
 }

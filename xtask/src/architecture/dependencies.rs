@@ -35,7 +35,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     ("leveret-testkit", &["leveret-amqp", "leveret-store", "leveret-broker", "leveret-server"]),
     ("leveret-rig", &["leveret-bus", "leveret-server", "leveret-web"]),
-    ("xtask", &[]),
+    ("xtask", &["leveret-amqp"]),
 ];
 
 /// The crates below the server, and what none of them may bring along, directly or not.
