@@ -168,7 +168,9 @@ fn compare(
     }
     for case in cases {
         match (is_difference(case), listed.is_different(&case.name)) {
-            (true, false) => add(&case.name, "is a difference that docs/compatibility.md does not list".into()),
+            (true, false) => {
+                add(&case.name, "is a difference that docs/compatibility.md does not list".into())
+            }
             (false, true) => add(&case.name, "is no difference, but docs/compatibility.md lists it".into()),
             _ => {}
         }

@@ -13,9 +13,7 @@ use crate::delay::delay_ms;
 use crate::message::{route_of, split_route};
 use crate::queue::{DeadLetterStrategy, Effects, Owner, QueueOptions, QueueUse};
 use crate::timers::{TimerWaker, Timers};
-use crate::topology::{
-    BindingName, DeletedQueue, ExchangeOptions, Keys, Topology, check_not_default, check_not_reserved,
-};
+use crate::topology::{BindingName, DeletedQueue, ExchangeOptions, Keys, Topology, check_not_default};
 use crate::{
     Change, Client, Error, Lsn, Message, Operation, Queue, Resource, Route, Routing, StoreError, Time,
 };
@@ -244,7 +242,10 @@ impl Vhost {
     /// client may not.
     pub fn delete_exchange(&self, name: &str, if_unused: bool, client: &Client) -> Result<u64, Error> {
         check_not_default(name)?;
-        check_not_reserved("exchange", name)?;
+        if name.starts_with("amq.") {
+            let object = format!("exchange '{name}' in vhost '{}'", self.name);
+            return Err(Error::refused(format!("deletion of system {object} not allowed")));
+        }
         client.access.check(Operation::Configure, Resource::Exchange(name))?;
         self.change_for(client, |topology| topology.delete_exchange(name, if_unused))
     }
@@ -294,6 +295,9 @@ impl Vhost {
         client: &Client,
         effects: &mut Effects,
     ) -> Result<Arc<Queue>, Error> {
+        if options.arguments.find("x-queue-type") == Some(&"quorum".into()) {
+            return Err(Error::precondition("Cannot declare a server-named queue for type quorum"));
+        }
         client.access.check(Operation::Configure, Resource::Queue(name))?;
         let queue = self.change_for(client, |topology| {
             topology.check_new_queue(name, &options, &client.access)?;

@@ -373,7 +373,7 @@ fn user_id(user: &str) -> Properties<'_> {
 #[case::more_body_than_announced(505, [publish_method(), header(1), body(b"body")].concat())]
 #[case::heartbeat_on_a_channel(505, frame(FrameKind::Heartbeat, 1, b""))]
 #[case::unknown_channel(504, frame(FrameKind::Method, 9, &[0, 60, 0, 100, 0]))]
-#[case::content_on_an_unknown_channel(504, frame(FrameKind::Header, 9, &[0; 14]))]
+#[case::content_on_an_unknown_channel(505, frame(FrameKind::Header, 9, &[0; 14]))]
 #[case::channel_opened_twice(504, method_bytes(20, 10, &[0]))]
 #[case::channel_0_opened(504, frame(FrameKind::Method, 0, &[0, 20, 0, 10, 0]))]
 #[case::arguments_missing(502, method_bytes(50, 10, &[0]))]

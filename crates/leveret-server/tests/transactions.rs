@@ -143,8 +143,11 @@ fn a_commit_that_fails_gives_back_what_was_acknowledged() {
     peer.send(1, ack(1));
     peer.publish(1, publish("x", "key"), &Properties::default(), "m");
     peer.expect_nothing(1);
-    Peer::open(&broker).ask::<exchange::DeleteOk>(1, delete_exchange("x"));
-    assert_eq!(peer.refused(1, tx::Commit {}).0, 404);
+    let mut other = Peer::open(&broker);
+    other.ask::<exchange::DeleteOk>(1, delete_exchange("x"));
+    let internal = exchange::Declare { internal: true, ..declare_exchange("x", "direct") };
+    other.ask::<exchange::DeclareOk>(1, internal);
+    assert_eq!(peer.refused(1, tx::Commit {}).0, 403);
     assert_eq!(ready(&mut peer), 1);
 }
 

@@ -138,7 +138,8 @@ impl Method {
         self.id.write(&mut out, &mut bit);
         for (name, kind) in self.fields() {
             let value = given.iter().find(|(field, _)| field == name).map(|(_, value)| value);
-            kind.write(value, &mut out, &mut bit).with_context(|| format!("field {name} of {}", self.name))?;
+            kind.write(value, &mut out, &mut bit)
+                .with_context(|| format!("field {name} of {}", self.name))?;
         }
         Ok(out)
     }
@@ -230,9 +231,8 @@ impl Kind {
     }
 
     fn write(self, value: Option<&Value>, out: &mut Vec<u8>, bit: &mut u8) -> Result<()> {
-        let number = || -> Result<i64> {
-            value.map_or(Ok(0), |value| value.as_i64().context("expected a number"))
-        };
+        let number =
+            || -> Result<i64> { value.map_or(Ok(0), |value| value.as_i64().context("expected a number")) };
         let text = || -> Result<&[u8]> {
             match value {
                 None => Ok(b""),

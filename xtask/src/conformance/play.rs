@@ -218,9 +218,11 @@ impl Player<'_> {
         let (decoded, sent) = Method::decode(&payload)?;
         let shown_content = match &message {
             None => String::new(),
-            Some((properties, body)) => {
-                shown_message(properties.iter().map(|(name, value)| (name.as_str(), value)), body, &self.names)
-            }
+            Some((properties, body)) => shown_message(
+                properties.iter().map(|(name, value)| (name.as_str(), value)),
+                body,
+                &self.names,
+            ),
         };
         let line = shown_method(decoded, &sent, &self.names) + &shown_content;
         self.note(at, "->", &line);
@@ -529,7 +531,9 @@ fn content_matches(arrival: &Arrival, expected: &Content, names: &mut Names) -> 
         found.is_some_and(|(_, value)| term.matches(value, false, names))
     });
     let none_more = expected.more
-        || properties.iter().all(|(name, _)| expected.properties.iter().any(|(property, _)| property == name));
+        || properties
+            .iter()
+            .all(|(name, _)| expected.properties.iter().any(|(property, _)| property == name));
     body_matches && none_missing && none_more
 }
 

@@ -49,21 +49,51 @@ pub(super) struct Place {
 
 /// What a step does.
 pub(super) enum Action {
-    Send { method: &'static Method, fields: Vec<(String, Term)>, content: Option<Content>, times: u32 },
-    Expect { method: &'static Method, fields: Vec<(String, Term)>, content: Option<Content>, anywhere: bool },
+    Send {
+        method: &'static Method,
+        fields: Vec<(String, Term)>,
+        content: Option<Content>,
+        times: u32,
+    },
+    Expect {
+        method: &'static Method,
+        fields: Vec<(String, Term)>,
+        content: Option<Content>,
+        anywhere: bool,
+    },
     /// Nothing comes for so long.
-    Nothing { ms: u64 },
+    Nothing {
+        ms: u64,
+    },
     /// The broker closes the socket.
     End,
     /// Messages published on the channel get their confirms, single or several at once.
-    Settled { acked: bool, first: u64, last: u64 },
+    Settled {
+        acked: bool,
+        first: u64,
+        last: u64,
+    },
     /// The queue comes to have so many ready messages, or consumers.
-    Await { queue: Term, messages: Option<i128>, consumers: Option<i128> },
-    Gone { queue: Term },
-    Wait { ms: u64 },
+    Await {
+        queue: Term,
+        messages: Option<i128>,
+        consumers: Option<i128>,
+    },
+    Gone {
+        queue: Term,
+    },
+    Wait {
+        ms: u64,
+    },
     Bytes(Vec<u8>),
-    Frame { kind: u8, payload: Vec<u8> },
-    Connect { raw: bool, options: Vec<(String, Term)> },
+    Frame {
+        kind: u8,
+        payload: Vec<u8>,
+    },
+    Connect {
+        raw: bool,
+        options: Vec<(String, Term)>,
+    },
     Vanish,
 }
 
@@ -314,9 +344,10 @@ fn fields(method: &Method, items: Vec<Item>) -> Result<Vec<(String, Term)>> {
                 let table = of_kind(|kind| kind == Kind::Table).next();
                 (table.with_context(|| format!("{} has no table", method.name))?.into(), term)
             }
-            Item::Value(term) => {
-                (in_order.next().with_context(|| format!("too many fields for {}", method.name))?.into(), term)
-            }
+            Item::Value(term) => (
+                in_order.next().with_context(|| format!("too many fields for {}", method.name))?.into(),
+                term,
+            ),
             other => bail!("{} does not know {other:?}", method.name),
         };
         ensure!(method.fields().any(|(field, _)| field == name), "{} has no field {name}", method.name);

@@ -133,7 +133,9 @@ impl Term {
                         table.find(&name).is_some_and(|value| term.matches(value, true, names))
                     })
             }
-            (Self::Float(..), Value::F32(_) | Value::F64(_)) => self.value(names).is_ok_and(|it| it == *value),
+            (Self::Float(..), Value::F32(_) | Value::F64(_)) => {
+                self.value(names).is_ok_and(|it| it == *value)
+            }
             (Self::Like(_) | Self::Kept(..), _) => false,
             (term, value) => term.value(names).is_ok_and(|expected| expected == *value),
         }

@@ -145,7 +145,7 @@ impl Exchange {
         for argument in ["alternate-exchange", "x-delayed-type", "hash-header", "hash-property"] {
             let (received, is) = (declared.arguments.find(argument), current.arguments.find(argument));
             if received != is {
-                return Err(Error::inequivalent(argument, object, shown(received), shown(is)));
+                return Err(inequivalent_argument(argument, object, received, is));
             }
         }
         Ok(())
@@ -190,20 +190,54 @@ fn differ<T: PartialEq + fmt::Display>(
     if received == current { Ok(()) } else { Err(Error::inequivalent(argument, object, received, current)) }
 }
 
-/// A value as RabbitMQ's texts show it.
-pub(super) fn shown(value: Option<&Value>) -> String {
-    match value {
+/// RabbitMQ's text for an argument that differs: types are named where only one side has a value.
+pub(super) fn inequivalent_argument(
+    argument: &str,
+    object: &str,
+    received: Option<&Value>,
+    current: Option<&Value>,
+) -> Error {
+    let shown = |value: Option<&Value>, alone: bool| match value {
         None => "none".into(),
-        Some(Value::Text(text)) => String::from_utf8_lossy(text).into_owned(),
-        Some(Value::Bool(value)) => value.to_string(),
-        Some(Value::I8(n)) => n.to_string(),
-        Some(Value::U8(n)) => n.to_string(),
-        Some(Value::I16(n)) => n.to_string(),
-        Some(Value::U16(n)) => n.to_string(),
-        Some(Value::I32(n)) => n.to_string(),
-        Some(Value::U32(n)) => n.to_string(),
-        Some(Value::I64(n)) => n.to_string(),
-        Some(Value::U64(n)) => n.to_string(),
-        Some(other) => format!("{other:?}"),
+        Some(value) if alone => format!("the value '{}' of type '{}'", value_text(value), type_name(value)),
+        Some(value) => format!("'{}'", value_text(value)),
+    };
+    let alone = received.is_none() || current.is_none();
+    Error::precondition(format!(
+        "inequivalent arg '{argument}' for {object}: received {} but current is {}",
+        shown(received, alone),
+        shown(current, alone)
+    ))
+}
+
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::U64(n) => n.to_string(),
+        other => other.as_i64().map_or_else(|| format!("{other:?}"), |n| n.to_string()),
+    }
+}
+
+/// The names of types in RabbitMQ's texts.
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Void => "void",
+        Value::Bool(_) => "bool",
+        Value::I8(_) => "byte",
+        Value::U8(_) => "unsignedbyte",
+        Value::I16(_) => "short",
+        Value::U16(_) => "unsignedshort",
+        Value::I32(_) => "signedint",
+        Value::U32(_) => "unsignedint",
+        Value::I64(_) | Value::U64(_) => "long",
+        Value::F32(_) => "float",
+        Value::F64(_) => "double",
+        Value::Decimal(..) => "decimal",
+        Value::Text(_) => "longstr",
+        Value::Binary(_) => "binary",
+        Value::Timestamp(_) => "timestamp",
+        Value::Array(_) => "array",
+        Value::Table(_) => "table",
     }
 }

@@ -1,7 +1,7 @@
 //! Bindings of `headers` exchanges: which headers a message must have.
 //!
-//! As in RabbitMQ, a header of type void matches any value, other values must be equal with their type, and
-//! names that begin with `x-` count only for the `-with-x` kinds.
+//! As in RabbitMQ, a header of type void matches any value, integers are equal in every width, other values must be
+//! equal with their type, and names that begin with `x-` count only for the `-with-x` kinds.
 
 use std::hash::{Hash, Hasher};
 
@@ -65,7 +65,7 @@ pub(super) fn check_arguments(arguments: Table<'_>) -> Result<(), Error> {
     match Mode::of(arguments) {
         Some(_) => Ok(()),
         None => Err(Error::precondition(
-            "invalid x-match field value; expected all, any, all-with-x or any-with-x",
+            "Invalid x-match field value; expected all, any, all-with-x, or any-with-x",
         )),
     }
 }
@@ -80,11 +80,16 @@ impl HeadersMatch {
         let Ok(pattern) = Table::parse(&self.binding.arguments) else { return false };
         let mut wanted = pattern.iter().filter(|(name, _)| self.mode.looks_at(name));
         let has = |(name, value): (&[u8], ValueRef<'_>)| {
-            headers.iter().any(|(key, found)| key == name && (value == ValueRef::Void || value == found))
+            headers.iter().any(|(key, found)| key == name && is_met(value, found))
         };
         match self.mode {
             Mode::All | Mode::AllWithX => wanted.all(has),
             Mode::Any | Mode::AnyWithX => wanted.any(has),
         }
     }
+}
+
+fn is_met(wanted: ValueRef<'_>, found: ValueRef<'_>) -> bool {
+    let same_number = || wanted.as_i64().is_some() && wanted.as_i64() == found.as_i64();
+    wanted == ValueRef::Void || wanted == found || same_number()
 }

@@ -28,7 +28,7 @@ use crate::timers::Timers;
 use crate::{Access, Applied, Change, Client, Error, KeptBinding, Mailbox, Queue, Time, VhostSettings};
 
 pub use self::bindings::Destination;
-use self::exchange::{DELAYED, shown};
+use self::exchange::{DELAYED, inequivalent_argument};
 pub use self::exchange::{Exchange, ExchangeKind, ExchangeOptions};
 pub use self::listing::ListedExchange;
 pub(crate) use self::route::Keys;
@@ -236,7 +236,7 @@ impl Topology {
 
     fn check_declared(&self, queue: &Queue, options: &QueueOptions, owner: Owner) -> Result<(), Error> {
         self.check_owner(queue, owner)?;
-        if options.exclusive.is_some() && queue.options.exclusive.is_none() {
+        if options.exclusive.is_some() != queue.options.exclusive.is_some() {
             return Err(self.locked(queue));
         }
         self.check_equivalent(queue, options)
@@ -347,10 +347,8 @@ impl Topology {
     fn check_equivalent(&self, queue: &Queue, declared: &QueueOptions) -> Result<(), Error> {
         let object = self.object("queue", &queue.name);
         let current = &queue.options;
-        let (received, is) = (declared.exclusive.is_some(), current.exclusive.is_some());
         for (argument, received, is) in [
             ("durable", declared.durable, current.durable),
-            ("exclusive", received, is),
             ("auto_delete", declared.auto_delete, current.auto_delete),
         ] {
             if received != is {
@@ -363,7 +361,7 @@ impl Topology {
             let is_classic = |value: Option<&Value>| value.is_none_or(|it| *it == Value::from("classic"));
             let both_classic = argument == "x-queue-type" && is_classic(received) && is_classic(is);
             if !both_classic && !same_value(received, is) {
-                return Err(Error::inequivalent(argument, &object, shown(received), shown(is)));
+                return Err(inequivalent_argument(argument, &object, received, is));
             }
         }
         Ok(())
@@ -414,9 +412,13 @@ impl Topology {
         Ok(())
     }
 
-    /// Removes a binding; one that is not there is no error. An auto-delete exchange goes with its last one.
+    /// Removes a binding; one that is not there is no error, and neither are missing ends. An auto-delete exchange
+    /// goes with its last one.
     pub(crate) fn unbind(&mut self, name: BindingName<'_>, owner: Owner) -> Result<(), Error> {
-        let (binding, key) = self.find_binding(name, owner)?;
+        let (binding, key) = match self.find_binding(name, owner) {
+            Err(error) if error.kind == crate::ErrorKind::NotFound => return Ok(()),
+            found => found?,
+        };
         let end = (name.to_queue, Arc::from(name.destination));
         if let Some(inbound) = self.inbound.get_mut(&end) {
             inbound.swap_remove(&Inbound {
@@ -434,12 +436,12 @@ impl Topology {
 
     /// The binding by its ends, which must exist.
     fn find_binding(&self, name: BindingName<'_>, owner: Owner) -> Result<(Binding, Arc<str>), Error> {
+        self.exchange(name.source)?;
         let destination = if name.to_queue {
             Destination::Queue(Arc::clone(self.queue(name.destination, owner)?))
         } else {
             Destination::Exchange(Arc::clone(&self.exchange(name.destination)?.name))
         };
-        self.exchange(name.source)?;
         Ok((Binding { destination, arguments: name.arguments.encode().into() }, name.key.into()))
     }
 
@@ -488,7 +490,7 @@ pub(crate) fn check_not_default(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn check_not_reserved(kind: &str, name: &str) -> Result<(), Error> {
+fn check_not_reserved(kind: &str, name: &str) -> Result<(), Error> {
     if name.starts_with("amq.") {
         return Err(Error::refused(format!("{kind} name '{name}' contains reserved prefix 'amq.*'")));
     }

@@ -79,16 +79,15 @@ pub(crate) struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     /// # Errors
-    /// `PreconditionFailed` where `CC` or `BCC` is not an array of strings.
+    /// `PreconditionFailed` where `CC` or `BCC` is not an array. Items that are no texts are passed over.
     pub(crate) fn new(own: &'a str, headers: Table<'a>) -> Result<Self, Error> {
         let mut copies = Vec::new();
         for name in ["CC", "BCC"] {
             let Some(value) = headers.find(name) else { continue };
-            let keys: Option<Vec<&str>> = value.items().map(leveret_amqp::ValueRef::as_str).collect();
-            match (value, keys) {
-                (leveret_amqp::ValueRef::Array(_), Some(keys)) => copies.extend(keys),
-                _ => return Err(Error::precondition(format!("header {name} is not an array of strings"))),
+            if !matches!(value, leveret_amqp::ValueRef::Array(_)) {
+                return Err(Error::precondition(format!("header {name} is not an array of strings")));
             }
+            copies.extend(value.items().filter_map(leveret_amqp::ValueRef::as_str));
         }
         Ok(Self { own, copies })
     }

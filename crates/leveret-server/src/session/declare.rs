@@ -109,7 +109,8 @@ impl Session {
             return Ok(());
         }
         let queue = if declare.passive {
-            self.queue_named(number, declare.queue)?
+            // An empty name does not mean the queue declared last here.
+            self.vhost.queue(declare.queue, self.client.owner)?
         } else {
             let options = QueueOptions {
                 // As in RabbitMQ: what goes with its connection cannot be durable.

@@ -50,6 +50,8 @@ impl Session {
         } else {
             channel.entry.iter().for_each(|entry| entry.prefetch.set(prefetch_count.into()));
             channel.prefetch = prefetch_count;
+            // As in RabbitMQ, where the one call takes back the other.
+            self.deliveries(number, |deliveries| deliveries.prefetch = 0);
         }
         self.send(number, basic::QosOk {});
         self.outbox.resume_stalled(&mut self.effects);
@@ -286,12 +288,13 @@ impl Session {
         }
         let mut outs = Vec::new();
         self.deliveries(number, |deliveries| deliveries.take(0, true, &mut outs));
+        // Before what comes again.
+        self.answer(number, !answer, basic::RecoverOk {});
         let channel = self.channels.get(&number);
         if let Some(channel) = channel {
             settle_all(&channel.queues, &outs, Settlement::Requeued, &mut self.effects);
         }
         self.outbox.resume_stalled(&mut self.effects);
-        self.answer(number, !answer, basic::RecoverOk {});
         Ok(())
     }
 

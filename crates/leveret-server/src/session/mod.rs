@@ -278,7 +278,10 @@ impl Session {
                 self.send(0, connection::UpdateSecretOk {});
                 Ok(Step::Next)
             }
-            other => Err(not_for_servers(other.ids())),
+            _ => {
+                let text = "unexpected method in connection state running";
+                Err(Exception::new(ReplyCode::CHANNEL_ERROR, text))
+            }
         }
     }
 
@@ -317,15 +320,17 @@ impl Session {
         if number == 0 {
             return Err(Exception::new(ReplyCode::CHANNEL_ERROR, "channel 0 is the connection's own"));
         }
-        if number > self.channel_max {
+        if self.channels.contains_key(&number) {
+            return Err(Exception::new(ReplyCode::CHANNEL_ERROR, "second 'channel.open' seen"));
+        }
+        // As in RabbitMQ, the limit is on how many there are, not on their numbers.
+        if self.channels.len() >= usize::from(self.channel_max) {
             let text = format!(
-                "number of channels opened has reached the negotiated channel_max ({})",
+                "number of channels opened ({}) has reached the negotiated channel_max ({})",
+                self.channels.len(),
                 self.channel_max
             );
             return Err(Exception::new(ReplyCode::NOT_ALLOWED, text));
-        }
-        if self.channels.contains_key(&number) {
-            return Err(Exception::new(ReplyCode::CHANNEL_ERROR, "second 'channel.open' seen"));
         }
         self.shared.broker.check_channel_limit(&self.user)?;
         let entry = self.shared.broker.connections.open_channel(&self.entry, number);

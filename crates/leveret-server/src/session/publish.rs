@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use leveret_amqp::{
-    ContentHeader, DeliveryMode, Frame, FrameKind, Properties, Reader, ReplyCode, basic, flags, parse_frame,
-    write_method,
+    ContentHeader, DecodeError, DeliveryMode, Frame, FrameKind, Properties, Reader, ReplyCode, basic, flags,
+    parse_frame, write_method,
 };
 use leveret_broker::{Message, Record, Route, properties_without_bcc, split_route};
 
@@ -199,7 +199,10 @@ impl Session {
             return Ok(());
         }
         if channel.content.is_some() {
-            return Err(Exception::new(ReplyCode::UNEXPECTED_FRAME, "expected content, got basic.publish"));
+            return Err(Exception::new(
+                ReplyCode::UNEXPECTED_FRAME,
+                "expected content header, got basic.publish",
+            ));
         }
         let fields = &method.payload[PUBLISH.len()..];
         let mut reader = Reader::new(fields);
@@ -220,17 +223,25 @@ impl Session {
     /// Takes a header or body frame.
     pub(super) fn content(&mut self, frame: &Frame<'_>) -> Result<(), Exception> {
         let max = self.shared.config.max_message_bytes;
-        let channel = self.open_channel(frame.channel)?;
-        if channel.closing {
+        let unexpected = |text| Err(Exception::new(ReplyCode::UNEXPECTED_FRAME, text));
+        let channel = self.channels.get_mut(&frame.channel);
+        if channel.as_ref().is_some_and(|channel| channel.closing) {
             return Ok(());
         }
-        let unexpected = |text| Err(Exception::new(ReplyCode::UNEXPECTED_FRAME, text));
-        let Some(assembly) = &mut channel.content else {
+        let Some(assembly) = channel.and_then(|channel| channel.content.as_mut()) else {
             return unexpected(format!("expected method frame, got {:?} frame instead", frame.kind));
         };
         match (frame.kind, &mut assembly.content) {
             (FrameKind::Header, content @ None) => {
-                *content = Some(begin_content(&assembly.route, ContentHeader::parse(frame.payload)?, max)?);
+                let header = match ContentHeader::parse(frame.payload) {
+                    Err(DecodeError::UnknownClass(class)) => {
+                        return unexpected(format!(
+                            "expected content header for class 60, got one for {class}"
+                        ));
+                    }
+                    header => header?,
+                };
+                *content = Some(begin_content(&assembly.route, header, max)?);
             }
             (FrameKind::Body, Some(content)) => {
                 let Some(left) = content.body_left.checked_sub(frame.payload.len() as u64) else {
@@ -239,7 +250,8 @@ impl Session {
                 content.body_left = left;
                 content.record.extend_from_slice(frame.payload);
             }
-            (kind, _) => return unexpected(format!("{kind:?} frame out of order")),
+            (FrameKind::Body, None) => return unexpected("expected content header, got a body frame".into()),
+            (kind, _) => return unexpected(format!("expected content body, got {kind:?} frame instead")),
         }
         self.finish_content(frame.channel)
     }

@@ -5,6 +5,7 @@ use leveret_broker::ChannelMode;
 
 use super::channel::{Channel, Mode, Transaction};
 use super::deliver::settle_all;
+use super::publish::Staged;
 use super::{Session, not_for_servers};
 use crate::reply::Exception;
 
@@ -60,7 +61,7 @@ impl Session {
 
     fn commit(&mut self, number: u16, transaction: Transaction) -> Result<(), Exception> {
         let mut publishes = transaction.publishes.iter();
-        if let Err(exception) = publishes.try_for_each(|staged| self.publish_staged(number, staged)) {
+        if let Err(exception) = publishes.try_for_each(|staged| self.publish_committed(number, staged)) {
             // What its first publishes have set off is nobody else's.
             self.effects.position = None;
             self.effects.failure = None;
@@ -78,6 +79,14 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// An exchange that has gone since the publish was accepted has taken the message with it.
+    fn publish_committed(&mut self, number: u16, staged: &Staged) -> Result<(), Exception> {
+        match self.publish_staged(number, staged) {
+            Err(exception) if exception.code == ReplyCode::NOT_FOUND => Ok(()),
+            published => published,
+        }
     }
 
     /// What was acknowledged is unacknowledged again, under the same delivery tags.
