@@ -1,6 +1,7 @@
 //! `cargo xtask conformance`: the cases in `conformance/`, played on any broker; or on Leveret and RabbitMQ side by
 //! side, where every difference has to stand in docs/compatibility.md, and nothing that is no difference.
 
+mod arrival;
 mod client;
 mod listed;
 mod method;
@@ -9,9 +10,9 @@ mod script;
 mod syntax;
 mod value;
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -49,12 +50,12 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
         return alone(&cases, url);
     }
     if let Some(url) = &options.rabbitmq_url {
-        return side_by_side(tree, &cases, url, !options.cases.is_empty()).and_then(judge);
+        return side_by_side(tree, &cases, url, options.cases.is_empty()).and_then(judge);
     }
     let instance = Instance::of(tree, Name::Rabbitmq);
     let was_running = instance.is_running()?;
     instance.up()?;
-    let outcome = side_by_side(tree, &cases, &instance.url(), !options.cases.is_empty());
+    let outcome = side_by_side(tree, &cases, &instance.url(), options.cases.is_empty());
     if !was_running {
         instance.down()?;
     }
@@ -65,7 +66,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
 pub(crate) fn run_step(tree: &Tree, rabbitmq_url: &str, steps: &mut Steps) {
     steps.run("conformance, side by side with RabbitMQ", || {
         let cases = script::read_all(&tree.root().join("conformance"))?;
-        side_by_side(tree, &cases, rabbitmq_url, false)
+        side_by_side(tree, &cases, rabbitmq_url, true)
     });
 }
 
@@ -93,10 +94,8 @@ fn alone(cases: &[Case], url: &str) -> Result<()> {
     let address = Address::parse(url)?;
     let (product, version) = play::who(&address)?;
     let kin = if product == "Leveret" { Kin::Leveret } else { Kin::RabbitMq };
-    let plays: Vec<_> = cases.iter().filter(|case| has(kin, case)).map(|case| (case, kin)).collect();
-    let played = play_all(&plays, &address);
     let mut counts = Counts::default();
-    for ((case, _), played) in plays.iter().zip(&played) {
+    for (case, played) in &play_all(cases, kin, &address) {
         if cases.len() == 1 {
             print_transcript(&product, played);
         }
@@ -113,58 +112,84 @@ fn alone(cases: &[Case], url: &str) -> Result<()> {
 }
 
 /// Plays the cases on both brokers and holds the differences against the list of them.
-fn side_by_side(tree: &Tree, cases: &[Case], rabbitmq_url: &str, some_only: bool) -> Result<Counts> {
-    let broker = Broker::start(tree)?;
-    let addresses = (Address::parse(&broker.url)?, Address::parse(rabbitmq_url)?);
+fn side_by_side(tree: &Tree, cases: &[Case], rabbitmq_url: &str, is_all: bool) -> Result<Counts> {
     let listed = listed::read(tree)?;
-    let counts = compare(cases, &addresses, &listed, some_only);
+    let rabbitmq = Address::parse(rabbitmq_url)?;
+    let broker = Broker::start(tree)?;
+    let outcomes = Outcomes::of(cases, &Address::parse(&broker.url)?, &rabbitmq);
     broker.stop()?;
-    counts
+    let outcomes = outcomes?;
+    if cases.len() == 1 {
+        outcomes.print_transcripts();
+    }
+    let problems = find_problems(cases, &outcomes, &listed, is_all);
+    for (case, problem) in &problems {
+        println!("{case} {problem}");
+    }
+    println!(
+        "{} cases on RabbitMQ, {} on Leveret; {} differences on purpose, {} cases not there yet",
+        outcomes.on_rabbitmq.len(),
+        outcomes.on_leveret.len(),
+        cases.iter().filter(|case| is_difference(case)).count(),
+        cases.iter().filter(|case| listed.is_missing(&case.name)).count(),
+    );
+    let failed: BTreeSet<_> = problems.iter().map(|(case, _)| case).collect();
+    let failed = failed.len() as u64;
+    Ok(Counts { passed: (cases.len() as u64).saturating_sub(failed), failed })
 }
 
-fn compare(
-    cases: &[Case],
-    (leveret, rabbitmq): &(Address, Address),
-    listed: &Listed,
-    some_only: bool,
-) -> Result<Counts> {
-    let on_rabbitmq: Vec<_> = lines_for(cases, Kin::RabbitMq).collect();
-    let on_leveret: Vec<_> = lines_for(cases, Kin::Leveret).collect();
-    // What RabbitMQ does must fail on Leveret where a difference is claimed.
-    let claimed: Vec<_> = on_rabbitmq.iter().copied().filter(|(case, _)| is_claimed(case)).collect();
-    let both = std::thread::scope(|scope| {
-        let reference = scope.spawn(|| play_all(&on_rabbitmq, rabbitmq));
-        let ours = play_all(&[on_leveret.as_slice(), &claimed].concat(), leveret);
-        (reference.join(), ours)
-    });
-    let (Ok(reference), mut ours) = both else { bail!("a case made its player panic") };
-    let as_rabbitmq = ours.split_off(on_leveret.len());
-    if cases.len() == 1 {
-        reference.iter().for_each(|played| print_transcript("RabbitMQ", played));
-        ours.iter().for_each(|played| print_transcript("Leveret", played));
+/// How the cases went, each list with the cases that it is about.
+struct Outcomes<'a> {
+    on_rabbitmq: Vec<(&'a Case, Played)>,
+    on_leveret: Vec<(&'a Case, Played)>,
+    /// Where a difference is claimed: what Leveret says to RabbitMQ's lines.
+    leveret_as_rabbitmq: Vec<(&'a Case, Played)>,
+}
+
+impl<'a> Outcomes<'a> {
+    fn of(cases: &'a [Case], leveret: &Address, rabbitmq: &Address) -> Result<Self> {
+        let is_claimed = |case: &Case| case.differs() || case.only == Some(Kin::RabbitMq);
+        let both = std::thread::scope(|scope| {
+            let reference = scope.spawn(|| play_all(cases, Kin::RabbitMq, rabbitmq));
+            let ours = play_all(cases, Kin::Leveret, leveret);
+            let claimed = cases.iter().filter(|case| is_claimed(case)).map(|case| (case, Kin::RabbitMq));
+            (reference.join(), ours, play_some(&claimed.collect::<Vec<_>>(), leveret))
+        });
+        let (Ok(on_rabbitmq), on_leveret, leveret_as_rabbitmq) = both else {
+            bail!("a case made its player panic");
+        };
+        Ok(Self { on_rabbitmq, on_leveret, leveret_as_rabbitmq })
     }
 
-    let mut problems: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut add = |case: &str, problem: String| {
-        let name = cases.iter().map(|it| it.name.as_str()).find(|name| *name == case).unwrap_or("the list");
-        problems.entry(name).or_default().push(problem);
-    };
-    for ((case, _), played) in on_rabbitmq.iter().zip(&reference) {
+    fn print_transcripts(&self) {
+        self.on_rabbitmq.iter().for_each(|(_, played)| print_transcript("RabbitMQ", played));
+        self.on_leveret.iter().for_each(|(_, played)| print_transcript("Leveret", played));
+    }
+}
+
+/// What is not as it should be, by case.
+fn find_problems(
+    cases: &[Case],
+    outcomes: &Outcomes<'_>,
+    listed: &Listed,
+    is_all: bool,
+) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    let mut add = |case: &str, problem: String| problems.push((case.to_owned(), problem));
+    for (case, played) in &outcomes.on_rabbitmq {
         if let Some(failure) = &played.failure {
             add(&case.name, format!("fails on RabbitMQ, the reference:\n  {failure}"));
         }
     }
-    for ((case, _), played) in on_leveret.iter().zip(&ours) {
+    for (case, played) in &outcomes.on_leveret {
         match (&played.failure, listed.is_missing(&case.name)) {
             (Some(failure), false) => add(&case.name, format!("fails on Leveret:\n  {failure}")),
             (None, true) => add(&case.name, "passes on Leveret, but is listed as not there yet".into()),
             _ => {}
         }
     }
-    for ((case, _), played) in claimed.iter().zip(&as_rabbitmq) {
-        if played.failure.is_none() {
-            add(&case.name, "claims a difference, but Leveret does what RabbitMQ does".into());
-        }
+    for (case, _) in outcomes.leveret_as_rabbitmq.iter().filter(|(_, played)| played.failure.is_none()) {
+        add(&case.name, "claims a difference, but Leveret does what RabbitMQ does".into());
     }
     for case in cases {
         match (is_difference(case), listed.is_different(&case.name)) {
@@ -175,30 +200,13 @@ fn compare(
             _ => {}
         }
     }
-    if !some_only {
+    if is_all {
         let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
         for name in listed.unknown(&names) {
-            add("", format!("docs/compatibility.md names {name}, which is no case"));
+            add(name, "is named by docs/compatibility.md and is no case".into());
         }
     }
-    for (case, problems) in &problems {
-        for problem in problems {
-            println!("{case} {problem}");
-        }
-    }
-    let differences = cases.iter().filter(|case| is_difference(case)).count();
-    let failed = problems.len() as u64;
-    println!(
-        "{} cases on RabbitMQ, {} on Leveret, {differences} differences on purpose, {} not there yet",
-        on_rabbitmq.len(),
-        on_leveret.len(),
-        listed.missing.len()
-    );
-    Ok(Counts { passed: cases.len() as u64 - failed.min(cases.len() as u64), failed })
-}
-
-fn lines_for(cases: &[Case], kin: Kin) -> impl Iterator<Item = (&Case, Kin)> {
-    cases.iter().filter(move |case| has(kin, case)).map(move |case| (case, kin))
+    problems
 }
 
 /// Whether a broker of that kind has what the case is about.
@@ -211,32 +219,34 @@ fn is_difference(case: &Case) -> bool {
     case.differs() || case.only.is_some()
 }
 
-/// Whether Leveret is said not to do what RabbitMQ does in the case.
-fn is_claimed(case: &Case) -> bool {
-    case.differs() || case.only == Some(Kin::RabbitMq)
+/// Plays the cases that are for that kind of broker.
+fn play_all<'a>(cases: &'a [Case], kin: Kin, address: &Address) -> Vec<(&'a Case, Played)> {
+    let plays: Vec<_> = cases.iter().filter(|case| has(kin, case)).map(|case| (case, kin)).collect();
+    play_some(&plays, address)
 }
 
 /// Plays cases, several at a time; the outcomes are in the order of the cases.
-fn play_all(plays: &[(&Case, Kin)], address: &Address) -> Vec<Played> {
+fn play_some<'a>(plays: &[(&'a Case, Kin)], address: &Address) -> Vec<(&'a Case, Played)> {
+    /// No two plays of a run have the same names, on whichever broker.
+    static PLAYED: AtomicUsize = AtomicUsize::new(0);
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Option<Played>>> = Mutex::new(plays.iter().map(|_| None).collect());
+    let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME.min(plays.len()) {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some((case, kin)) = plays.get(index) else { return };
-                    let prefix = format!("c{:x}n{index}", std::process::id());
-                    let played = play(case, *kin, address, &prefix);
-                    if let Ok(mut done) = done.lock() {
-                        done[index] = Some(played);
-                    }
+                    let number = PLAYED.fetch_add(1, Ordering::Relaxed);
+                    let played = play(case, *kin, address, &format!("c{:x}n{number}", std::process::id()));
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, *case, played));
                 }
             });
         }
     });
-    let done = done.into_inner().unwrap_or_default();
-    done.into_iter().flatten().collect()
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, ..)| *index);
+    done.into_iter().map(|(_, case, played)| (case, played)).collect()
 }
 
 fn print_transcript(broker: &str, played: &Played) {

@@ -255,7 +255,11 @@ impl Kind {
                 out.push(u8::try_from(text.len()).context("a short string has at most 255 bytes")?);
                 out.extend_from_slice(text);
             }
-            Self::LongText => text()?.write(out, bit),
+            // What AMQPLAIN sends: a table without its length.
+            Self::LongText => match value {
+                Some(Value::Table(table)) => table.encode().as_slice().write(out, bit),
+                _ => text()?.write(out, bit),
+            },
             Self::Table => {
                 let encoded = match value {
                     None => FieldTable::default().encode(),

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use leveret_amqp::{FrameKind, Value};
 
+use super::arrival::{content_matches, fields_match, shown_arrival, shown_message, shown_method};
 use super::client::{Address, Arrival, Client, Login, PATIENCE};
-use super::method::{Fields, Method};
+use super::method::Method;
 use super::script::{Action, Case, Content, Kin, Place, Step};
-use super::value::{Names, Term, shown};
+use super::value::{Names, Term};
 
 const CAPABILITIES: &[&str] = &[
     "authentication_failure_close",
@@ -510,62 +511,6 @@ fn numbered(term: &Term, index: Option<u32>) -> Term {
         (Term::Text(text), Some(index)) => Term::Text(text.replace('%', &index.to_string())),
         _ => term.clone(),
     }
-}
-
-/// Flags that an expectation does not name are down; other fields that it does not name may be anything.
-fn fields_match(arrival: &Arrival, expected: &[(String, Term)], names: &mut Names) -> bool {
-    arrival.fields.iter().all(|(name, value)| {
-        match (expected.iter().find(|(field, _)| field == name), value) {
-            (Some((_, term)), value) => term.matches(value, false, names),
-            (None, Value::Bool(up)) => !up,
-            (None, _) => true,
-        }
-    })
-}
-
-fn content_matches(arrival: &Arrival, expected: &Content, names: &mut Names) -> bool {
-    let Some((properties, body)) = &arrival.content else { return false };
-    let body_matches = expected.body.matches(&Value::Text(body.clone()), false, names);
-    let none_missing = expected.properties.iter().all(|(name, term)| {
-        let found = properties.iter().find(|(property, _)| property == name);
-        found.is_some_and(|(_, value)| term.matches(value, false, names))
-    });
-    let none_more = expected.more
-        || properties
-            .iter()
-            .all(|(name, _)| expected.properties.iter().any(|(property, _)| property == name));
-    body_matches && none_missing && none_more
-}
-
-fn shown_arrival(arrival: &Arrival, names: &Names) -> String {
-    let mut line = shown_method(arrival.method, &arrival.fields, names);
-    if let Some((properties, body)) = &arrival.content {
-        line += &shown_message(properties.iter().map(|(name, value)| (*name, value)), body, names);
-    }
-    line
-}
-
-fn shown_method(method: &Method, fields: &Fields, names: &Names) -> String {
-    let fields: Vec<_> = fields
-        .iter()
-        .filter(|(_, value)| *value != Value::Bool(false))
-        .map(|(name, value)| match value {
-            Value::Bool(true) => format!(" {name}"),
-            value => format!(" {name}={}", shown(value, false, names)),
-        })
-        .collect();
-    format!("{}{}", method.name, fields.concat())
-}
-
-fn shown_message<'v>(
-    properties: impl Iterator<Item = (&'v str, &'v Value)>,
-    body: &[u8],
-    names: &Names,
-) -> String {
-    let properties: Vec<_> =
-        properties.map(|(name, value)| format!(" {name}={}", shown(value, false, names))).collect();
-    let body = shown(&Value::Text(body.to_vec()), false, names);
-    format!(" : {body}{}", properties.concat())
 }
 
 fn plain_text(value: &Value) -> String {

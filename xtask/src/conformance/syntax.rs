@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::value::{Term, from_hex};
+use super::value::{MORE, Term, from_hex};
 
 /// One piece of a line.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,6 +135,10 @@ impl<'a> Cursor<'a> {
             self.skip_space();
             if self.eat("}") {
                 return Ok(Term::Table(pairs));
+            }
+            if self.eat("...") {
+                pairs.push((MORE.into(), Term::Any));
+                continue;
             }
             let name = if self.eat("\"") { self.quoted()? } else { self.word(":,}").to_owned() };
             self.skip_space();

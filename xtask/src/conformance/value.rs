@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use leveret_amqp::{FieldTable, Value};
 
+/// The name in a table that stands for further pairs.
+pub(super) const MORE: &str = "...";
+
 /// A value in a case file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Term {
@@ -126,13 +129,7 @@ impl Term {
                 terms.len() == items.len()
                     && terms.iter().zip(items).all(|(term, item)| term.matches(item, true, names))
             }
-            (Self::Table(terms), Value::Table(table)) => {
-                terms.len() == table.0.len()
-                    && terms.iter().all(|(name, term)| {
-                        let name = names.fill(name);
-                        table.find(&name).is_some_and(|value| term.matches(value, true, names))
-                    })
-            }
+            (Self::Table(terms), Value::Table(table)) => table_matches(terms, table, names),
             (Self::Float(..), Value::F32(_) | Value::F64(_)) => {
                 self.value(names).is_ok_and(|it| it == *value)
             }
@@ -140,6 +137,15 @@ impl Term {
             (term, value) => term.value(names).is_ok_and(|expected| expected == *value),
         }
     }
+}
+
+fn table_matches(terms: &[(String, Term)], table: &FieldTable, names: &mut Names) -> bool {
+    let may_have_more = terms.iter().any(|(name, _)| name == MORE);
+    let all_there = terms.iter().filter(|(name, _)| name != MORE).all(|(name, term)| {
+        let name = names.fill(name);
+        table.find(&name).is_some_and(|value| term.matches(value, true, names))
+    });
+    all_there && (may_have_more || terms.len() == table.0.len())
 }
 
 fn integer(n: i128, letter: char) -> Result<Value> {

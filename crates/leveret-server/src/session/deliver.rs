@@ -298,13 +298,8 @@ impl Session {
         Ok(())
     }
 
-    /// The queue of that name, an empty name meaning the one declared last on the channel.
-    pub(super) fn queue_named(&mut self, number: u16, name: &str) -> Result<Arc<Queue>, Exception> {
-        let name = self.queue_name(number, name)?;
-        Ok(self.vhost.queue(&name, self.client.owner)?)
-    }
-
-    /// The queue of that name, for a client that wants its messages.
+    /// The queue of that name, an empty name meaning the one declared last on the channel, for a client that wants its
+    /// messages.
     pub(super) fn queue_to_read(&mut self, number: u16, name: &str) -> Result<Arc<Queue>, Exception> {
         let name = self.queue_name(number, name)?;
         Ok(self.vhost.queue_to_read(&name, &self.client)?)
