@@ -326,7 +326,9 @@ impl Store {
     /// clean end, later records are not marked redelivered. After any other end all are.
     pub fn note_delivered(&self, queue: QueueRef, up_to: u64) {
         if let Some(state) = self.engine.core.lock().queue(queue) {
-            state.redelivered_up_to = state.redelivered_up_to.max(up_to);
+            // Numbers that the store has never seen are given again after a restart.
+            let seen = up_to.min(state.max_seq);
+            state.redelivered_up_to = state.redelivered_up_to.max(seen);
         }
     }
 

@@ -120,6 +120,11 @@ impl Backlog {
         }
     }
 
+    /// Has a message that is out expire by the rules, once it comes back.
+    pub(super) fn renew(&self, entry: &mut Entry) {
+        entry.expires = entry.expiry(&self.rules, &self.chunks);
+    }
+
     /// Appends a message.
     #[inline]
     pub(super) fn push(&mut self, message: &Message<'_>, now: Time) {
@@ -207,7 +212,7 @@ impl Backlog {
     /// at most `pages` pages.
     pub(super) fn look(&mut self, skip: usize, count: usize, pages: usize, see: See<'_>) {
         for _ in 0..pages {
-            if self.paged.is_none() || self.returned.len() + self.first.len() >= skip + count {
+            if self.paged.is_none() || self.returned.len() + self.first.len() >= skip.saturating_add(count) {
                 break;
             }
             self.read_page();

@@ -196,6 +196,11 @@ impl Ready {
         }
     }
 
+    /// Has a message that is out expire by the rules, once it comes back.
+    pub(super) fn renew(&self, entry: &mut Entry) {
+        self.row_of(entry.level).renew(entry);
+    }
+
     /// Tells the store what is done with. Owed after every operation that releases messages.
     #[inline]
     pub(super) fn settle_stored(&mut self) {

@@ -126,8 +126,13 @@ impl State {
             (None, Some(_)) => self.overdue = None,
             _ => {}
         }
+        let ttl_is_other = rules.message_ttl_ms != self.rules.message_ttl_ms;
         self.rules = Arc::new(rules);
-        self.ready.set_rules(&self.rules);
+        let Self { ready, unacked, rules, .. } = self;
+        ready.set_rules(rules);
+        if ttl_is_other {
+            unacked.iter_mut().for_each(|entry| ready.renew(entry));
+        }
     }
 
     /// Whether more waits than may.
