@@ -279,6 +279,8 @@ impl Session {
             settle_all(&channel.queues, &self.settling.outs, settlement, &mut self.effects);
         }
         self.settling.outs.clear();
+        // Whoever asks next finds the dead letters where they belong.
+        self.vhost.carry_out(&mut self.effects);
         self.outbox.resume_stalled(&mut self.effects);
     }
 
