@@ -127,6 +127,10 @@ impl Backing {
         self.persistence.store.is_congested()
     }
 
+    pub(crate) fn stats(&self) -> leveret_store::Stats {
+        self.persistence.store.stats()
+    }
+
     pub(crate) fn damage(&self) -> Vec<String> {
         let mut places: Vec<_> = self.persistence.store.damage().iter().map(ToString::to_string).collect();
         places.extend_from_slice(&self.persistence.unreadable.lock());

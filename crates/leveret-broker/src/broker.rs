@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use leveret_store::StoreError;
+use leveret_store::{Stats as StoreStats, StoreError};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
@@ -123,6 +123,12 @@ impl Broker {
     #[must_use]
     pub fn is_store_congested(&self) -> bool {
         self.backing.lock().as_ref().is_some_and(|backing| backing.is_congested())
+    }
+
+    /// Figures about the store; `None` where nothing is kept.
+    #[must_use]
+    pub fn store_stats(&self) -> Option<StoreStats> {
+        self.backing.lock().as_ref().map(|backing| backing.stats())
     }
 
     /// What the store has found damaged since it was opened, that found on opening included, in words.

@@ -18,6 +18,7 @@ mod limits;
 mod listing;
 mod mailbox;
 mod message;
+mod moved;
 mod parameters;
 mod password;
 mod pattern;
@@ -60,7 +61,8 @@ pub use queue::{
 };
 pub use time::Time;
 pub use topology::{
-    BindingName, Destination, Exchange, ExchangeKind, ExchangeOptions, ListedExchange, Route, Routing,
+    BindingName, Destination, Exchange, ExchangeCounts, ExchangeKind, ExchangeOptions, ListedExchange, Route,
+    Routing,
 };
 pub use users::{Login, User, UserPermission, UserTopicPermission, Users};
 pub use vhost::{Declared, Vhost, VhostSettings};
@@ -68,4 +70,6 @@ pub use vhost::{Declared, Vhost, VhostSettings};
 /// The values of AMQP that the core speaks in.
 pub use leveret_amqp::{FieldTable, Properties, Table, Value as TableValue, ValueRef};
 /// What the store says of itself and of what it could not do.
-pub use leveret_store::{CommitEvent, Durability, Lsn, Options as StoreOptions, StoreError};
+pub use leveret_store::{
+    CommitEvent, Durability, Lsn, Options as StoreOptions, Stats as StoreStats, StoreError,
+};

@@ -17,6 +17,12 @@ impl Vhost {
         self.topology().list_exchanges()
     }
 
+    /// The queues that something has happened to since this was last asked; nothing is noted before it is first asked.
+    #[must_use]
+    pub fn take_moved(&self) -> Vec<Arc<Queue>> {
+        self.moved().take()
+    }
+
     /// How many exchanges there are.
     #[must_use]
     pub fn exchange_count(&self) -> usize {

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use crate::moved::Moved;
 use crate::{Queue, Time};
 
 /// Wakes whoever calls [`Broker::tick`](crate::Broker::tick), once it is known.
@@ -29,6 +30,8 @@ impl TimerWaker {
 /// The queues of a virtual host by the time of their next tick. Taken with a queue's lock held.
 pub(crate) struct Timers {
     inner: Mutex<Inner>,
+    /// Not about time, but of the same queues, and taken under the same lock.
+    pub(crate) moved: Moved,
     waker: TimerWaker,
 }
 
@@ -43,7 +46,7 @@ struct Inner {
 
 impl Timers {
     pub(crate) fn new(waker: TimerWaker) -> Self {
-        Self { inner: Mutex::default(), waker }
+        Self { inner: Mutex::default(), moved: Moved::default(), waker }
     }
 
     /// Sets when a queue is to be ticked, in place of what was `set` before; returns what is set now.

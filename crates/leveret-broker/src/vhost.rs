@@ -11,6 +11,7 @@ use crate::backing::Backing;
 use crate::dead_letter::{DeadLetter, Reason, is_cycle};
 use crate::delay::delay_ms;
 use crate::message::{route_of, split_route};
+use crate::moved::Moved;
 use crate::queue::{DeadLetterStrategy, Effects, Owner, QueueOptions, QueueUse};
 use crate::timers::{TimerWaker, Timers};
 use crate::topology::{BindingName, DeletedQueue, ExchangeOptions, Keys, Topology, check_not_default};
@@ -177,6 +178,10 @@ impl Vhost {
             // Kept or not, the next start tries again; what is held until then may be gone.
             let _failed = backing.keep(&changes);
         }
+    }
+
+    pub(crate) fn moved(&self) -> &Moved {
+        &self.timers.moved
     }
 
     /// The topology as it is.

@@ -7,6 +7,7 @@ use axum::routing::get;
 
 use crate::App;
 
+mod objects;
 mod text;
 
 use self::text::Text;
@@ -15,7 +16,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The routes of the metrics. They ask for no log-in, as RabbitMQ's do not: they tell numbers, and only per object names.
 pub(crate) fn router() -> Router<App> {
-    Router::new().route("/metrics", get(aggregated))
+    Router::new().route("/metrics", get(aggregated)).route("/metrics/per-object", get(per_object))
 }
 
 type Page = ([(HeaderName, &'static str); 1], String);
@@ -27,10 +28,22 @@ fn page(text: Text) -> Page {
 async fn aggregated(State(app): State<App>) -> Page {
     let mut text = Text::default();
     broker(&app, &mut text);
+    queues(&app, &mut text);
+    page(text)
+}
+
+async fn per_object(State(app): State<App>) -> Page {
+    let mut text = Text::default();
+    broker(&app, &mut text);
+    objects::queues(&app, &mut text);
+    objects::exchanges(&app, &mut text);
+    objects::channels(&app, &mut text);
     page(text)
 }
 
 fn broker(app: &App, text: &mut Text) {
+    store(app, text);
+    delayed(app, text);
     let status = app.node.status();
     let (now, _) = app.statistics.now_and_before();
     let live = app.node.broker().connections.count() as u64;
@@ -55,13 +68,7 @@ fn broker(app: &App, text: &mut Text) {
         ("rabbitmq_channels", "Channels open", churn.channels_opened.saturating_sub(churn.channels_closed)),
         ("rabbitmq_consumers", "Consumers", now.queues.consumers),
         ("rabbitmq_queues", "Queues", now.queues.queues),
-        (
-            "rabbitmq_queue_messages",
-            "Messages in queues, ready and unacknowledged",
-            now.queues.ready + now.queues.unacked,
-        ),
-        ("rabbitmq_queue_messages_ready", "Messages ready to be delivered", now.queues.ready),
-        ("rabbitmq_queue_messages_unacked", "Messages delivered and not acknowledged", now.queues.unacked),
+        ("leveret_delayed_messages", "Messages held back by x-delayed-message exchanges", now.queues.delayed),
         ("rabbitmq_process_resident_memory_bytes", "Resident memory", status.memory_used_bytes.unwrap_or(0)),
         (
             "rabbitmq_resident_memory_limit_bytes",
@@ -146,4 +153,62 @@ fn broker(app: &App, text: &mut Text) {
     ] {
         text.counter(name, help, value);
     }
+}
+
+/// All queues together.
+fn queues(app: &App, text: &mut Text) {
+    let (now, _) = app.statistics.now_and_before();
+    for (name, help, value) in [
+        (
+            "rabbitmq_queue_messages",
+            "Messages in queues, ready and unacknowledged",
+            now.queues.ready + now.queues.unacked,
+        ),
+        ("rabbitmq_queue_messages_ready", "Messages ready to be delivered", now.queues.ready),
+        ("rabbitmq_queue_messages_unacked", "Messages delivered and not acknowledged", now.queues.unacked),
+    ] {
+        text.gauge(name, help, value);
+    }
+}
+
+/// The journal and the segments, where anything is kept.
+fn store(app: &App, text: &mut Text) {
+    let Some(stats) = app.node.broker().store_stats() else { return };
+    for (name, help, value) in [
+        ("leveret_journal_groups_total", "Groups of records synced to the journal", stats.groups),
+        ("leveret_journal_written_bytes_total", "Bytes written to the journal", stats.journal_written_bytes),
+        ("leveret_store_spilled_records_total", "Records written to segments", stats.spilled_records),
+        ("leveret_store_lost_records_total", "Records found damaged or missing", stats.lost_records),
+    ] {
+        text.counter(name, help, value);
+    }
+    for (name, help, value) in [
+        ("leveret_journal_bytes", "Size of the journal", stats.journal_bytes),
+        ("leveret_journal_pending_bytes", "Bytes that gather for the next group", stats.pending_bytes),
+        ("leveret_store_segments", "Segment files", stats.segments),
+        ("leveret_store_segment_bytes", "Size of the segment files", stats.segment_bytes),
+        ("leveret_store_segment_records", "Records that live in segments", stats.segment_records),
+    ] {
+        text.gauge(name, help, value);
+    }
+}
+
+/// What delayed exchanges have done.
+fn delayed(app: &App, text: &mut Text) {
+    let (mut held, mut released, mut dropped, mut cancelled) = (0, 0, 0, 0);
+    for exchange in app.node.broker().vhosts().iter().flat_map(|vhost| vhost.delayed_exchanges()) {
+        let totals = exchange.totals();
+        held += totals.held_count;
+        released += totals.released_count;
+        dropped += totals.dropped_count;
+        cancelled += totals.cancelled_count;
+    }
+    text.counter("leveret_delayed_held_total", "Messages that were held back", held);
+    text.counter("leveret_delayed_released_total", "Messages released to queues", released);
+    text.counter(
+        "leveret_delayed_dropped_total",
+        "Messages whose route was gone when they were due",
+        dropped,
+    );
+    text.counter("leveret_delayed_cancelled_total", "Messages cancelled or purged", cancelled);
 }

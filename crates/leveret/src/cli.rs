@@ -3,6 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::admin::{self, On};
 #[cfg(feature = "systems")]
 use crate::demo;
 use crate::perf;
@@ -36,6 +37,38 @@ pub(crate) enum Command {
     Demo(demo::Options),
     /// Measure what a broker does: rates, latency, and whether every message arrives.
     Perf(perf::Options),
+    /// The broker at a glance
+    Status(admin::Target),
+    /// The broker and its fullest queues, live
+    Top(admin::TopOptions),
+    /// Queues and the messages in them
+    Queues(On<admin::QueuesAction>),
+    /// Exchanges
+    Exchanges(On<admin::ExchangesAction>),
+    /// Bindings
+    Bindings(On<admin::BindingsAction>),
+    /// Connections
+    Connections(On<admin::ConnectionsAction>),
+    /// Channels
+    Channels(On<admin::ListAction>),
+    /// Consumers
+    Consumers(On<admin::ListAction>),
+    /// Users
+    Users(On<admin::UsersAction>),
+    /// What users may do in a virtual host
+    Permissions(On<admin::PermissionsAction>),
+    /// Virtual hosts
+    Vhosts(On<admin::VhostsAction>),
+    /// Policies
+    Policies(On<admin::PoliciesAction>),
+    /// Everything that is declared, out and in
+    Definitions(On<admin::DefinitionsAction>),
+    /// Messages that are held back until they are due
+    Delayed(On<admin::DelayedAction>),
+    /// Messages that workers have given up
+    Parked(On<admin::ParkedAction>),
+    /// Print completions for a shell
+    Completions(admin::Completions),
     /// Look at a data folder that no broker has open: what waits in it, and whether it is whole.
     Store {
         #[command(subcommand)]

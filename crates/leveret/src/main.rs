@@ -1,6 +1,7 @@
 //! The leveret binary: what the command line asks for is done here, by one module a subcommand. Messaging
 //! itself lives in the libraries.
 
+mod admin;
 mod cli;
 mod config;
 mod data_dir;
@@ -36,6 +37,25 @@ fn run(cli: Cli) -> Result<(), Failure> {
         #[cfg(feature = "systems")]
         Command::Demo(options) => demo::run(&options),
         Command::Perf(options) => perf::run(&options),
+        Command::Queues(on) => admin::queues(&on),
+        Command::Exchanges(on) => admin::exchanges(&on),
+        Command::Bindings(on) => admin::bindings(&on),
+        Command::Connections(on) => admin::connections(&on),
+        Command::Channels(on) => admin::list("channels", &on),
+        Command::Consumers(on) => admin::list("consumers", &on),
+        Command::Users(on) => admin::users(&on),
+        Command::Permissions(on) => admin::permissions(&on),
+        Command::Vhosts(on) => admin::vhosts(&on),
+        Command::Policies(on) => admin::policies(&on),
+        Command::Definitions(on) => admin::definitions(&on),
+        Command::Delayed(on) => admin::delayed(&on),
+        Command::Parked(on) => admin::parked(&on),
+        Command::Status(target) => admin::status(&target),
+        Command::Top(options) => admin::top(&options),
+        Command::Completions(completions) => {
+            admin::print_completions(&completions);
+            Ok(())
+        }
         Command::Store { command } => store::run(&command),
     }
 }

@@ -20,6 +20,7 @@ mod to_store;
 mod unacked;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use leveret_amqp::FieldTable;
@@ -83,6 +84,8 @@ pub struct Queue {
     pub options: QueueOptions,
     applied: Mutex<Applied>,
     timers: Option<Arc<Timers>>,
+    /// Whether it is noted among those that something has happened to.
+    has_moved: AtomicBool,
     /// Where its persistent messages are kept over a restart, where they are.
     durable: Option<StoreHandle>,
     /// Whether that is so for all of its messages.
@@ -140,7 +143,17 @@ impl Queue {
         let one_by_one = rules.max_priority > 0 || rules.deduplication.is_some();
         let state = Mutex::new(State::new(Arc::clone(&name), Arc::new(rules), storage, now));
         let applied = Mutex::default();
-        Self { name, options, applied, timers, durable, stores_all, one_by_one, state }
+        Self {
+            name,
+            options,
+            applied,
+            timers,
+            has_moved: AtomicBool::new(false),
+            durable,
+            stores_all,
+            one_by_one,
+            state,
+        }
     }
 
     /// The rules in force.
@@ -366,11 +379,28 @@ impl Queue {
     /// Sees to it that the queue is ticked when it next has to.
     #[inline]
     fn arm(self: &Arc<Self>, state: &mut State) {
+        self.note_moved();
         let due = state.next_due();
         let earlier = due < Time::NEVER && state.timer.is_none_or(|(set, _)| due < set);
         if let Some(timers) = self.timers.as_ref().filter(|_| earlier) {
             state.timer = Some(timers.set(due, self, state.timer));
         }
+    }
+
+    /// Notes for the statistics that something has happened to it.
+    #[inline]
+    fn note_moved(self: &Arc<Self>) {
+        if self.has_moved.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(timers) = &self.timers {
+            self.has_moved.store(timers.moved.note(self), Ordering::Relaxed);
+        }
+    }
+
+    /// What happens from now on is to be noted again.
+    pub(crate) fn note_looked_at(&self) {
+        self.has_moved.store(false, Ordering::Relaxed);
     }
 
     /// Settles deliveries, all in one way. A receipt is good for one settlement.
@@ -393,8 +423,9 @@ impl Queue {
     }
 
     /// Drops all ready messages; returns how many.
-    pub fn purge(&self) -> usize {
+    pub fn purge(self: &Arc<Self>) -> usize {
         let state = &mut *self.lock();
+        self.note_moved();
         let count = state.ready.clear(state.unacked.iter());
         state.wake_publishers_if_relaxed();
         count

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use leveret_amqp::{FieldTable, Value};
 
 use super::bindings::Bindings;
+use super::counts::ExchangeCounts;
 use super::hash_ring::{CONSISTENT_HASH, HashOf, HashRing};
 use super::topic::TopicTrie;
 use crate::{Applied, DelayedExchange, Error};
@@ -100,6 +101,8 @@ pub struct Exchange {
     /// What it holds back, where it is of type `x-delayed-message`.
     pub(super) delayed: Option<Arc<DelayedExchange>>,
     pub(super) bindings: Bindings,
+    /// What has gone through it.
+    pub(super) counts: Arc<ExchangeCounts>,
 }
 
 impl Exchange {
@@ -111,7 +114,7 @@ impl Exchange {
         let alternate = alternate_argument(&options)?.map(Arc::from);
         let applied = Applied::default();
         let bindings = kind.bindings(&options.arguments)?;
-        Ok(Self { name, options, applied, alternate, delayed: None, bindings })
+        Ok(Self { name, options, applied, alternate, delayed: None, bindings, counts: Arc::default() })
     }
 
     /// Has these policies apply to it. What its arguments say comes first.

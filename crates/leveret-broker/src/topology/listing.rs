@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use leveret_amqp::Table;
 
-use super::{Inbound, Topology};
-use crate::{DelayedExchange, ExchangeOptions, KeptBinding};
+use super::{ExchangeCounts, Inbound, Topology};
+use crate::{Applied, DelayedExchange, ExchangeOptions, KeptBinding};
 
 /// An exchange as it is listed.
 #[derive(Clone)]
@@ -16,6 +16,10 @@ pub struct ListedExchange {
     pub options: ExchangeOptions,
     /// What it holds back, where it is of type `x-delayed-message`.
     pub delayed: Option<Arc<DelayedExchange>>,
+    /// What has gone through it.
+    pub counts: Arc<ExchangeCounts>,
+    /// The policies that apply to it.
+    pub applied: Applied,
 }
 
 impl Topology {
@@ -24,6 +28,8 @@ impl Topology {
             name: Arc::clone(&exchange.name),
             options: exchange.options.clone(),
             delayed: exchange.delayed.clone(),
+            counts: Arc::clone(&exchange.counts),
+            applied: exchange.applied.clone(),
         });
         listed.collect()
     }

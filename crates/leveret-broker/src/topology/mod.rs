@@ -3,6 +3,7 @@
 
 mod administration;
 mod bindings;
+mod counts;
 mod exchange;
 mod hash_ring;
 mod headers;
@@ -29,6 +30,8 @@ use crate::{Access, Applied, Change, Client, Error, KeptBinding, Mailbox, Queue,
 
 pub use self::bindings::Destination;
 use self::exchange::{DELAYED, inequivalent_argument};
+pub use self::counts::ExchangeCounts;
+use self::exchange::{DELAYED, shown};
 pub use self::exchange::{Exchange, ExchangeKind, ExchangeOptions};
 pub use self::listing::ListedExchange;
 pub(crate) use self::route::Keys;

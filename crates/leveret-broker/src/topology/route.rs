@@ -7,9 +7,9 @@ use leveret_amqp::{Properties, Table};
 use leveret_store::{Batch, Store, StoreError};
 use rustc_hash::FxHashSet;
 
-use super::Topology;
 use super::bindings::Destination;
 use super::exchange::Exchange;
+use super::{ExchangeCounts, Topology};
 use crate::queue::{Effects, ToStore};
 use crate::{DelayedExchange, Error, Message, Queue};
 
@@ -22,12 +22,17 @@ pub struct Route {
     pub delayed: Vec<Arc<DelayedExchange>>,
     /// Whether a queue may refuse a message, so that each has to be published by itself.
     pub one_by_one: bool,
+    /// What the exchange at its beginning counts.
+    pub counts: Option<Arc<ExchangeCounts>>,
 }
 
 impl Route {
     /// Hands a run of messages to all queues, and to the store what is to outlive the process.
     #[inline]
     pub fn publish(&self, run: &[Message<'_>], effects: &mut Effects) {
+        if let Some(counts) = &self.counts {
+            counts.note(run.len() as u64, self.queues.len() as u64);
+        }
         let mut stored = ToStore::default();
         for queue in &self.queues {
             queue.publish(run, effects, |kept| stored.note(queue, kept));
@@ -112,7 +117,7 @@ impl Topology {
             keys,
             properties,
             hold,
-            route: Route::default(),
+            route: Route { counts: Some(Arc::clone(&exchange.counts)), ..Route::default() },
             queues: FxHashSet::default(),
             exchanges: FxHashSet::default(),
             same_for_all: keys.copies.is_empty(),

@@ -38,11 +38,11 @@ pub(crate) fn routes() -> Vec<Route> {
 
 type Listed = (String, ListedExchange);
 
-fn respond(listed: Vec<Listed>, parameters: &Parameters) -> Result<Response, Refusal> {
+fn respond(app: &App, listed: Vec<Listed>, parameters: &Parameters) -> Result<Response, Refusal> {
     Listing::from(parameters)?.respond(
         listed,
         |(vhost, exchange)| (vhost, &exchange.name),
-        |(vhost, exchange), fields| exchange::put(vhost, exchange, fields),
+        |(vhost, exchange), fields| exchange::put(&app.statistics, vhost, exchange, fields),
     )
 }
 
@@ -55,7 +55,7 @@ async fn list(State(app): State<App>, access: Access, parameters: Parameters) ->
             .map(move |exchange| (vhost.name.to_string(), exchange))
             .collect::<Vec<_>>()
     });
-    respond(all.collect(), &parameters)
+    respond(&app, all.collect(), &parameters)
 }
 
 async fn list_of_vhost(
@@ -65,7 +65,7 @@ async fn list_of_vhost(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let exchanges = access.vhost(&app, &vhost)?.exchanges();
-    respond(exchanges.into_iter().map(|exchange| (vhost.clone(), exchange)).collect(), &parameters)
+    respond(&app, exchanges.into_iter().map(|exchange| (vhost.clone(), exchange)).collect(), &parameters)
 }
 
 /// In paths the default exchange is `amq.default`.
@@ -83,7 +83,7 @@ async fn show(
     let name = from_path(&name);
     let exchange = exchanges.into_iter().find(|exchange| *exchange.name == *name).ok_or(Refusal::NotFound)?;
     Ok(Json(Columns::from(&parameters).object(|fields| {
-        exchange::put(&vhost, &exchange, fields);
+        exchange::put(&app.statistics, &vhost, &exchange, fields);
         fields.put("incoming", || json!([]));
         fields.put("outgoing", || json!([]));
     })))

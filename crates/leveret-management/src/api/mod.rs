@@ -4,6 +4,7 @@
 mod bindings;
 mod connections;
 mod definitions;
+mod delayed;
 mod exchanges;
 mod health;
 mod logs;
@@ -77,6 +78,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(permissions::routes());
     routes.extend(policies::routes());
     routes.extend(definitions::routes());
+    routes.extend(delayed::routes());
     routes.extend(health::routes());
     routes.extend(moving::routes());
     routes.extend(logs::routes());

@@ -158,8 +158,8 @@ pub(crate) fn put_consumer(node: &str, on: &OnChannel, fields: &mut Fields<'_>) 
     fields.put("ack_required", || !consumer.no_ack);
     fields.put("exclusive", || consumer.exclusive);
     fields.put("prefetch_count", || consumer.prefetch);
-    fields.put("active", || true);
-    fields.put("activity_status", || "up");
+    fields.put("active", || is_active(consumer));
+    fields.put("activity_status", || if is_active(consumer) { "up" } else { "waiting" });
     fields.put("arguments", || table(&consumer.arguments));
     fields.put("channel_details", || {
         json!({
@@ -172,6 +172,11 @@ pub(crate) fn put_consumer(node: &str, on: &OnChannel, fields: &mut Fields<'_>) 
             "user": options.user,
         })
     });
+}
+
+/// Whether it may get deliveries: another one may be the single active consumer.
+fn is_active(consumer: &ChannelConsumer) -> bool {
+    consumer.queue.consumers().iter().any(|it| it.key == consumer.key && it.active)
 }
 
 /// Consumers as an array.

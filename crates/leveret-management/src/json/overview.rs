@@ -96,6 +96,7 @@ pub(crate) fn queue_totals(now: &QueueTotals, before: &QueueTotals, seconds: f64
         ("messages", rated(now.ready + now.unacked, before.ready + before.unacked)),
         ("messages_ready", rated(now.ready, before.ready)),
         ("messages_unacknowledged", rated(now.unacked, before.unacked)),
+        ("messages_delayed", rated(now.delayed, before.delayed)),
     ])
 }
 
@@ -188,9 +189,26 @@ pub(crate) fn put_vhost(app: &App, node: &str, vhost: &Vhost, fields: &mut Field
     fields.put("tracing", || settings.tracing);
     fields.put("cluster_state", || json!({ (node): "running" }));
     fields.put_all(queue_totals(&now, &before, seconds));
+    if fields.want(&["recv_oct", "recv_oct_details", "send_oct", "send_oct_details"]) {
+        fields.put_all(traffic(app, vhost));
+    }
     if let Some([now, before]) = app.statistics.vhost(&vhost.name) {
         fields.put("message_stats", || Value::Object(message_stats(&now, &before, seconds)));
     }
+}
+
+/// Bytes that the connections of a virtual host have brought and taken.
+fn traffic(app: &App, vhost: &Vhost) -> Map<String, Value> {
+    let (mut received, mut sent) = (Rated::default(), Rated::default());
+    let connections = app.node.broker().connections.list().into_iter();
+    for connection in connections.filter(|it| it.options.vhost == vhost.name) {
+        let (receiving, sending) = app.statistics.traffic(connection.id);
+        received.value += connection.received_bytes.value().cast_signed();
+        received.rate += receiving;
+        sent.value += connection.sent_bytes.value().cast_signed();
+        sent.rate += sending;
+    }
+    rates::object(&[("recv_oct", received), ("send_oct", sent)])
 }
 
 /// Samples over the last minutes, each series in its own array, so that a chart can take it as it is.
@@ -206,6 +224,7 @@ pub(crate) fn history(samples: &[Sample]) -> Value {
         "redeliver": series(|it| it.messages.redeliver),
         "messages_ready": series(|it| it.queues.ready),
         "messages_unacknowledged": series(|it| it.queues.unacked),
+        "messages_delayed": series(|it| it.queues.delayed),
         "queues": series(|it| it.queues.queues),
         "consumers": series(|it| it.queues.consumers),
         "connections": series(|it| it.connections),

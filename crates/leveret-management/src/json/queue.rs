@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use leveret_broker::{Applied, Policy, Queue, QueueRules, TableValue, Vhost};
+use leveret_broker::{
+    Applied, ConsumerKey, Policy, Queue, QueueCounts, QueueRules, QueueStats, TableValue, Vhost,
+};
 use serde_json::{Map, Value};
 
 use super::message::table;
@@ -55,29 +57,120 @@ pub(crate) fn put(app: &App, node: &str, listed: &Listed, detail: Detail, fields
     if fields.want(&MESSAGE_FIELDS) {
         fields.put_all(messages(app, listed, detail));
     }
+    if let Some(policy) = queue.applied().policy.filter(|_| detail == Detail::Totals) {
+        fields.put("policy", || policy.name.as_str());
+    }
     if detail == Detail::Full {
         put_details(app, listed, fields);
     }
 }
 
 fn put_details(app: &App, Listed { vhost, queue }: &Listed, fields: &mut Fields<'_>) {
-    fields.put("consumers", || queue.consumer_count());
-    fields.put("exclusive_consumer_tag", || Value::Null);
-    fields.put("single_active_consumer_tag", || Value::Null);
     if fields.want(&["policy", "operator_policy", "effective_policy_definition"]) {
         fields.put_all(policies(&queue.applied(), &queue.rules()));
     }
-    let sampled = app.statistics.queue(&vhost.name, &queue.name);
-    if let Some((now, before, seconds)) = sampled
-        && now.delivered > 0
-    {
-        fields.put("message_stats", || {
-            Value::Object(rates::object(&[(
-                "deliver_get",
-                Rated::counter(now.delivered, before.delivered, seconds),
-            )]))
+    if fields.want(&STATS_FIELDS) {
+        put_stats(&queue.stats(), fields);
+    }
+    if fields.want(&["exclusive_consumer_tag", "single_active_consumer_tag"]) {
+        let tag = |found: Option<String>| found.map_or(Value::Null, Value::String);
+        let consumers = queue.consumers();
+        let exclusive = consumers.iter().find(|consumer| consumer.exclusive);
+        let single = consumers.iter().find(|it| it.active && queue.rules().single_active_consumer);
+        fields.put("exclusive_consumer_tag", || {
+            tag(exclusive.and_then(|it| tag_of(app, vhost, queue, it.key)))
+        });
+        fields.put("single_active_consumer_tag", || {
+            tag(single.and_then(|it| tag_of(app, vhost, queue, it.key)))
         });
     }
+    fields.put("consumer_capacity", || {
+        let stats = queue.stats();
+        // The part of its consumers that could take a message now.
+        if stats.consumers == 0 { 0.0 } else { stats.consumers_with_room as f64 / stats.consumers as f64 }
+    });
+    if fields.want(&["message_stats"]) {
+        let counts = queue.stats().counts;
+        if counts != QueueCounts::default() {
+            let samples = app.statistics.queue(&vhost.name, &queue.name);
+            fields.put("message_stats", || Value::Object(message_stats(&counts, samples)));
+        }
+    }
+}
+
+/// The tag of a consumer, which its channel knows.
+fn tag_of(app: &App, vhost: &Vhost, queue: &Arc<Queue>, key: ConsumerKey) -> Option<String> {
+    let connections = app.node.broker().connections.list().into_iter();
+    let channels = connections.filter(|it| it.options.vhost == vhost.name).flat_map(|it| it.channels());
+    let mut consumers = channels.flat_map(|channel| channel.consumers());
+    let found = consumers.find(|it| Arc::ptr_eq(&it.queue, queue) && it.key == key)?;
+    Some(found.tag.to_string())
+}
+
+const STATS_FIELDS: [&str; 15] = [
+    "consumers",
+    "memory",
+    "message_bytes",
+    "message_bytes_ready",
+    "message_bytes_unacknowledged",
+    "message_bytes_persistent",
+    "message_bytes_paged_out",
+    "message_bytes_ram",
+    "messages_persistent",
+    "messages_paged_out",
+    "messages_ram",
+    "messages_ready_ram",
+    "messages_unacknowledged_ram",
+    "head_message_timestamp",
+    "idle_since",
+];
+
+fn put_stats(stats: &QueueStats, fields: &mut Fields<'_>) {
+    fields.put("consumers", || stats.consumers);
+    fields.put("memory", || stats.memory_bytes);
+    fields.put("message_bytes", || stats.ready_bytes + stats.unacked_bytes);
+    fields.put("message_bytes_ready", || stats.ready_bytes);
+    fields.put("message_bytes_unacknowledged", || stats.unacked_bytes);
+    fields.put("message_bytes_persistent", || stats.persistent_bytes);
+    fields.put("message_bytes_paged_out", || stats.paged_out_bytes);
+    fields.put("message_bytes_ram", || {
+        (stats.ready_bytes + stats.unacked_bytes).saturating_sub(stats.paged_out_bytes)
+    });
+    fields.put("messages_persistent", || stats.persistent);
+    fields.put("messages_paged_out", || stats.paged_out);
+    fields.put("messages_ram", || (stats.ready + stats.unacked).saturating_sub(stats.paged_out));
+    fields.put("messages_ready_ram", || stats.ready.saturating_sub(stats.paged_out));
+    fields.put("messages_unacknowledged_ram", || stats.unacked);
+    fields.put("head_message_timestamp", || stats.head_published.map(|at| at.0 / 1_000_000));
+    fields.put("idle_since", || super::timestamp(stats.idle_since));
+}
+
+/// What has happened to its messages; the rates are of the last two samples.
+fn message_stats(now: &QueueCounts, samples: Option<[QueueSample; 2]>) -> Map<String, Value> {
+    let [last, before] = samples.map_or([*now; 2], |samples| samples.map(|sample| sample.counts));
+    let seconds = samples.map_or(0.0, |[last, before]| last.at.0.saturating_sub(before.at.0) as f64 / 1e6);
+    let rated = |of: fn(&QueueCounts) -> u64| Rated {
+        value: of(now).cast_signed(),
+        ..Rated::counter(of(&last), of(&before), seconds)
+    };
+    rates::object(&[
+        ("publish", rated(|it| it.published)),
+        ("deliver", rated(|it| it.delivered)),
+        ("deliver_no_ack", rated(|it| it.delivered_no_ack)),
+        ("deliver_get", rated(|it| it.delivered + it.delivered_no_ack + it.got + it.got_no_ack)),
+        ("get", rated(|it| it.got)),
+        ("get_no_ack", rated(|it| it.got_no_ack)),
+        ("redeliver", rated(|it| it.redelivered)),
+        ("ack", rated(|it| it.acked)),
+        // What RabbitMQ does not tell of a queue.
+        ("requeue", rated(|it| it.requeued)),
+        ("reject", rated(|it| it.rejected)),
+        ("expire", rated(|it| it.expired)),
+        ("drop", rated(|it| it.dropped)),
+        ("refuse", rated(|it| it.refused)),
+        ("duplicate", rated(|it| it.duplicates)),
+        ("over_delivery_limit", rated(|it| it.over_delivery_limit)),
+    ])
 }
 
 /// The policies in force, and what they come to.
@@ -107,7 +200,7 @@ fn policies(applied: &Applied, rules: &QueueRules) -> Map<String, Value> {
 }
 
 fn messages(app: &App, Listed { vhost, queue }: &Listed, detail: Detail) -> Map<String, Value> {
-    let now = QueueSample::take(queue, app.node.now());
+    let now = QueueSample::of(&queue.stats(), app.node.now());
     let mut object = Map::new();
     let total = now.ready + now.unacked;
     if detail == Detail::Totals {
@@ -117,7 +210,8 @@ fn messages(app: &App, Listed { vhost, queue }: &Listed, detail: Detail) -> Map<
         return object;
     }
     let sampled = app.statistics.queue(&vhost.name, &queue.name);
-    let (last, before, seconds) = sampled.unwrap_or((now, now, 0.0));
+    let [last, before] = sampled.unwrap_or([now; 2]);
+    let seconds = last.at.0.saturating_sub(before.at.0) as f64 / 1e6;
     let rated = |value: u64, last: u64, before: u64| Rated {
         value: value.cast_signed(),
         ..Rated::gauge(last, before, seconds)

@@ -84,8 +84,13 @@ impl Statistics {
         self.samples.read().objects.vhost(name)
     }
 
-    /// The last sample of a queue that has moved lately, and the seconds since the one before.
-    pub(crate) fn queue(&self, vhost: &str, name: &str) -> Option<(QueueSample, QueueSample, f64)> {
+    /// What went through an exchange, in and out, at the last samples, the newer first.
+    pub(crate) fn exchange(&self, vhost: &str, name: &str) -> Option<[(u64, u64); 2]> {
+        self.samples.read().objects.exchange(vhost, name)
+    }
+
+    /// The last samples of a queue that has moved since the one before, the newer first.
+    pub(crate) fn queue(&self, vhost: &str, name: &str) -> Option<[QueueSample; 2]> {
         self.samples.read().objects.queue(vhost, name)
     }
 

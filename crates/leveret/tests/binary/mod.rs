@@ -11,6 +11,8 @@ pub(crate) struct Broker {
     child: Option<Child>,
     /// Where clients connect.
     pub(crate) url: String,
+    /// Where its management listens, HOST:PORT.
+    management: Option<String>,
     data: Option<tempfile::TempDir>,
 }
 
@@ -18,7 +20,7 @@ impl Broker {
     /// The broker that `LEVERET_TEST_AMQP_URL` names, else ours.
     pub(crate) fn start() -> Self {
         match std::env::var("LEVERET_TEST_AMQP_URL") {
-            Ok(url) => Self { child: None, url, data: None },
+            Ok(url) => Self { child: None, url, management: None, data: None },
             Err(_) => Self::ours(),
         }
     }
@@ -57,9 +59,19 @@ impl Broker {
         let address = lines
             .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
             .expect("the broker names its port (a small disk needs user namespaces: `unshare --map-root-user --mount`)");
+        let management = command.get_args().any(|argument| argument == "--management").then(|| {
+            let found =
+                lines.find_map(|line| Some(line.split_once("management on http://")?.1.trim().to_owned()));
+            found.expect("the broker names the management's port")
+        });
         // Kept drained, so that the broker never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child: Some(child), url: format!("amqp://guest:guest@{address}"), data: Some(data) }
+        Self {
+            child: Some(child),
+            url: format!("amqp://guest:guest@{address}"),
+            management,
+            data: Some(data),
+        }
     }
 
     /// The binary with its data on a disk of so many megabytes, which it may fill: a file system in memory that only
@@ -74,6 +86,11 @@ impl Broker {
         command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
         command.arg(data.path()).arg(env!("CARGO_BIN_EXE_leveret"));
         Self::run(command, data)
+    }
+
+    /// HOST:PORT of the management.
+    pub(crate) fn management(&self) -> &str {
+        self.management.as_deref().expect("our binary with its management")
     }
 
     /// HOST:PORT
