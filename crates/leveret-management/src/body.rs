@@ -1,7 +1,7 @@
 //! Bodies of requests: JSON objects, read field by field, so that a refusal names the field.
 
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
+use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
 use crate::error::Refusal;
@@ -104,18 +104,33 @@ pub(crate) fn wrong(name: &str, expected: &str, found: &Value) -> Refusal {
     Refusal::bad(format!("{name}: expected {expected}, found {found}"))
 }
 
+/// Largest body of a request, in bytes.
+const LARGEST_BYTES: usize = 32 << 20;
+/// Bytes that are read of one that is larger, so that whoever sends it hears what is wrong instead of a broken connection.
+const HEARD_OUT_BYTES: usize = 4 * LARGEST_BYTES;
+
 impl<S: Sync> FromRequest<S> for Body {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        Self::parse(&whole(request, state).await?)
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+        Self::parse(&whole(request).await?)
     }
 }
 
-/// All bytes of the body.
-pub(crate) async fn whole<S: Sync>(request: Request, _state: &S) -> Result<Bytes, Refusal> {
-    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status().as_u16() {
-        413 => Refusal::TooLarge,
-        _ => Refusal::bad("the body cannot be read"),
-    })
+async fn whole(request: Request) -> Result<Vec<u8>, Refusal> {
+    let mut body = request.into_body();
+    let (mut bytes, mut read) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::bad("the body cannot be read"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        read += data.len();
+        if read <= LARGEST_BYTES {
+            bytes.extend_from_slice(&data);
+        } else if read > HEARD_OUT_BYTES {
+            break;
+        } else {
+            bytes = Vec::new();
+        }
+    }
+    if read > LARGEST_BYTES { Err(Refusal::TooLarge) } else { Ok(bytes) }
 }

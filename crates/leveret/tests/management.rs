@@ -212,7 +212,7 @@ const COMPARED: [&str; 33] = [
 ];
 
 /// Fields that speak of Erlang, of mirrors, or of what RabbitMQ keeps of its own files; see docs/management.md.
-const NOT_HERE: [&str; 26] = [
+const NOT_HERE: [&str; 27] = [
     "backing_queue_status",
     "garbage_collection",
     "reductions",
@@ -226,6 +226,7 @@ const NOT_HERE: [&str; 26] = [
     "message_stats.disk_writes_details",
     "cowboy_opts",
     "message_stats.get_empty",
+    "message_stats.get_empty_details",
     "config_files",
     "gc_",
     "context_switches",

@@ -19,7 +19,7 @@ mod vhosts;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -32,8 +32,6 @@ use crate::error::Refusal;
 use crate::ui::{self, session};
 use crate::{metrics, openapi};
 
-/// Largest body of a request, in bytes.
-pub(crate) const LARGEST_BODY_BYTES: usize = 32 << 20;
 /// How long a request may take, its body's coming in included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 
@@ -103,7 +101,6 @@ pub(crate) fn router(app: App) -> Router {
         .merge(metrics::router())
         .merge(ui::router())
         .fallback(async || Refusal::NotFound)
-        .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
         .layer(middleware::from_fn(guard))
         .with_state(app)
 }
