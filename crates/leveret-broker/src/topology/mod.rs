@@ -29,9 +29,8 @@ use crate::timers::Timers;
 use crate::{Access, Applied, Change, Client, Error, KeptBinding, Mailbox, Queue, Time, VhostSettings};
 
 pub use self::bindings::Destination;
-use self::exchange::{DELAYED, inequivalent_argument};
 pub use self::counts::ExchangeCounts;
-use self::exchange::{DELAYED, shown};
+use self::exchange::{DELAYED, inequivalent_argument};
 pub use self::exchange::{Exchange, ExchangeKind, ExchangeOptions};
 pub use self::listing::ListedExchange;
 pub(crate) use self::route::Keys;

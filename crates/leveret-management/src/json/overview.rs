@@ -13,11 +13,12 @@ use crate::statistics::{QueueTotals, Rated, Sample};
 /// The version of RabbitMQ whose shapes and behaviour clients may count on.
 pub(crate) const RABBITMQ_VERSION: &str = "3.13.7";
 
-const EXCHANGE_TYPES: [(&str, &str); 5] = [
+const EXCHANGE_TYPES: [(&str, &str); 6] = [
     ("direct", "AMQP direct exchange, as per the AMQP specification"),
     ("fanout", "AMQP fanout exchange, as per the AMQP specification"),
     ("headers", "AMQP headers exchange, as per the AMQP specification"),
     ("topic", "AMQP topic exchange, as per the AMQP specification"),
+    ("x-consistent-hash", "Each message to one of the bound queues, by a hash"),
     ("x-delayed-message", "Holds messages back before it routes them"),
 ];
 
