@@ -150,7 +150,7 @@ impl Run {
                 }
             }
             Step::Consume { no_ack, prefetch, room, priority } => {
-                self.consume(no_ack, prefetch, room, priority)
+                self.consume(no_ack, prefetch, room, priority);
             }
             Step::Cancel { nth } => self.cancel(nth),
             Step::Get { no_ack } => self.get(no_ack),
@@ -390,7 +390,7 @@ impl Run {
         assert_eq!(stats.unacked, self.model.out.len());
         assert_eq!(stats.persistent, self.model.persistent());
         // To look brings back what is paged out: not too often.
-        if self.next % 3 == 0 {
+        if self.next.is_multiple_of(3) {
             let seen = self.queue.peek(0, usize::MAX, 8);
             let seen = seen.iter().map(|it| (letterbox::number(&it.body), it.redelivered));
             let expected = self.model.ready.iter().map(|message| (message.number, message.redelivered));

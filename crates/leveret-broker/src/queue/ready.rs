@@ -63,11 +63,8 @@ impl Ready {
 
     #[inline]
     fn row_of(&self, level: u8) -> &Backlog {
-        let of_level = |higher: &'_ &Box<Higher>| level > 0 && !higher.rows.is_empty();
-        match self.higher.as_ref().filter(of_level) {
-            None => &self.row,
-            Some(higher) => higher.rows.iter().find(|row| row.level == level).unwrap_or(&self.row),
-        }
+        let Some(higher) = self.higher.as_ref().filter(|_| level > 0) else { return &self.row };
+        higher.rows.iter().find(|row| row.level == level).unwrap_or(&self.row)
     }
 
     #[inline]
