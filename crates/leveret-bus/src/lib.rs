@@ -1,5 +1,5 @@
 //! Patterns for reliable messaging over AMQP 0-9-1, with any broker that speaks it and a SQL database: confirmed
-//! publishing, retries with growing delays, parking, a transactional outbox, an idempotent inbox.
+//! publishing, retries with growing delays, parking, a transactional outbox, an idempotent inbox, decisions, schedules, ids.
 //!
 //! The parts build on each other, and each can be used without those after it.
 //!
@@ -76,11 +76,12 @@
 //! A message that failed comes back after the pause that the [`RetryPolicy`] says: here 3 s, 6 s, 12 s, 24 s. It does
 //! not block its queue meanwhile. Where the broker has exchanges of the type `x-delayed-message`, it waits there;
 //! elsewhere in a ladder of durable queues that the bus sets up by itself (`leveret.delay.03` to `leveret.delay.31`).
-//! [`DelayMode`] forces one or the other, and [`Bus::delayed`] delays messages of one's own.
+//! [`DelayMode`] forces one or the other, and [`Bus::delayed`] delays messages of one's own. A handler that knows better
+//! says so: [`Outcome::RetryAfter`] brings its own pause, [`Outcome::RetryWith`] its own policy, by the kind of error.
 //!
 //! After the last attempt, or on [`Outcome::Park`], or when the body cannot be decoded, the message is put aside in
-//! `<queue>.parked`. [`Bus::parked`] lists, replays and drops what is there. Its headers tell the story: see
-//! [`headers`].
+//! `<queue>.parked`. [`Bus::parked`] lists, replays and drops what is there, and so does `leveret bus parked`. Its headers
+//! tell the story, with every failed attempt: see [`headers`].
 //!
 //! # Publishing with the database
 //!
@@ -106,6 +107,10 @@
 //! The database is SQLite, MySQL or MariaDB, or PostgreSQL: only the URL differs. SQLite runs in WAL mode with
 //! `synchronous=FULL`: what is committed survives a power cut. See [`database::connect`].
 //!
+//! Any number of relays may run, in any number of processes: each takes rows under a lease, which is checked again when
+//! they are marked as sent. [`Outbox::stage_in_order`] keeps the messages of one key in their order;
+//! [`Outbox::depth`] and the metrics tell how long the oldest has been waiting.
+//!
 //! # Doing things once
 //!
 //! Every message arrives at least once: duplicates come from crashes between the work and its acknowledgement, and
@@ -127,6 +132,28 @@
 //!
 //! [`ids`] has UUIDs that sort by time, snowflakes whose worker ids are leased in the database, and numbers of date,
 //! random digits and user.
+//!
+//! # What may come twice
+//!
+//! Nothing that was confirmed or committed is lost. These come twice, under the same message id:
+//! - a message whose handler was at work, or whose acknowledgement was under way, when the process, the connection or
+//!   the broker died; the same between publishing a retry or a parked copy and acknowledging the original;
+//! - an outbox message whose relay died between publishing and marking it (up to [`batch`](outbox::RelayOptions::batch)
+//!   times [`batches`](outbox::RelayOptions::batches) at a time), or was silent for longer than its lease;
+//! - a publish that ended in [`PublishError::Unknown`] and was sent again.
+//!
+//! # Watching it
+//!
+//! Publishing, handling and relaying run in `tracing` spans. With an OpenTelemetry layer in the subscriber the trace goes
+//! along in the header `traceparent`, through the outbox too, and the handler's span continues it. The `metrics` facade
+//! gets `leveret_bus_published_total`, `leveret_bus_publish_seconds`, `leveret_bus_handled_total`,
+//! `leveret_bus_handle_seconds`, `leveret_bus_at_work`, `leveret_bus_outbox_unsent`,
+//! `leveret_bus_outbox_oldest_unsent_seconds`, `leveret_bus_outbox_relayed_total` and `leveret_bus_outbox_failed_total`.
+//!
+//! # Testing with it
+//!
+//! The crate `leveret-bus-testkit` starts a broker in the test's process and a database in memory. The ten patterns in
+//! `examples/patterns` are written with it.
 
 mod bus;
 pub mod clock;

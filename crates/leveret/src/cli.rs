@@ -5,6 +5,8 @@ use clap::{Parser, Subcommand};
 
 use crate::admin::{self, On};
 #[cfg(feature = "systems")]
+use crate::bus::BusCommand;
+#[cfg(feature = "systems")]
 use crate::demo;
 use crate::perf;
 use crate::settings::Flags;
@@ -35,6 +37,12 @@ pub(crate) enum Command {
     /// Show what it is for: the broker, a system on it, and a mail that comes back until it is delivered.
     #[cfg(feature = "systems")]
     Demo(demo::Options),
+    /// Look at what the bus's workers gave up, and send it back or throw it away.
+    #[cfg(feature = "systems")]
+    Bus {
+        #[command(subcommand)]
+        command: BusCommand,
+    },
     /// Measure what a broker does: rates, latency, and whether every message arrives.
     Perf(perf::Options),
     /// The broker at a glance

@@ -2,6 +2,8 @@
 //! itself lives in the libraries.
 
 mod admin;
+#[cfg(feature = "systems")]
+mod bus;
 mod cli;
 mod config;
 mod data_dir;
@@ -34,6 +36,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Config { flags, show_secrets } => config::run(&flags, show_secrets),
+        #[cfg(feature = "systems")]
+        Command::Bus { command } => bus::run(&command),
         #[cfg(feature = "systems")]
         Command::Demo(options) => demo::run(&options),
         Command::Perf(options) => perf::run(&options),

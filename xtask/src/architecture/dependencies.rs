@@ -14,6 +14,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("leveret-server", &["leveret-amqp", "leveret-broker"]),
     ("leveret-management", &["leveret-broker"]),
     ("leveret-bus", &[]),
+    ("leveret-bus-testkit", &["leveret-bus", "leveret-server"]),
     ("leveret-web", &["leveret-bus"]),
     ("leveret-signup", &["leveret-bus", "leveret-web"]),
     ("leveret-transfer", &["leveret-bus", "leveret-web"]),

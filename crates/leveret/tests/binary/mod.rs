@@ -41,11 +41,15 @@ impl Broker {
         Self::run(command, data)
     }
 
-    /// Starts the binary and waits until it has named its port.
     fn spawn(data: tempfile::TempDir) -> Self {
+        Self::spawn_at(data, "127.0.0.1:0")
+    }
+
+    /// Starts the binary and waits until it has named its port.
+    fn spawn_at(data: tempfile::TempDir, address: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
         command
-            .args(["serve", "--amqp", "127.0.0.1:0", "--management", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--amqp", address, "--management", "127.0.0.1:0", "--data-dir"])
             .arg(data.path());
         // Settings of the developer's own broker must not reach this one.
         command.env_clear();
@@ -117,6 +121,13 @@ impl Broker {
         let data = self.data.take().expect("its data");
         drop(self);
         Self::spawn(data)
+    }
+
+    /// The same, and at the same address too.
+    pub(crate) fn crash_and_restart_there(mut self) -> Self {
+        let (data, address) = (self.data.take().expect("its data"), self.address().to_owned());
+        drop(self);
+        Self::spawn_at(data, &address)
     }
 
     /// Ends the binary with SIGTERM and starts it anew with the same data.
