@@ -43,7 +43,7 @@ pub use connections::{
 pub use definitions::{
     BindingDefinition, Definitions, ExchangeDefinition, PolicyDefinition, QueueDefinition, VhostDefinition,
 };
-pub use delay::{DelayedExchange, DelayedMessage, DelayedTotals, DueCell, HeldId, Holding};
+pub use delay::{DelayedExchange, DelayedMessage, DelayedTotals, DueCell, HeldId, Holding, PlainDelay};
 pub use error::{Error, ErrorKind};
 pub use json::{table_from_json, table_to_json, value_to_json};
 pub use limits::{UserLimits, VhostLimits};

@@ -16,7 +16,8 @@ use crate::queue::{DeadLetterStrategy, Effects, Owner, QueueOptions, QueueUse};
 use crate::timers::{TimerWaker, Timers};
 use crate::topology::{BindingName, DeletedQueue, ExchangeOptions, Keys, Topology, check_not_default};
 use crate::{
-    Change, Client, Error, Lsn, Message, Operation, Queue, Resource, Route, Routing, StoreError, Time,
+    Change, Client, DelayedExchange, Error, Holding, Lsn, Message, Operation, Queue, Resource, Route,
+    Routing, StoreError, Time,
 };
 
 /// Dead letters after which a tick lets others have their turn.
@@ -498,6 +499,17 @@ impl Vhost {
         for exchange in &route.delayed {
             self.note_held(exchange.hold(message, due, now), effects);
         }
+    }
+
+    /// Holds messages that have the same way, in their order.
+    pub fn hold_run(
+        &self,
+        exchange: &DelayedExchange,
+        run: &[Holding<'_>],
+        now: Time,
+        effects: &mut Effects,
+    ) {
+        self.note_held(exchange.hold_run(run, now), effects);
     }
 
     fn note_held(&self, held: Result<(bool, Option<Lsn>), StoreError>, effects: &mut Effects) {

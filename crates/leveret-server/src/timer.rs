@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Wake;
+use std::time::Duration;
 
 use leveret_broker::Effects;
 use tokio::sync::Notify;
@@ -29,6 +30,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         effects.congested.clear();
         match next {
             None => shared.timer.notified().await,
+            // What has gathered, over a time without a broker for example, may take half of one core: the rest is for
+            // what comes in now.
+            Some(due) if due <= effects.now => {
+                let took = shared.clock.now().0.saturating_sub(effects.now.0);
+                tokio::time::sleep(Duration::from_micros(took)).await;
+            }
             Some(due) if due <= shared.clock.now() => tokio::task::yield_now().await,
             Some(due) => {
                 let due = shared.clock.instant(due).into();

@@ -18,6 +18,7 @@ use leveret_store::{
 use parking_lot::Mutex;
 
 pub use self::listing::{DelayedMessage, DelayedTotals, DueCell};
+pub use self::properties::PlainDelay;
 pub(crate) use self::properties::delay_ms;
 use self::properties::released_properties;
 use crate::backing::Backing;
@@ -172,14 +173,12 @@ impl Shelves {
 
 /// A message on its way to a shelf.
 pub struct Holding<'a> {
-    /// Route, properties as they were published, and body.
-    pub message: Message<'a>,
+    message: Message<'a>,
     /// The properties as the consumer will see them, in pieces.
-    pub released_properties: [&'a [u8]; 3],
-    /// When it is due.
-    pub due: Time,
-    /// Its `message-id`, or an empty text.
-    pub message_id: &'a str,
+    released_properties: [&'a [u8]; 3],
+    due: Time,
+    /// What it can be found by.
+    tag: u64,
 }
 
 impl DelayedExchange {
@@ -202,8 +201,8 @@ impl DelayedExchange {
         let properties = properties.as_deref().unwrap_or(message.properties);
         let parsed = leveret_amqp::Properties::parse(properties).unwrap_or_default();
         let released_properties = [properties, &[], &[]];
-        let message_id = parsed.message_id.unwrap_or_default();
-        let holding = Holding { message: *message, released_properties, due, message_id };
+        let tag = tag_of(parsed.message_id.unwrap_or_default());
+        let holding = Holding { message: *message, released_properties, due, tag };
         self.hold_run(&[holding], now)
     }
 
@@ -218,7 +217,7 @@ impl DelayedExchange {
                 let hold = Hold {
                     shelf: self.shelf,
                     due: holding.due.0,
-                    tag: tag_of(holding.message_id),
+                    tag: holding.tag,
                     flags: 0,
                     transient: !(self.durable && message.persistent),
                     body: &[&prefix, message.route, before, patch, after, message.body],

@@ -72,6 +72,8 @@ pub struct Routing {
     pub route: Arc<Route>,
     /// Whether it is the way of every message with this exchange and routing key, until the topology changes.
     pub same_for_all: bool,
+    /// Whether it is the way of all of them that are to be held.
+    pub same_for_held: bool,
     /// Whether some binding matches now: what `mandatory` asks for. A message may be held without one.
     pub matched: bool,
 }
@@ -121,10 +123,16 @@ impl Topology {
             queues: FxHashSet::default(),
             exchanges: FxHashSet::default(),
             same_for_all: keys.copies.is_empty(),
+            holds: false,
             matched: false,
         };
         walk.exchange(exchange);
-        Routing { route: Arc::new(walk.route), same_for_all: walk.same_for_all, matched: walk.matched }
+        Routing {
+            route: Arc::new(walk.route),
+            same_for_all: walk.same_for_all && !walk.holds,
+            same_for_held: walk.same_for_all && walk.holds,
+            matched: walk.matched,
+        }
     }
 }
 
@@ -137,6 +145,7 @@ struct Walk<'a> {
     queues: FxHashSet<*const Queue>,
     exchanges: FxHashSet<&'a str>,
     same_for_all: bool,
+    holds: bool,
     matched: bool,
 }
 
@@ -155,8 +164,8 @@ impl<'a> Walk<'a> {
             return self.default_exchange();
         }
         // Whether a message is held, and until when, stands in its own headers.
-        let holds = self.hold && exchange.delayed.is_some();
-        self.same_for_all &= !exchange.bindings.look_at_properties() && !holds;
+        self.holds |= self.hold && exchange.delayed.is_some();
+        self.same_for_all &= !exchange.bindings.look_at_properties();
         let destinations = self.destinations(exchange);
         if destinations.is_empty()
             && let Some(alternate) = &exchange.alternate

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use leveret_broker::{Channel as ChannelEntry, ChannelMode, ConsumerKey, Lsn, MessageCounts, Queue, Route};
+use leveret_broker::{
+    Channel as ChannelEntry, ChannelMode, ConsumerKey, DelayedExchange, Lsn, MessageCounts, PlainDelay,
+    Queue, Route,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::confirms::Confirms;
@@ -107,6 +110,10 @@ pub(super) struct Routes {
     pub(super) plain_properties: Vec<u8>,
     /// Whether they say that the message is persistent.
     pub(super) plain_persistent: bool,
+    /// Of delayed messages: who holds them, and whether a binding matches.
+    held: FxHashMap<Box<[u8]>, (Arc<DelayedExchange>, bool)>,
+    /// Encoded properties of the last delayed message, and what they say.
+    pub(super) plain_delay: Option<(Vec<u8>, PlainDelay)>,
 }
 
 impl Routes {
@@ -123,15 +130,37 @@ impl Routes {
     }
 
     pub(super) fn remember(&mut self, route: &[u8], version: u64, found: &Arc<Route>) {
-        if self.version != version || self.by_route.len() >= REMEMBERED_ROUTES {
+        self.make_room(version);
+        self.by_route.insert(route.into(), Arc::clone(found));
+    }
+
+    /// Who holds delayed messages of this exchange and routing key, and whether a binding matches.
+    #[inline]
+    pub(super) fn find_held(&self, route: &[u8], version: u64) -> Option<&(Arc<DelayedExchange>, bool)> {
+        self.held.get(route).filter(|_| self.version == version)
+    }
+
+    pub(super) fn remember_held(
+        &mut self,
+        route: &[u8],
+        version: u64,
+        exchange: &Arc<DelayedExchange>,
+        matched: bool,
+    ) {
+        self.make_room(version);
+        self.held.insert(route.into(), (Arc::clone(exchange), matched));
+    }
+
+    fn make_room(&mut self, version: u64) {
+        if self.version != version || self.by_route.len() + self.held.len() >= REMEMBERED_ROUTES {
             self.forget();
             self.version = version;
         }
-        self.by_route.insert(route.into(), Arc::clone(found));
     }
 
     pub(super) fn forget(&mut self) {
         self.by_route.clear();
+        self.held.clear();
         self.last = None;
     }
 }

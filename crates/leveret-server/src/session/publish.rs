@@ -7,7 +7,9 @@ use leveret_amqp::{
     ContentHeader, DecodeError, DeliveryMode, Frame, FrameKind, Properties, Reader, ReplyCode, basic, flags,
     parse_frame, write_method,
 };
-use leveret_broker::{Message, Record, Route, properties_without_bcc, split_route};
+use leveret_broker::{
+    DelayedExchange, Message, PlainDelay, Record, Route, properties_without_bcc, split_route,
+};
 
 use super::Session;
 use super::channel::{Channel, Mode};
@@ -68,6 +70,9 @@ pub(super) struct Run<'b> {
     channel: u16,
     route: Option<Arc<Route>>,
     messages: Vec<Message<'b>>,
+    /// Instead of these: delayed messages, and who holds them.
+    held: Vec<(Message<'b>, PlainDelay)>,
+    holder: Option<Arc<DelayedExchange>>,
 }
 
 /// Whether a frame begins a publish.
@@ -132,7 +137,7 @@ impl Session {
         run: &mut Run<'b>,
     ) -> Result<usize, Exception> {
         if let Some(whole) = whole(method, bytes, self.frame_max)
-            && self.join_run(method.channel, &whole, run)
+            && (self.join_run(method.channel, &whole, run) || self.join_held(method.channel, &whole, run))
         {
             return Ok(whole.wire_len);
         }
@@ -166,7 +171,7 @@ impl Session {
             return false;
         }
         let persistent = channel.routes.plain_persistent;
-        if next_route.is_some() || run.messages.len() >= RUN {
+        if next_route.is_some() || run.messages.len() >= RUN || !run.held.is_empty() {
             self.end_run(run);
             run.channel = number;
             run.route = next_route.or(run.route.take());
@@ -175,8 +180,61 @@ impl Session {
         true
     }
 
-    /// Hands the run to its queues.
+    /// As [`Session::join_run`], for delayed messages.
+    fn join_held<'b>(&mut self, number: u16, whole: &Whole<'b>, run: &mut Run<'b>) -> bool {
+        let version = self.vhost.version();
+        let Some(channel) = self.channels.get_mut(&number) else { return false };
+        if channel.closing || channel.content.is_some() || matches!(channel.mode, Mode::Transaction(_)) {
+            return false;
+        }
+        let message = &whole.message;
+        let Some((holder, matched)) = channel.routes.find_held(message.route, version) else { return false };
+        let too_large = message.body.len() as u64 > self.shared.config.max_message_bytes;
+        if (whole.mandatory && !matched) || too_large {
+            return false;
+        }
+        let same_way =
+            run.channel == number && run.holder.as_ref().is_some_and(|other| Arc::ptr_eq(other, holder));
+        let next_holder = (!same_way).then(|| Arc::clone(holder));
+        let delay = match &channel.routes.plain_delay {
+            Some((last, delay)) if *last == *message.properties => *delay,
+            _ => {
+                let Some(delay) = PlainDelay::of(message.properties) else { return false };
+                let (mut last, _) = channel.routes.plain_delay.take().unwrap_or((Vec::new(), delay));
+                last.clear();
+                last.extend_from_slice(message.properties);
+                channel.routes.plain_delay = Some((last, delay));
+                delay
+            }
+        };
+        if next_holder.is_some() || run.held.len() >= RUN || !run.messages.is_empty() {
+            self.end_run(run);
+            run.channel = number;
+            run.holder = next_holder.or(run.holder.take());
+        }
+        run.held.push((Message { persistent: delay.persistent, ..*message }, delay));
+        true
+    }
+
+    fn end_held_run(&mut self, run: &mut Run<'_>) {
+        let now = self.shared.clock.now();
+        if let Some(holder) = &run.holder {
+            let holdings: Vec<_> =
+                run.held.iter().map(|(message, delay)| delay.holding(*message, now)).collect();
+            self.vhost.hold_run(holder, &holdings, now, &mut self.effects);
+        }
+        let (channel, count) = (run.channel, run.held.len() as u64);
+        run.held.clear();
+        if let Err(exception) = self.note_published(channel, count) {
+            self.fail_channel(channel, &exception, (60, 40));
+        }
+    }
+
+    /// Hands the run to its queues, or to who holds it.
     pub(super) fn end_run(&mut self, run: &mut Run<'_>) {
+        if !run.held.is_empty() {
+            self.end_held_run(run);
+        }
         if run.messages.is_empty() {
             return;
         }
@@ -332,6 +390,12 @@ impl Session {
         if routing.same_for_all {
             let channel = self.open_channel(number)?;
             channel.routes.remember(message.route, version, &routing.route);
+        }
+        if routing.same_for_held
+            && let ([], [holder]) = (&*routing.route.queues, &*routing.route.delayed)
+        {
+            let channel = self.open_channel(number)?;
+            channel.routes.remember_held(message.route, version, holder, routing.matched);
         }
         Ok(())
     }

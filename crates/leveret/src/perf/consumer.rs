@@ -9,6 +9,7 @@ use leveret_amqp::{
 
 use super::body::{MARK_BYTES, Mark};
 use super::client::{CHANNEL, Client, ClientError};
+use super::delay::Delays;
 use super::measure::Measure;
 use super::options::Options;
 use super::tally::Tally;
@@ -36,7 +37,7 @@ pub(super) struct Received {
     pub(super) times_us: Histogram<u64>,
     /// Messages that came before their delay was over.
     pub(super) early: u64,
-    delay_us: u64,
+    delays: Option<Delays>,
     timed_from_us: u64,
 }
 
@@ -161,7 +162,7 @@ impl Received {
             tally: Tally::new(usize::from(options.producers) * usize::from(options.queues)),
             times_us: new_histogram(),
             early: 0,
-            delay_us: u64::from(options.delay.unwrap_or(0)) * 1000,
+            delays: Delays::of(options),
             timed_from_us,
         }
     }
@@ -175,16 +176,17 @@ impl Received {
         };
         let new = self.tally.count(&mark, assembly.redelivered);
         if new {
-            self.time(mark.sent_us, now_us);
+            self.time(&mark, now_us);
         }
         new
     }
 
     #[inline]
-    fn time(&mut self, sent_us: u64, now_us: u64) {
-        let due_us = sent_us.saturating_add(self.delay_us);
+    fn time(&mut self, mark: &Mark, now_us: u64) {
+        let delay_us = self.delays.map_or(0, |delays| delays.ms(mark).saturating_mul(1000));
+        let due_us = mark.sent_us.saturating_add(delay_us);
         self.early += u64::from(now_us < due_us);
-        if sent_us >= self.timed_from_us {
+        if mark.sent_us >= self.timed_from_us {
             self.times_us.saturating_record(now_us.saturating_sub(due_us));
         }
     }

@@ -4,6 +4,7 @@
 mod body;
 mod client;
 mod consumer;
+mod delay;
 mod measure;
 mod options;
 mod producer;

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::failure::Failure;
 
 use super::body::{MARK_BYTES, STREAMS_MAX};
+use super::delay::DelayOrder;
 
 /// What to publish, how fast, and where to.
 #[derive(Clone, Debug, Args)]
@@ -53,6 +54,12 @@ pub(crate) struct Options {
     /// Publish by an x-delayed-message exchange with this delay, and print how late the messages come.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub(super) delay: Option<u32>,
+    /// With --delay: delays from that one to this one, in --delay-order.
+    #[arg(long, value_name = "MS", requires = "delay")]
+    pub(super) delay_to: Option<u64>,
+    /// In which order messages published one after another are due.
+    #[arg(long, value_enum, default_value_t, requires = "delay_to")]
+    pub(super) delay_order: DelayOrder,
     /// Print the result as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -67,7 +74,9 @@ Examples:
   leveret perf --url amqp://guest:guest@127.0.0.1:5672 --size 1024 --persistent --durable
   leveret perf --confirm 0 --autoack --size 16          as fast as it goes
   leveret perf --rate 5000 --prefetch 200               latency at a steady rate
-  leveret perf --delay 500 --rate 1000 --seconds 5      how late delayed messages come";
+  leveret perf --delay 500 --rate 1000 --seconds 5      how late delayed messages come
+  leveret perf --delay 60000 --delay-to 31536000000 --consumers 0 --persistent --durable
+                                                        how fast messages due all over a year are taken";
 
 impl Options {
     /// Checks what no single flag can tell.
@@ -79,8 +88,10 @@ impl Options {
         if self.rate == Some(0) {
             return Err(Failure::usage("--rate: the least is 1"));
         }
-        if self.delay.is_some() && self.consumers == 0 {
-            return Err(Failure::usage("--delay: needs a consumer, to tell how late the messages come"));
+        if let (Some(from), Some(to)) = (self.delay, self.delay_to)
+            && to < u64::from(from)
+        {
+            return Err(Failure::usage("--delay-to: the least is --delay"));
         }
         if usize::from(self.producers) * usize::from(self.queues) > STREAMS_MAX {
             return Err(Failure::usage(format!("--producers times --queues: the most is {STREAMS_MAX}")));

@@ -11,12 +11,15 @@ use tokio::time::sleep_until;
 
 use super::body::Mark;
 use super::client::{CHANNEL, Client, ClientError};
+use super::delay::Delays;
 use super::measure::Measure;
 use super::options::Options;
 use super::topology::Topology;
 
 /// Bytes gathered for one write.
 const BATCH_BYTES: usize = 64 << 10;
+/// Stands where each message's own delay is written.
+const PLACE_OF_DELAY: i64 = 0x5c1a_77e2_03d9_b64f;
 /// Bytes of a body frame before its payload.
 const FRAME_HEADER: usize = 7;
 
@@ -40,6 +43,8 @@ struct Stream {
     frames: Vec<u8>,
     /// Where in them the mark stands.
     mark_at: usize,
+    /// Where in them the delay stands, if it is not the same for all.
+    delay: Option<(usize, Delays)>,
 }
 
 /// What a producer has done.
@@ -194,7 +199,10 @@ fn answer(confirms: &mut Option<Confirms>, tag: u64, multiple: bool, refused: bo
 
 impl Stream {
     fn new(id: u16, exchange: &str, queue: &str, options: &Options, frame_max: u32) -> Self {
-        let headers = options.delay.map(|ms| FieldTable(vec![("x-delay".into(), delay_value(ms))]).encode());
+        let delays = Delays::of(options);
+        let various = delays.filter(|delays| !delays.is_one());
+        let value = |ms| if various.is_some() { Value::I64(PLACE_OF_DELAY) } else { delay_value(ms) };
+        let headers = options.delay.map(|ms| FieldTable(vec![("x-delay".into(), value(ms))]).encode());
         let properties = Properties {
             // What we encoded ourselves always parses.
             headers: headers.as_deref().and_then(|headers| Table::parse(headers).ok()),
@@ -209,12 +217,18 @@ impl Stream {
             .write_frame(CHANNEL, &mut frames);
         let mark_at = frames.len() + FRAME_HEADER;
         write_body_frames(CHANNEL, &vec![b'.'; options.size], frame_max, &mut frames);
-        Self { id, next: 0, frames, mark_at }
+        let place = PLACE_OF_DELAY.to_be_bytes();
+        let delay_at = frames.windows(place.len()).position(|window| window == place);
+        Self { id, next: 0, frames, mark_at, delay: delay_at.zip(various) }
     }
 
     #[inline]
     fn write(&mut self, sent_us: u64, out: &mut Vec<u8>) {
-        let mark = Mark { sent_us, stream: self.id, number: self.next }.encode();
+        let mark = Mark { sent_us, stream: self.id, number: self.next };
+        if let Some((at, delays)) = &self.delay {
+            self.frames[*at..at + 8].copy_from_slice(&delays.ms(&mark).to_be_bytes());
+        }
+        let mark = mark.encode();
         self.next += 1;
         self.frames[self.mark_at..self.mark_at + mark.len()].copy_from_slice(&mark);
         out.extend_from_slice(&self.frames);

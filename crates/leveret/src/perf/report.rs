@@ -105,6 +105,8 @@ impl Report {
         let (latency_us, lateness_us) = if options.delay.is_none() { (times, None) } else { (None, times) };
         let tally = &received.tally;
         let arrived = tally.received + left;
+        // What is still held at the end goes with its exchange.
+        let is_looked_for = options.delay.is_none() || options.consumers > 0;
         Self {
             seconds: window.seconds(),
             publish_rate: rate(window.end.published - window.begin.published),
@@ -116,7 +118,7 @@ impl Report {
                 refused: sent.refused,
                 received: tally.received,
                 left,
-                lost: (sent.published - sent.refused).saturating_sub(arrived),
+                lost: if is_looked_for { (sent.published - sent.refused).saturating_sub(arrived) } else { 0 },
                 duplicated: tally.duplicated,
                 redelivered: tally.redelivered,
                 out_of_order: tally.out_of_order,

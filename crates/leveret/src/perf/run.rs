@@ -162,7 +162,8 @@ impl Running<'_> {
 
     /// Waits until so many messages have come, or no more do.
     async fn drain(&mut self, expected: u64) -> Result<(), Failure> {
-        let patience = IDLE_LIMIT + Duration::from_millis(self.options.delay.unwrap_or(0).into());
+        let longest_ms = self.options.delay_to.or(self.options.delay.map(u64::from)).unwrap_or(0);
+        let patience = IDLE_LIMIT + Duration::from_millis(longest_ms);
         let mut last = (self.measure.consumed.count(), Instant::now());
         while last.0 < expected && last.1.elapsed() < patience {
             tokio::select! {
