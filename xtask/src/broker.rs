@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -34,10 +35,15 @@ impl Broker {
             fs::remove_dir_all(&data)?;
         }
         fs::create_dir_all(tree.target("interop"))?;
-        let log = fs::File::create(tree.target("interop/leveret.log"))?;
-        let mut child = Command::new(&binary)
+        Self::launch(&binary, &data, &tree.target("interop/leveret.log"))
+    }
+
+    /// Starts a leveret binary on whatever the data folder holds, and waits for its port.
+    pub(crate) fn launch(binary: &Path, data: &Path, log: &Path) -> Result<Self> {
+        let log = fs::File::create(log)?;
+        let mut child = Command::new(binary)
             .args(["serve", "--amqp", "127.0.0.1:0", "--management", "127.0.0.1:0", "--data-dir"])
-            .arg(&data)
+            .arg(data)
             // Settings of the developer's own broker must not reach this one.
             .env_clear()
             .env("RABBITMQ_DEFAULT_USER", USER)
@@ -52,6 +58,14 @@ impl Broker {
         let address = announced_address(stdout)?;
         broker.url = format!("amqp://{USER}:{PASSWORD}@{address}");
         Ok(broker)
+    }
+
+    /// The memory that the broker has, in bytes.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().split(' ').next()).context("no VmRSS in its status")?;
+        Ok(kib.parse::<u64>()? * 1024)
     }
 
     /// Ends the broker as an operator would, and judges how it ended.

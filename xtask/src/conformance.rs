@@ -2,7 +2,7 @@
 //! side, where every difference has to stand in docs/compatibility.md, and nothing that is no difference.
 
 mod arrival;
-mod client;
+pub(crate) mod client;
 mod listed;
 mod method;
 mod play;
@@ -194,7 +194,7 @@ fn find_problems(
     for case in cases {
         match (is_difference(case), listed.is_different(&case.name)) {
             (true, false) => {
-                add(&case.name, "is a difference that docs/compatibility.md does not list".into())
+                add(&case.name, "is a difference that docs/compatibility.md does not list".into());
             }
             (false, true) => add(&case.name, "is no difference, but docs/compatibility.md lists it".into()),
             _ => {}

@@ -9,6 +9,7 @@ mod counts;
 mod interop;
 mod pairs;
 mod prerequisites;
+mod scale;
 mod services;
 mod steps;
 mod test;
@@ -49,6 +50,10 @@ enum Chore {
     ///
     /// Prints where they differ. Every difference has to stand in docs/compatibility.md.
     Conformance(conformance::Options),
+    /// How much time and memory many queues and bindings take
+    ///
+    /// Measures the release build of the leveret binary, and says so where it is not built.
+    Scale(scale::Options),
     /// Private instances of the services that Leveret is compared with, under target/services
     Services {
         #[arg(value_enum)]
@@ -77,6 +82,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Architecture => architecture::run(&tree),
         Chore::Interop(options) => interop::run(&tree, &options),
         Chore::Conformance(options) => conformance::run(&tree, &options),
+        Chore::Scale(options) => scale::run(&tree, &options),
         Chore::Services { action, names } => services::run(&tree, action, &names),
     }
 }

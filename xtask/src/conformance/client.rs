@@ -15,20 +15,20 @@ use leveret_amqp::{
 use super::method::{Fields, Method, WITH_CONTENT, read_properties, write_properties};
 
 /// How long anything may take to come. Two brokers and everything else of a test run share the machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where a broker is, and who we are there.
 #[derive(Clone, Debug)]
-pub(super) struct Address {
-    pub(super) host: String,
-    pub(super) user: String,
-    pub(super) password: String,
-    pub(super) vhost: String,
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
+    pub(crate) vhost: String,
 }
 
 impl Address {
     /// Reads `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without a virtual host it is `/`.
-    pub(super) fn parse(url: &str) -> Result<Self> {
+    pub(crate) fn parse(url: &str) -> Result<Self> {
         let wrong = || format!("'{url}' is not amqp://USER:PASSWORD@HOST:PORT");
         let rest = url.strip_prefix("amqp://").with_context(wrong)?;
         let (rest, vhost) = match rest.split_once('/') {
@@ -45,45 +45,45 @@ impl Address {
 
 /// A method that came, with its message if it has one.
 #[derive(Clone, Debug)]
-pub(super) struct Arrival {
-    pub(super) channel: u16,
-    pub(super) method: &'static Method,
-    pub(super) fields: Fields,
-    pub(super) content: Option<(Fields, Vec<u8>)>,
+pub(crate) struct Arrival {
+    pub(crate) channel: u16,
+    pub(crate) method: &'static Method,
+    pub(crate) fields: Fields,
+    pub(crate) content: Option<(Fields, Vec<u8>)>,
 }
 
 /// How a client logs in.
-pub(super) struct Login {
-    pub(super) user: String,
-    pub(super) password: String,
-    pub(super) vhost: String,
-    pub(super) channel_max: Option<u16>,
-    pub(super) frame_max: Option<u32>,
-    pub(super) heartbeat: u16,
-    pub(super) capabilities: Vec<String>,
+pub(crate) struct Login {
+    pub(crate) user: String,
+    pub(crate) password: String,
+    pub(crate) vhost: String,
+    pub(crate) channel_max: Option<u16>,
+    pub(crate) frame_max: Option<u32>,
+    pub(crate) heartbeat: u16,
+    pub(crate) capabilities: Vec<String>,
 }
 
 /// A connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     socket: TcpStream,
     received: Vec<u8>,
     frame_max: u32,
     /// The message that is coming.
     partial: Option<(Arrival, usize)>,
-    pub(super) waiting: VecDeque<Arrival>,
+    pub(crate) waiting: VecDeque<Arrival>,
     /// The channels that are open.
-    pub(super) open: BTreeSet<u16>,
+    pub(crate) open: BTreeSet<u16>,
     /// Whether the connection is closed: whoever wants more opens another.
-    pub(super) closed: bool,
+    pub(crate) closed: bool,
     /// Whether the broker has closed the socket.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
     /// What the broker says it is, once it has said so.
-    pub(super) server: FieldTable,
+    pub(crate) server: FieldTable,
 }
 
 impl Client {
     /// Connects, and says nothing yet.
-    pub(super) fn connect(address: &Address) -> Result<Self> {
+    pub(crate) fn connect(address: &Address) -> Result<Self> {
         let host = address.host.to_socket_addrs().ok().and_then(|mut all| all.next());
         let host = host.with_context(|| format!("{} is no address", address.host))?;
         let socket =
@@ -104,7 +104,7 @@ impl Client {
     }
 
     /// Opens the connection. Where the broker refuses, what it says instead waits to be expected.
-    pub(super) fn log_in(&mut self, login: &Login) -> Result<()> {
+    pub(crate) fn log_in(&mut self, login: &Login) -> Result<()> {
         self.send_bytes(&PROTOCOL_HEADER);
         let Some(start) = self.opening("connection.start")? else { return Ok(()) };
         if let Some((_, Value::Table(properties))) =
@@ -154,7 +154,7 @@ impl Client {
     }
 
     /// Sends a method by its name.
-    pub(super) fn send<const N: usize>(
+    pub(crate) fn send<const N: usize>(
         &mut self,
         channel: u16,
         name: &str,
@@ -167,7 +167,7 @@ impl Client {
     }
 
     /// Sends a frame of any kind with any payload.
-    pub(super) fn send_frame(&mut self, kind: u8, channel: u16, payload: &[u8]) {
+    pub(crate) fn send_frame(&mut self, kind: u8, channel: u16, payload: &[u8]) {
         let [high, low] = channel.to_be_bytes();
         let mut bytes = vec![kind, high, low];
         bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
@@ -177,7 +177,7 @@ impl Client {
     }
 
     /// Sends header and body frames.
-    pub(super) fn send_content(
+    pub(crate) fn send_content(
         &mut self,
         channel: u16,
         properties: &[(String, Value)],
@@ -194,17 +194,17 @@ impl Client {
     }
 
     /// Sends any bytes. The broker may close meanwhile, so that failing to write is no failure.
-    pub(super) fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         let _closed_meanwhile = self.socket.write_all(bytes);
     }
 
     /// Goes without a word.
-    pub(super) fn vanish(&self) {
+    pub(crate) fn vanish(&self) {
         let _gone_already = self.socket.shutdown(std::net::Shutdown::Both);
     }
 
     /// Reads until something new waits, the socket ends, or the time is up; false when it is up.
-    pub(super) fn read(&mut self, deadline: Instant) -> Result<bool> {
+    pub(crate) fn read(&mut self, deadline: Instant) -> Result<bool> {
         let before = self.waiting.len();
         loop {
             while self.take_frame()? {}
@@ -252,7 +252,7 @@ impl Client {
     }
 
     /// The protocol header that the broker answered with, where it did.
-    pub(super) fn protocol_header(&self) -> Option<&[u8]> {
+    pub(crate) fn protocol_header(&self) -> Option<&[u8]> {
         self.received.starts_with(b"AMQP").then_some(&self.received)
     }
 
@@ -307,15 +307,15 @@ impl Client {
 }
 
 impl Arrival {
-    pub(super) fn field(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn field(&self, name: &str) -> Option<&Value> {
         self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
     }
 
-    pub(super) fn number(&self, name: &str) -> Option<i64> {
+    pub(crate) fn number(&self, name: &str) -> Option<i64> {
         self.field(name)?.as_i64()
     }
 
-    pub(super) fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         self.method.name == name
     }
 }

@@ -7,7 +7,7 @@ use leveret_amqp::{FieldTable, Reader, Table, Value, Wire};
 /// A method, by its name and its fields in wire order. A field without a type is a short string; one named `-`
 /// is reserved.
 #[derive(Debug)]
-pub(super) struct Method {
+pub(crate) struct Method {
     pub(super) class: u16,
     pub(super) id: u16,
     pub(super) name: &'static str,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 }
 
 /// Fields by name, in wire order, with the reserved ones left out.
-pub(super) type Fields = Vec<(&'static str, Value)>;
+pub(crate) type Fields = Vec<(&'static str, Value)>;
 
 macro_rules! methods {
     ($($class:literal $id:literal $name:literal $fields:literal)*) => {

@@ -209,10 +209,8 @@ impl Player<'_> {
         let message = match content {
             None => None,
             Some(content) => {
-                let body = match numbered(&content.body, index).value(&self.names)? {
-                    Value::Text(body) | Value::Binary(body) => body,
-                    _ => bail!("a body is a text"),
-                };
+                let value = numbered(&content.body, index).value(&self.names)?;
+                let (Value::Text(body) | Value::Binary(body)) = value else { bail!("a body is a text") };
                 Some((self.values(&content.properties, index)?, body))
             }
         };

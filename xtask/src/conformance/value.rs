@@ -231,7 +231,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Bytes from their hexadecimal digits.
 pub(super) fn from_hex(digits: &str) -> Result<Vec<u8>> {
-    ensure!(digits.is_ascii() && digits.len() % 2 == 0, "'{digits}' is not bytes in hexadecimal");
+    ensure!(digits.is_ascii() && digits.len().is_multiple_of(2), "'{digits}' is not bytes in hexadecimal");
     (0..digits.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&digits[at..at + 2], 16))
