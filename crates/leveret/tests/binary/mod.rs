@@ -36,7 +36,9 @@ impl Broker {
         let file = data.path().join("definitions.json");
         std::fs::write(&file, definitions).expect("a file in the temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        command.args(["serve", "--amqp", "127.0.0.1:0", "--data-dir"]).arg(data.path());
+        command
+            .args(["serve", "--amqp", "127.0.0.1:0", "--management", "127.0.0.1:0", "--data-dir"])
+            .arg(data.path());
         command.arg("--load-definitions").arg(file).env_clear();
         Self::run(command, data)
     }
