@@ -15,7 +15,7 @@ use crate::Error;
 pub struct Pattern {
     source: Arc<str>,
     /// `None` where it matches whatever there is.
-    regex: Option<Regex>,
+    regex: Option<Arc<Regex>>,
 }
 
 impl Pattern {
@@ -24,9 +24,9 @@ impl Pattern {
     pub fn new(source: &str) -> Result<Self, Error> {
         let regex = match source {
             "" | ".*" | "^.*" | "^.*$" => None,
-            source => Some(Regex::new(source).map_err(|error| {
+            source => Some(Arc::new(Regex::new(source).map_err(|error| {
                 Error::precondition(format!("invalid regular expression '{source}': {error}"))
-            })?),
+            })?)),
         };
         Ok(Self { source: source.into(), regex })
     }

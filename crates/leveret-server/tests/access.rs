@@ -1,4 +1,5 @@
 //! Who may connect and do what: permissions, limits, and what becomes of connections whose user or virtual host goes.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 
