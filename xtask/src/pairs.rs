@@ -32,6 +32,9 @@ pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
         }
     }
     if let Some(rabbitmq) = &servers.rabbitmq {
+        steps.run("leveret migrate, from and to RabbitMQ", || {
+            run_tests(&migration(tree).env(BROKER, rabbitmq.instance.url()))
+        });
         interop::drive(tree, &interop::Options::rabbitmq(rabbitmq.instance.url()), steps);
         conformance::run_step(tree, &rabbitmq.instance.url(), steps);
     }
@@ -105,6 +108,15 @@ fn tests(tree: &Tree, packages: &[&str]) -> Expression {
     let arguments: Vec<_> =
         ["test", "--no-fail-fast"].into_iter().chain(packages).chain(["--test", "*"]).collect();
     tree.cargo(&arguments)
+}
+
+/// The test program of `leveret migrate`, whose other broker is the variable's.
+fn migration(tree: &Tree) -> Expression {
+    if prerequisites::succeeds(&["cargo", "nextest", "--version"]) {
+        let filter = "package(leveret) & binary(migrate)";
+        return tree.cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "-E", filter]);
+    }
+    tree.cargo(&["test", "--workspace", "--test", "migrate"])
 }
 
 fn done(outcome: Result<()>) -> Result<Counts> {

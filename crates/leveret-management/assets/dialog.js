@@ -16,7 +16,7 @@ const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
  * Shows a form; resolves to whether it was submitted. `submit` gets the values by field name, and when it
  * throws the form stays open and says why.
  */
-export function form({ title, text, fields = [], action, danger = false, wide = false, submit }) {
+export function form({ title, text, content, fields = [], action, danger = false, wide = false, submit }) {
   const host = document.getElementById("dialogs").appendChild(document.createElement("div"));
   return new Promise((resolve) => {
     const state = { error: "", busy: false };
@@ -43,6 +43,7 @@ export function form({ title, text, fields = [], action, danger = false, wide = 
         h("form", { onsubmit: run },
           h("h2", { id: "dialog-title" }, title),
           text && h("p", null, text),
+          content,
           fields.map(field),
           h("p", { class: "error", role: "alert" }, state.error),
           h("div", { class: "actions" },

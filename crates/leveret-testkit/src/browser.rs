@@ -48,6 +48,7 @@ impl Browser {
             "--no-first-run",
             "--disable-background-networking",
             "--lang=en",
+            "--window-size=1280,900",
             &format!("--user-data-dir={}", profile.path().display()),
         ];
         let capabilities = json!({
@@ -87,7 +88,7 @@ impl Browser {
 
     /// Clicks what a CSS selector finds.
     pub async fn click(&self, css: &str) {
-        self.retry(css, async || self.see(css).await.click().await).await;
+        self.retry(css, async || self.click_on(&self.see(css).await).await).await;
     }
 
     /// Clicks the visible button or link with that text.
@@ -99,7 +100,7 @@ impl Browser {
             let all = self.client.find_all(Locator::XPath(&found)).await?;
             // What stands in a dialog comes last, and covers the rest.
             match all.last() {
-                Some(element) => element.click().await,
+                Some(element) => self.click_on(element).await,
                 None => self.client.find(Locator::XPath(&found)).await.map(drop),
             }
         })
@@ -185,6 +186,13 @@ impl Browser {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// In the middle of the window, away from what sticks to its edges.
+    async fn click_on(&self, element: &Element) -> Result<(), fantoccini::error::CmdError> {
+        let argument = serde_json::to_value(element).expect("an element has a JSON form");
+        self.client.execute("arguments[0].scrollIntoView({block: 'center'})", vec![argument]).await?;
+        element.click().await
     }
 
     /// A page may replace an element, or lay one over it, between finding and using it.

@@ -8,6 +8,8 @@ use crate::admin::{self, On};
 use crate::bus::BusCommand;
 #[cfg(feature = "systems")]
 use crate::demo;
+#[cfg(feature = "migrate")]
+use crate::migrate;
 use crate::perf;
 use crate::settings::Flags;
 use crate::store::StoreCommand;
@@ -43,6 +45,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: BusCommand,
     },
+    /// Move everything from one broker to another, RabbitMQ or Leveret: definitions, then messages.
+    #[cfg(feature = "migrate")]
+    #[command(long_about = MIGRATE_ABOUT)]
+    Migrate(migrate::Options),
     /// Measure what a broker does: rates, latency, and whether every message arrives.
     Perf(perf::Options),
     /// The broker at a glance
@@ -83,6 +89,14 @@ pub(crate) enum Command {
         command: StoreCommand,
     },
 }
+
+#[cfg(feature = "migrate")]
+const MIGRATE_ABOUT: &str = "\
+Move everything from one broker to another, RabbitMQ or Leveret: definitions, then messages.
+
+Definitions go over HTTP, messages over AMQP: each is acknowledged at the source once the target has confirmed it. \
+Interrupt it whenever you like, and run it again to go on. At the end it says what was counted in each queue, and \
+exits with 1 where that differs.";
 
 const SERVE_ABOUT: &str = "\
 Run the broker until SIGTERM or Ctrl-C.

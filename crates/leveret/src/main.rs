@@ -12,6 +12,8 @@ mod demo;
 mod failure;
 mod log;
 mod management;
+#[cfg(feature = "migrate")]
+mod migrate;
 mod perf;
 mod serve;
 mod settings;
@@ -40,6 +42,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Bus { command } => bus::run(&command),
         #[cfg(feature = "systems")]
         Command::Demo(options) => demo::run(&options),
+        #[cfg(feature = "migrate")]
+        Command::Migrate(options) => migrate::run(&options),
         Command::Perf(options) => perf::run(&options),
         Command::Queues(on) => admin::queues(&on),
         Command::Exchanges(on) => admin::exchanges(&on),

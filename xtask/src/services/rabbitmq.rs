@@ -13,6 +13,8 @@ use super::{Process, Service};
 use crate::prerequisites;
 
 const AMQP_PORT: u16 = 35672;
+/// As `leveret migrate` guesses it.
+const MANAGEMENT_PORT: u16 = 45672;
 const DISTRIBUTION_PORT: u16 = 35673;
 const EPMD_PORT: u16 = 34369;
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -41,21 +43,26 @@ impl Service for RabbitMq {
     }
 
     fn is_ready(&self) -> bool {
-        // The listener opens last, after the boot steps.
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, AMQP_PORT));
-        TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        // The listeners open last, after the boot steps.
+        [AMQP_PORT, MANAGEMENT_PORT].into_iter().all(|port| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        })
     }
 }
 
 fn prepare(home: &Path) -> Result<()> {
     fs::create_dir_all(home)?;
     fs::write(home.join("rabbitmq.conf"), configuration())?;
-    fs::write(home.join("enabled_plugins"), "[].\n")?;
+    fs::write(home.join("enabled_plugins"), "[rabbitmq_management].\n")?;
     Ok(())
 }
 
 fn configuration() -> String {
-    format!("listeners.tcp.local = 127.0.0.1:{AMQP_PORT}\nlog.file.level = info\n")
+    format!(
+        "listeners.tcp.local = 127.0.0.1:{AMQP_PORT}\nlog.file.level = info\n\
+         management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {MANAGEMENT_PORT}\n"
+    )
 }
 
 fn environment(home: &Path) -> Vec<(&'static str, String)> {

@@ -23,14 +23,14 @@ export function exchangePage([vhost, name]) {
     title: () => t("Exchange {name}", { name: exchangeName(name) }),
     async load() {
       const [exchange, outgoing, incoming] = await Promise.all([get(own, SAMPLES), name === "" ? [] : get(`${own}/bindings/source`), name === "" ? [] : get(`${own}/bindings/destination`)]);
-      seeRates(history, { publish_in_details: { rate: 0 }, publish_out_details: { rate: 0 }, ...exchange.message_stats });
+      seeRates(history, exchange.message_stats);
       return { exchange, outgoing, incoming };
     },
     view: ({ exchange, outgoing, incoming }) => [
       h("div", { class: "toolbar" }, h("span", { class: "grow" }),
         exchange.type === "x-delayed-message" && h("a", { class: "button", href: link("delayed", vhost, name) }, t("Delayed messages")),
         !isPredeclared(name) && button(t("Delete"), () => deleting(own, name), "danger")),
-      card(null, rateChart(history)),
+      exchange.message_stats && card(null, rateChart(history)),
       card(t("Details"), facts([
         [t("Virtual host"), vhost],
         [t("Type"), exchange.type],

@@ -112,7 +112,7 @@ function nodeView(node, history) {
   const one = (id, title, name, format, colour) => chart({ id, title, format, series: [{ label: title, colour, points: history.of(name) }] });
   return card(t("Node {name}", { name: node.name }),
     h("div", { class: "gauges" },
-      gauge(t("Memory"), node.mem_used, node.mem_limit, t("{used} of {limit}", { used: bytes(node.mem_used), limit: bytes(node.mem_limit) })),
+      gauge(t("Memory"), node.mem_used, node.mem_limit, node.mem_limit > 0 ? t("{used} of {limit}", { used: bytes(node.mem_used), limit: bytes(node.mem_limit) }) : bytes(node.mem_used)),
       node.fd_total > 0 && gauge(t("Open files"), node.fd_used, node.fd_total, t("{used} of {limit}", { used: count(node.fd_used), limit: count(node.fd_total) }))),
     h("div", { class: "charts three" },
       one("memory", t("Memory"), "memory", bytes),

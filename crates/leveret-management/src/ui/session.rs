@@ -25,6 +25,8 @@ use crate::listener::Peer;
 
 /// How long a session lasts without being used.
 const IDLE: Duration = Duration::from_secs(8 * 3600);
+/// How long it lasts in all.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Most sessions at a time; the one that was not used for longest makes room.
 const MOST: usize = 1000;
 /// Says that a call comes from a page of ours.
@@ -38,7 +40,14 @@ pub(crate) struct Sessions {
 struct Session {
     user: String,
     password: PasswordHash,
+    begun: Instant,
     used: Instant,
+}
+
+impl Session {
+    fn is_over(&self, now: Instant) -> bool {
+        now.duration_since(self.used) >= IDLE || now.duration_since(self.begun) >= LONGEST
+    }
 }
 
 impl Sessions {
@@ -46,21 +55,21 @@ impl Sessions {
         // 244 random bits from the system.
         let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let mut open = self.open.lock();
-        open.retain(|_, session| now.duration_since(session.used) < IDLE);
+        open.retain(|_, session| !session.is_over(now));
         if open.len() >= MOST
             && let Some(oldest) =
                 open.iter().min_by_key(|(_, session)| session.used).map(|(token, _)| token.clone())
         {
             open.remove(&oldest);
         }
-        open.insert(token.clone(), Session { user, password, used: now });
+        open.insert(token.clone(), Session { user, password, begun: now, used: now });
         token
     }
 
     /// The user of a session, and the password it was begun with.
     fn find(&self, token: &str, now: Instant) -> Option<(String, PasswordHash)> {
         let mut open = self.open.lock();
-        let session = open.get_mut(token).filter(|session| now.duration_since(session.used) < IDLE)?;
+        let session = open.get_mut(token).filter(|session| !session.is_over(now))?;
         session.used = now;
         Some((session.user.clone(), session.password.clone()))
     }
@@ -144,7 +153,7 @@ async fn begin(
     let access = Access::log_in(&app, credentials, peer.is_loopback()).await?;
     let user = app.node.broker().users.find(&access.user).ok_or(Refusal::LoginFailed)?;
     let token = app.sessions.begin(user.name, user.password, Instant::now());
-    let cookie = cookie(&headers, &cookie_name(&app), &token, 24 * 3600);
+    let cookie = cookie(&headers, &cookie_name(&app), &token, LONGEST.as_secs());
     Ok(([(header::SET_COOKIE, cookie)], Json(who(&access))).into_response())
 }
 
@@ -169,6 +178,9 @@ mod tests {
         assert!(sessions.find(&token, start + IDLE).is_some(), "used meanwhile");
         assert!(sessions.find(&token, start + IDLE * 3).is_none());
         assert!(sessions.find("other", start).is_none());
+        let token = sessions.begin("ann".into(), PasswordHash::default(), start);
+        let used = (0..10).map(|count| sessions.find(&token, start + IDLE / 2 * count).is_some());
+        assert_eq!(used.filter(|found| *found).count(), 6, "however often it is used");
     }
 
     #[test]

@@ -1,0 +1,292 @@
+//! The web UI in a real browser, against the real binary. Whatever a page complains of in its console fails the test: an
+//! error in a script, a violation of the content security policy, a request that was refused.
+
+mod binary;
+
+use binary::Broker;
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use leveret_testkit::{Browser, Width};
+use serde_json::Value;
+
+/// A browser that shows a broker's pages, signed in.
+struct Stage {
+    broker: Broker,
+    browser: Browser,
+    channel: Channel,
+    _connection: Connection,
+}
+
+impl Stage {
+    async fn open() -> Self {
+        let broker = Broker::ours();
+        let connection =
+            Connection::connect(&broker.url, ConnectionProperties::default()).await.expect("connects");
+        let channel = connection.create_channel().await.expect("opens a channel");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        let browser = Browser::start().await;
+        let stage = Self { broker, browser, channel, _connection: connection };
+        stage.sign_in().await;
+        stage
+    }
+
+    async fn sign_in(&self) {
+        self.browser.open(&self.address()).await;
+        self.browser.fill("input[name=username]", "guest").await;
+        self.browser.fill("input[name=password]", "guest").await;
+        self.browser.press("Sign in").await;
+        self.browser.read("Message rates").await;
+    }
+
+    fn address(&self) -> String {
+        format!("http://{}/", self.broker.management())
+    }
+
+    /// Opens a page by what follows the `#`.
+    async fn page(&self, page: &str) {
+        self.browser.run(&format!("location.hash = '#/{page}'")).await;
+    }
+
+    async fn queue(&self, name: &str, arguments: &[(&str, &str)]) {
+        let mut table = FieldTable::default();
+        for (key, value) in arguments {
+            table.insert((*key).into(), AMQPValue::LongString((*value).into()));
+        }
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        self.channel.queue_declare(name.into(), durable, table).await.expect("declares");
+    }
+
+    async fn publish(&self, queue: &str, body: &[u8]) {
+        let options = BasicPublishOptions::default();
+        let properties = BasicProperties::default();
+        let sent = self.channel.basic_publish("".into(), queue.into(), options, body, properties).await;
+        sent.expect("is sent").await.expect("is confirmed");
+    }
+
+    /// Presses a button until it has opened a dialog: a press is lost where the page that it is on is just being fetched.
+    async fn ask(&self, button: &str) {
+        for _ in 0..10 {
+            self.browser.press(button).await;
+            for _ in 0..40 {
+                if self.browser.run("return document.querySelector('dialog[open]') !== null").await
+                    == Value::Bool(true)
+                {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+        panic!("{button} opens no dialog");
+    }
+
+    /// Ends the test: nothing may have been complained of.
+    async fn close(self) {
+        assert_eq!(self.browser.complaints().await, Vec::<String>::new());
+        self.browser.close().await;
+    }
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_refused_and_signing_out_ends_the_session() {
+    let stage = Stage::open().await;
+    let browser = &stage.browser;
+    browser.press("Sign out").await;
+    browser.fill("input[name=username]", "guest").await;
+    browser.fill("input[name=password]", "wrong").await;
+    browser.press("Sign in").await;
+    browser.read("Wrong user name or password").await;
+    let complaints = browser.complaints().await;
+    assert!(complaints.iter().all(|line| line.contains("401")), "{complaints:?}");
+    // The cookie is out of reach for scripts, and without our header it counts for nothing.
+    stage.sign_in().await;
+    assert_eq!(browser.run("return document.cookie").await, Value::from(""));
+    let foreign =
+        "return fetch('/api/overview', {headers: {authorization: 'Bearer x'}}).then(it => it.status)";
+    assert_eq!(browser.run(foreign).await, Value::from(401));
+    assert_eq!(browser.run("return fetch('/api/session').then(it => it.json())").await, Value::Null);
+    browser.complaints().await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_message_is_published_peeked_at_and_purged() {
+    let stage = Stage::open().await;
+    stage.queue("orders", &[]).await;
+    let browser = &stage.browser;
+    stage.page("queues").await;
+    browser.press("orders").await;
+    browser.press("Publish a message").await;
+    browser.fill("textarea[name=payload]", r#"{"order":7,"to":"Ann"}"#).await;
+    browser.press("Publish").await;
+    browser.read("Published.").await;
+    stage.publish("orders", &[0, 255, 1, 2]).await;
+    browser.press("Get messages").await;
+    browser.read("\"order\": 7,").await;
+    browser.read("000000  00 ff 01 02").await;
+    browser.press("Purge").await;
+    browser.read("Purge queue orders?").await;
+    browser.press("Cancel").await;
+    browser.until("return document.querySelector('dialog') === null").await;
+    browser.press("Purge").await;
+    browser.click("dialog button.danger").await;
+    browser.read("Queue orders is empty.").await;
+    browser.press("Get messages").await;
+    browser.read("The queue has no message ready.").await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn messages_move_and_dead_letters_go_back() {
+    let stage = Stage::open().await;
+    let fanout = lapin::ExchangeKind::Fanout;
+    let declared = stage.channel.exchange_declare(
+        "dlx".into(),
+        fanout,
+        ExchangeDeclareOptions::default(),
+        FieldTable::default(),
+    );
+    declared.await.expect("declares");
+    stage.queue("work", &[("x-dead-letter-exchange", "dlx")]).await;
+    stage.queue("dead", &[]).await;
+    stage.queue("other", &[]).await;
+    let bound = stage.channel.queue_bind(
+        "dead".into(),
+        "dlx".into(),
+        "".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.expect("binds");
+    for number in 0..3 {
+        stage.publish("work", format!("number {number}").as_bytes()).await;
+    }
+    let browser = &stage.browser;
+    stage.page("queues/%2F/work").await;
+    browser.read("Get messages").await;
+    browser.run("document.querySelector('select[name=ackmode]').value = 'reject_requeue_false'").await;
+    browser.press("Get messages").await;
+    browser.click("dialog button.danger").await;
+    browser.read("number 2").await;
+    // One that is no dead letter stays.
+    stage.publish("dead", b"a stranger").await;
+    stage.page("queues/%2F/dead").await;
+    browser.read("Queue dead").await;
+    stage.ask("Replay dead letters").await;
+    browser.click("dialog button.primary").await;
+    browser.read("3 messages went back where they came from; 1 stayed.").await;
+    stage.page("queues/%2F/work").await;
+    browser.read("Queue work").await;
+    stage.ask("Move messages").await;
+    browser.fill("dialog input[name=destination]", "other").await;
+    browser.click("dialog button.primary").await;
+    browser.read("3 messages moved to other.").await;
+    stage.page("queues/%2F/other").await;
+    browser.read("Queue other").await;
+    browser.press("Get messages").await;
+    browser.read("number 0").await;
+    let text = browser.text().await;
+    assert!(!text.contains("x-death"), "a replayed message begins anew:\n{text}");
+    stage.close().await;
+}
+
+/// Every page, by its address and by what it says.
+const PAGES: [(&str, &str); 15] = [
+    ("overview", "Message rates"),
+    ("connections", "From client"),
+    ("channels", "Prefetch"),
+    ("exchanges", "amq.topic"),
+    ("exchanges/%2F/amq.topic", "Publish a message"),
+    ("queues", "a.queue.with.a.rather.long.name"),
+    ("queues/%2F/a.queue.with.a.rather.long.name.that.goes.on", "Get messages"),
+    ("delayed", "x-delayed-message"),
+    ("bindings", "All bindings"),
+    ("users", "guest"),
+    ("users/guest", "Topic permissions"),
+    ("vhosts", "New virtual host"),
+    ("policies", "Operator policies"),
+    ("limits", "No limit is set."),
+    ("definitions", "Save as a file"),
+];
+
+#[tokio::test]
+async fn every_page_fits_a_phone() {
+    let stage = Stage::open().await;
+    stage.queue("a.queue.with.a.rather.long.name.that.goes.on", &[]).await;
+    stage.browser.resize(Width::Phone).await;
+    for (page, text) in PAGES {
+        stage.page(page).await;
+        let is_there = format!("return document.querySelector('main').textContent.includes({text:?})");
+        stage.browser.until(&is_there).await;
+        assert_eq!(stage.browser.overflow().await, 0, "{page} is wider than a phone");
+    }
+    // The menu opens, and leads on.
+    stage.browser.click(".menu-button").await;
+    stage.browser.press("Logs").await;
+    stage.browser.read("is ready").await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn language_and_theme_change_and_are_kept() {
+    let stage = Stage::open().await;
+    let browser = &stage.browser;
+    let background = "return getComputedStyle(document.body).backgroundColor";
+    let choose = |select: &str, value: &str| {
+        format!(
+            "const it = document.querySelector('select.{select}'); it.value = '{value}'; \
+             it.dispatchEvent(new Event('change', {{bubbles: true}}))"
+        )
+    };
+    browser.run(&choose("theme", "light")).await;
+    let light = browser.run(background).await;
+    browser.run(&choose("theme", "dark")).await;
+    assert_ne!(browser.run(background).await, light);
+    browser.run(&choose("language", "zh")).await;
+    browser.read("消息速率").await;
+    browser.open(&stage.address()).await;
+    browser.read("消息速率").await;
+    assert_ne!(browser.run(background).await, light);
+    assert_eq!(browser.run("return document.documentElement.lang").await, Value::from("zh"));
+    stage.close().await;
+}
+
+/// Presses Tab until the element with that text has the focus.
+async fn tab_to(browser: &Browser, text: &str) {
+    for _ in 0..60 {
+        browser.keys("\u{e004}").await;
+        if browser.run("return document.activeElement.textContent.trim()").await == text {
+            return;
+        }
+    }
+    panic!("{text} is out of reach of the Tab key");
+}
+
+#[tokio::test]
+async fn the_keyboard_reaches_what_matters() {
+    let stage = Stage::open().await;
+    stage.queue("keys", &[]).await;
+    stage.publish("keys", b"hello").await;
+    let browser = &stage.browser;
+    browser.run("document.activeElement.blur()").await;
+    tab_to(browser, "Skip to the content").await;
+    tab_to(browser, "Queues").await;
+    browser.keys("\u{e007}").await;
+    browser.read("New queue").await;
+    tab_to(browser, "keys").await;
+    browser.keys("\u{e007}").await;
+    browser.read("Get messages").await;
+    tab_to(browser, "Purge").await;
+    browser.keys("\u{e007}").await;
+    browser.read("Purge queue keys?").await;
+    // Escape closes the question, and the focus is back where it was.
+    browser.keys("\u{e00c}").await;
+    browser.until("return document.querySelector('dialog') === null").await;
+    assert_eq!(browser.run("return document.activeElement.textContent").await, Value::from("Purge"));
+    // What has the focus keeps it while the page is fetched anew.
+    browser.run("document.dispatchEvent(new Event('visibilitychange'))").await;
+    assert_eq!(browser.run("return document.activeElement.textContent").await, Value::from("Purge"));
+    stage.close().await;
+}
