@@ -56,6 +56,8 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     println!("start with them: {:.2} s", start.elapsed().as_secs_f64());
     fanout(&mut connection, options.fanout)?;
     topic(&mut connection, options)?;
+    // The broker would wait for our answer to its close.
+    drop(connection);
     broker.stop()
 }
 
