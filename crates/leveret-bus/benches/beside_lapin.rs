@@ -35,8 +35,9 @@ async fn main() {
         Ok(_) => None,
         Err(_) => Some(leveret_server::Server::start(leveret_server::Config::ephemeral()).await.unwrap()),
     };
-    let url =
-        server.as_ref().map_or_else(|| std::env::var("LEVERET_TEST_AMQP_URL").unwrap(), |s| s.amqp_url());
+    let url = server
+        .as_ref()
+        .map_or_else(|| std::env::var("LEVERET_TEST_AMQP_URL").unwrap(), leveret_server::Server::amqp_url);
     println!("{MESSAGES} messages of {} bytes, persistent", BODY.len());
     let (mut publish, mut consume) = (Pair::default(), Pair::default());
     for _ in 0..ROUNDS {
