@@ -23,6 +23,8 @@ pub(crate) struct Broker {
     child: Child,
     /// Where clients connect, as user of the notes.
     pub(crate) url: String,
+    /// Where its management listens, HOST:PORT.
+    pub(crate) management: String,
 }
 
 impl Broker {
@@ -54,8 +56,9 @@ impl Broker {
             .spawn()
             .with_context(|| format!("{} does not start", binary.display()))?;
         let stdout = child.stdout.take().context("the broker has no stdout")?;
-        let mut broker = Self { child, url: String::new() };
-        let address = announced_address(stdout)?;
+        let mut broker = Self { child, url: String::new(), management: String::new() };
+        let (address, management) = announced_addresses(stdout)?;
+        broker.management = management;
         broker.url = format!("amqp://{USER}:{PASSWORD}@{address}");
         Ok(broker)
     }
@@ -66,6 +69,11 @@ impl Broker {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().split(' ').next()).context("no VmRSS in its status")?;
         Ok(kib.parse::<u64>()? * 1024)
+    }
+
+    /// User and password.
+    pub(crate) fn login() -> (&'static str, &'static str) {
+        (USER, PASSWORD)
     }
 
     /// Ends the broker as an operator would, and judges how it ended.
@@ -96,18 +104,23 @@ impl Drop for Broker {
     }
 }
 
-/// Waits for the line that names the port. The output is drained to its end, so that the broker never blocks
+/// Waits for the lines that name the ports, of AMQP and of the management. The output is drained to its end, so that the broker never blocks
 /// on a full pipe.
-fn announced_address(stdout: ChildStdout) -> Result<String> {
-    let (address, announced) = mpsc::channel();
+fn announced_addresses(stdout: ChildStdout) -> Result<(String, String)> {
+    let (line, announced) = mpsc::channel();
     std::thread::spawn(move || {
-        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        for found in lines.filter_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned())) {
-            // Only the first is waited for.
-            let _ = address.send(found);
+        for said in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // After both were found nobody waits any more.
+            let _ = line.send(said);
         }
     });
-    announced.recv_timeout(START_LIMIT).context(
-        "the broker has not said `listening on ADDRESS`; its log is interop/leveret.log in the target folder",
-    )
+    let find = |before: &str| loop {
+        let said = announced.recv_timeout(START_LIMIT).with_context(|| {
+            format!("the broker has not said `{before}ADDRESS`; its log is interop/leveret.log in the target folder")
+        })?;
+        if let Some((_, address)) = said.split_once(before) {
+            return Ok::<_, anyhow::Error>(address.trim().to_owned());
+        }
+    };
+    Ok((find("listening on ")?, find("management on http://")?))
 }

@@ -8,6 +8,7 @@ use duct::{Expression, cmd};
 use crate::broker::Broker;
 use crate::counts::{Counts, run_tests};
 use crate::prerequisites;
+use crate::rabbitmqadmin;
 use crate::steps::Steps;
 use crate::tree::Tree;
 
@@ -92,6 +93,9 @@ fn drive_leveret(tree: &Tree, options: &Options, steps: &mut Steps) {
         return steps.give_up("interop suites", "the broker does not start");
     };
     drive_url(tree, options, &broker.url, steps);
+    if options.suites.is_empty() {
+        steps.run("rabbitmqadmin", || rabbitmqadmin::run(&broker, &tree.target("interop")));
+    }
     steps.run("leveret ends on SIGTERM", || broker.stop().map(|()| Counts::default()));
 }
 

@@ -9,6 +9,7 @@ mod counts;
 mod interop;
 mod pairs;
 mod prerequisites;
+mod rabbitmqadmin;
 mod scale;
 mod services;
 mod steps;
