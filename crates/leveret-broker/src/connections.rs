@@ -108,7 +108,7 @@ pub struct ConnectionOptions {
     pub tls: bool,
     pub client_properties: FieldTable,
     pub channel_max: u16,
-    pub frame_max: u32,
+    pub unit_max_bytes: u32,
     pub heartbeat_s: u16,
     pub connected_at: Time,
 }

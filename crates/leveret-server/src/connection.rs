@@ -100,7 +100,7 @@ impl Connection {
             tls: self.is_tls,
             client_properties: opened.client_properties.clone(),
             channel_max: opened.channel_max,
-            frame_max: opened.frame_max,
+            unit_max_bytes: opened.frame_max,
             heartbeat_s: opened.heartbeat_s,
             connected_at: self.shared.clock.now(),
         };

@@ -24,7 +24,7 @@ pub(crate) fn put(statistics: &Statistics, node: &str, connection: &Connection, 
     fields.put("state", || if connection.blocked.load(Ordering::Relaxed) { "blocked" } else { "running" });
     fields.put("channels", || connection.channel_count());
     fields.put("channel_max", || options.channel_max);
-    fields.put("frame_max", || options.frame_max);
+    fields.put("frame_max", || options.unit_max_bytes);
     fields.put("timeout", || options.heartbeat_s);
     fields.put("auth_mechanism", || options.mechanism.as_str());
     fields.put("client_properties", || table(&options.client_properties));
