@@ -22,6 +22,7 @@ pub trait Catalog: Send + Sync {
 /// changes nothing.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
+#[allow(clippy::large_enum_variant, reason = "few are alive at a time")]
 pub enum Change {
     PutVhost {
         name: Arc<str>,

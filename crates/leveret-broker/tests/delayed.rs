@@ -153,7 +153,7 @@ fn what_waits_can_be_counted_listed_and_looked_at() {
 
     let named = x.list_by_message_id("id-4", None, 100).unwrap();
     assert_eq!(named.len(), 25);
-    assert!(named.iter().all(|message| message.message_id() == Some("id-4") && message.durable == false));
+    assert!(named.iter().all(|message| message.message_id() == Some("id-4") && !message.durable));
     assert_eq!(x.list_by_message_id("id-4", Some(named[4].id), 3).unwrap(), named[5..8]);
     assert!(x.list_by_message_id("id-5", None, 100).unwrap().is_empty());
 
