@@ -23,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const COME_AGAIN: Duration = Duration::from_secs(2);
 /// Numbers remembered as accepted until they are in the table.
 const REMEMBERED: usize = 100_000;
+/// Longest order number, in bytes.
+const LONGEST_NUMBER: usize = 64;
 /// How long a promised number outlives its request.
 const PROMISES_KEPT: Duration = Duration::from_secs(24 * 3600);
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
@@ -167,6 +169,9 @@ impl Desk {
     /// # Errors
     /// The database cannot be reached.
     pub async fn find(&self, order_no: &str) -> Result<Option<Found>, DbErr> {
+        if !can_be_a_number(order_no) {
+            return Ok(None);
+        }
         if let Some(row) = store::find(&self.db, order_no).await? {
             return Ok(Some(row.into()));
         }
@@ -185,7 +190,7 @@ impl Desk {
     /// # Errors
     /// It is closed or not written yet (409), there is none (404), or the database cannot be reached (503).
     pub async fn pay(&self, order_no: &str) -> Result<Found, Problem> {
-        let is_first = store::decide(&self.db, order_no, store::PAID).await?;
+        let is_first = can_be_a_number(order_no) && store::decide(&self.db, order_no, store::PAID).await?;
         let found = self.find(order_no).await?.ok_or_else(|| Problem::not_found("there is no such order"))?;
         match found.state {
             State::Paid => {
@@ -227,6 +232,11 @@ impl Desk {
     fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Databases need not be asked for anything else; some refuse to be.
+fn can_be_a_number(order_no: &str) -> bool {
+    order_no.len() <= LONGEST_NUMBER && order_no.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The last numbers accepted here.

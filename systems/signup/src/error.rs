@@ -1,5 +1,7 @@
 //! What can keep the system from starting or from doing what was asked.
 
+use leveret_web::Problem;
+
 /// An error of the sign-up system.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,5 +38,16 @@ impl Error {
 
     pub(crate) fn setting(setting: &'static str, problem: impl ToString) -> Self {
         Self::Setting { setting, problem: problem.to_string() }
+    }
+}
+
+/// What is wrong inside is logged; the client learns only that something is.
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Bus(error) => error.into(),
+            Error::Database(error) => error.into(),
+            error => Self::unavailable(error, "the system cannot do that now"),
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The sign-up system as a program: `signup serve` and `signup parked`.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use leveret_signup::{Error, Names, Settings, Signup};
-use tracing_subscriber::EnvFilter;
+use leveret_web::program;
 
 /// Sign-up with a welcome mail that is tried again with growing delays.
 #[derive(Parser)]
@@ -131,14 +130,7 @@ impl Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // lapin reports as errors what the bus deals with, such as a broker without delayed exchanges.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,lapin=off"));
-    let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(is_terminal)
-        .with_writer(std::io::stderr)
-        .init();
+    program::log();
     let cli = Cli::parse();
     let settings = cli.flags.into_settings();
     let done = match cli.command {
@@ -155,7 +147,7 @@ async fn main() -> ExitCode {
 async fn serve(settings: Settings) -> Result<ExitCode, Error> {
     let running = leveret_signup::run(settings).await?;
     println!("sign-up: {}", running.url());
-    asked_to_end().await;
+    program::asked_to_end().await;
     running.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -188,21 +180,4 @@ async fn list(signup: &Signup) -> Result<bool, Error> {
 fn told(what: &str, count: u32) -> bool {
     println!("{what}: {count}");
     true
-}
-
-/// Ctrl-C or SIGTERM.
-async fn asked_to_end() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = interrupted.await;
 }

@@ -1,6 +1,5 @@
 //! Starting the whole system in one process, and stopping it in the right order.
 
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use leveret_bus::outbox::{Relay, RelayOptions};
 use leveret_bus::{Bus, DelayMode, Outbox, PublisherOptions, RetryPolicy, Worker, database};
+use leveret_web::{Site, serve};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -15,7 +15,6 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::board::Board;
 use crate::error::Error;
 use crate::http;
 use crate::mail::{MailFolder, MailSender, SmtpSender};
@@ -91,7 +90,10 @@ pub async fn run(settings: Settings) -> Result<Running, Error> {
         .outbox
         .relay(signup.bus.publisher(), RelayOptions { lease: RELAY_LEASE, ..Default::default() });
     let stop = CancellationToken::new();
-    let http = serve(listener, &signup, stop.clone());
+    let outbox = Some(signup.outbox.clone());
+    let site =
+        Site::open("sign-up", http::OPENAPI, signup.bus.clone(), signup.db.clone(), outbox, stop.clone());
+    let http = serve(listener, site.await?, http::routes(&signup, &stop));
     Ok(Running { addr, signup, worker, relay, http, stop })
 }
 
@@ -169,15 +171,4 @@ async fn start_worker(settings: &Settings, bus: &Bus, welcome: Welcome) -> Resul
         .start(welcome)
         .await?;
     Ok(worker)
-}
-
-fn serve(listener: TcpListener, signup: &Signup, stop: CancellationToken) -> JoinHandle<()> {
-    let board = Board::start(signup.clone(), stop.clone());
-    let router = http::router(signup.clone(), board, stop.clone());
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    tokio::spawn(async move {
-        if let Err(error) = serving.into_future().await {
-            tracing::error!(%error, "the HTTP server ended");
-        }
-    })
 }

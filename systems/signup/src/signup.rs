@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use leveret_bus::{Bus, Message, Outbox, Parked, ParkedMessage, database};
+use leveret_web::{Answer, Problem, RequestKey, trace};
 use sea_orm::DatabaseConnection;
+use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::error::Error;
@@ -37,12 +40,27 @@ pub enum Registered {
     EmailTaken,
 }
 
+impl Registered {
+    /// What somebody who has signed up is told.
+    pub(crate) fn answer(user_id: i64) -> Answer {
+        let answer = Answer::new(StatusCode::CREATED, json!({ "user_id": user_id }));
+        answer.at(format!("/users/{user_id}"))
+    }
+}
+
 impl Signup {
     /// Signs somebody up: the user and the message that will bring the mail, in one transaction.
     ///
+    /// With a request key, its answer is part of the transaction too.
+    ///
     /// # Errors
-    /// The database cannot be reached or refuses. Nothing was written then.
-    pub async fn register(&self, registration: &Registration) -> Result<Registered, Error> {
+    /// The database cannot be reached or refuses (503), or the same request is being answered elsewhere (409). Nothing
+    /// was written then.
+    pub async fn register(
+        &self,
+        registration: &Registration,
+        key: &RequestKey,
+    ) -> Result<Registered, Problem> {
         let tx = database::begin(&self.db).await?;
         let Some(user) = user::add(&tx, registration.name(), registration.email()).await? else {
             tx.rollback().await?;
@@ -50,7 +68,8 @@ impl Signup {
         };
         let names = &self.names;
         let message = Message::text(&names.exchange, &names.routing_key, user.user_id.to_string());
-        self.outbox.stage(&tx, message).await?;
+        self.outbox.stage(&tx, trace::attach(message)).await?;
+        key.record(&tx, &Registered::answer(user.user_id)).await?;
         self.outbox.commit(tx).await?;
         self.changed.notify_one();
         Ok(Registered::New { user_id: user.user_id })
@@ -124,26 +143,5 @@ impl Signup {
     /// The folder of mails.
     pub fn mails(&self) -> &MailFolder {
         &self.mails
-    }
-}
-
-/// Whether the system can do its work.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Health {
-    /// The broker can be reached.
-    pub(crate) broker: bool,
-    /// What waits to be published; `None` when the database cannot be reached.
-    pub(crate) depth: Option<leveret_bus::outbox::Depth>,
-}
-
-impl Health {
-    pub(crate) fn is_good(&self) -> bool {
-        self.broker && self.depth.is_some()
-    }
-}
-
-impl Signup {
-    pub(crate) async fn health(&self) -> Health {
-        Health { broker: self.bus.is_up().await, depth: self.outbox.depth().await.ok() }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use leveret_bus::{Delivery, Handler, Outcome, Text, clock, database};
+use leveret_web::trace;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -34,7 +35,7 @@ impl Handler for Welcome {
         let Ok(user_id) = body.trim().parse() else {
             return Outcome::park("the body is not a user id");
         };
-        let outcome = self.welcome(user_id, delivery).await;
+        let outcome = trace::handling(delivery, self.welcome(user_id, delivery)).await;
         self.changed.notify_one();
         outcome.unwrap_or_else(Outcome::retry)
     }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use leveret_rig::openapi;
 use support::{Rig, is_sent};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
@@ -85,7 +86,7 @@ async fn the_page_shows_it_in_both_languages() {
     for asset in ["/style.css", "/live.js"] {
         assert_eq!(rig.get(asset).await.status, 200, "{asset}");
     }
-    let health = rig.get("/healthz").await;
+    let health = rig.get("/ready").await;
     assert_eq!((health.status, &health.json()["outbox_unsent"]), (200, &0.into()));
     rig.stop().await;
 }
@@ -107,4 +108,25 @@ async fn the_live_part_is_pushed_and_ends_with_the_server() {
     };
     support::soon("the mail on the page", seeing).await;
     support::soon("shutdown with a page open", rig.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_withstands_anything() {
+    let rig = Rig::start(0, &[50]).await;
+    openapi::withstands_anything(&rig.running.url(), 300).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_key_signs_up_once() {
+    let rig = Rig::start(0, &[50]).await;
+    let head = "POST /users HTTP/1.1\r\ncontent-type: application/json\r\nidempotency-key: one\r\n";
+    let body = br#"{"name":"Ada","email":"ada@example.org"}"#;
+    let (first, second) = (rig.ask(head, body).await, rig.ask(head, body).await);
+    assert_eq!((first.status, second.status), (201, 201), "{first:?} {second:?}");
+    assert_eq!(first.json(), second.json());
+    assert!(second.head.contains("idempotency-replayed: true") && second.head.contains("location: /users/1"));
+    let other = rig.ask(head, br#"{"name":"Eve","email":"eve@example.org"}"#).await;
+    assert_eq!(other.status, 422, "{other:?}");
+    rig.stop().await;
 }

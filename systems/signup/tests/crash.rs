@@ -1,15 +1,13 @@
 //! The program is killed in the middle of its work, again and again, and no mail is lost.
 #![allow(clippy::unwrap_used, reason = "these are tests, also their setting up")]
 
-mod support;
-
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+use leveret_rig::{TestDatabase, broker, soon};
 use leveret_signup::{MailFolder, ScriptedMailServer};
-use support::{broker, soon};
 
 const USERS: usize = 60;
 const KILLS: usize = 5;
@@ -23,11 +21,11 @@ struct Program {
 }
 
 impl Program {
-    fn start(folder: &std::path::Path, amqp_url: &str, smtp_url: &str, id: &str) -> Self {
+    fn start(folder: &std::path::Path, database_url: &str, amqp_url: &str, smtp_url: &str, id: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_signup"))
             .args(["--listen", "127.0.0.1:0", "--delays-ms", "50,100,200,400", "--mail-timeout-ms", "500"])
             .args(["--amqp-url", amqp_url, "--smtp-url", smtp_url])
-            .args(["--database-url", &format!("sqlite://{}/signup.db", folder.display())])
+            .args(["--database-url", database_url])
             .arg("--mail-folder")
             .arg(folder.join("mails"))
             .args(["--exchange", &format!("x-{id}"), "--delay-exchange", &format!("d-{id}")])
@@ -78,10 +76,11 @@ async fn mails_by_address(mails: &MailFolder) -> HashMap<String, usize> {
 async fn killed_again_and_again_it_sends_every_mail() {
     let folder = tempfile::tempdir().unwrap();
     let (server, amqp_url) = broker().await;
+    let database = TestDatabase::new().await;
     let mails = MailFolder::open(folder.path().join("mails")).await.unwrap();
     let mail_server = ScriptedMailServer::start(mails.clone(), 3).await.unwrap();
     let id = uuid::Uuid::now_v7().to_string();
-    let start = || Program::start(folder.path(), &amqp_url, &mail_server.url(), &id);
+    let start = || Program::start(folder.path(), &database.url, &amqp_url, &mail_server.url(), &id);
 
     let mut program = start();
     for number in 0..USERS {

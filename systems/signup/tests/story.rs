@@ -132,7 +132,7 @@ async fn without_a_mail_server_mails_become_files() {
     };
     let files = leveret_signup::run(settings).await.unwrap();
     let registration = leveret_signup::Registration::new("Ada", "ada@example.org").unwrap();
-    files.signup().register(&registration).await.unwrap();
+    files.signup().register(&registration, &Default::default()).await.unwrap();
     let mails = MailFolder::open(folder.path()).await.unwrap();
     let arrived = async { while mails.latest(1).await.unwrap().is_empty() {} };
     soon("file", arrived).await;

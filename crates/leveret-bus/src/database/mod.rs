@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::Executor;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::time::sleep;
 
@@ -59,6 +59,30 @@ pub async fn connect(url: &str) -> Result<DatabaseConnection, Error> {
         Some("postgres" | "postgresql") => Ok(Database::connect(options).await?),
         _ => Err(Error::Url(format!("{url:?} is none of sqlite:, mysql:, mariadb: and postgres:"))),
     }
+}
+
+/// Makes a database (on PostgreSQL a schema) of this name on the server where there is none, and says its URL. The
+/// server's URL names any database that is there.
+///
+/// # Errors
+/// The name has other characters than lower-case letters, digits and `_`, or the server refuses or cannot be reached.
+pub async fn make(server: &str, name: &str) -> Result<String, Error> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if name.is_empty() || !name.bytes().all(is_plain) {
+        return Err(Error::Url(format!("{name:?} cannot be a database's name")));
+    }
+    let base = server.split('?').next().unwrap_or(server);
+    let (kind, url) = if base.starts_with("postgres") {
+        ("SCHEMA", format!("{base}?options[search_path]={name}"))
+    } else {
+        let (_, rest) = base.split_once("://").unwrap_or_default();
+        let host = rest.split('/').next().unwrap_or_default();
+        ("DATABASE", format!("mysql://{host}/{name}"))
+    };
+    let db = connect(server).await?;
+    db.execute_unprepared(&format!("CREATE {kind} IF NOT EXISTS {name}")).await?;
+    db.close().await?;
+    Ok(url)
 }
 
 async fn open_sqlite(url: &str, mut options: ConnectOptions) -> Result<DatabaseConnection, Error> {

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::IntoResponse;
+use leveret_web::Problem;
 use serde_json::{Value, json};
 
 use super::App;
-use super::problem::Problem;
 use crate::error::Error;
 
 const MAILS_LISTED: usize = 1000;

@@ -11,6 +11,9 @@ use tokio::io::AsyncWriteExt;
 
 use super::{MailError, MailSender};
 
+/// The most that file systems have room for.
+const LONGEST_NAME_BYTES: usize = 255;
+
 /// A folder of mails.
 #[derive(Clone, Debug)]
 pub struct MailFolder {
@@ -100,7 +103,8 @@ async fn mail_file(entry: &fs::DirEntry) -> Option<MailFile> {
 /// True for the name of a visible `.eml` file in this very folder.
 fn is_mail_name(name: &str) -> bool {
     let is_plain = Path::new(name).file_name().is_some_and(|file| file == name);
-    is_plain && !name.contains('\\') && !name.starts_with('.') && name.ends_with(".eml")
+    let fits = name.len() <= LONGEST_NAME_BYTES && !name.contains(['\\', '\0']);
+    is_plain && fits && !name.starts_with('.') && name.ends_with(".eml")
 }
 
 #[cfg(test)]

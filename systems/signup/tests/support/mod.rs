@@ -1,20 +1,16 @@
-//! The whole system, on its own database and folder, with a real mail server and the broker named by
-//! `LEVERET_TEST_AMQP_URL`, else Leveret in this process.
+//! The whole system, on its own database and folder, with a real mail server.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "these are tests, though not marked so")]
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-use std::future::Future;
 use std::time::Duration;
 
+pub use leveret_rig::soon;
+use leveret_rig::{TestDatabase, broker};
 use leveret_signup::{MailFolder, Names, Running, ScriptedMailServer, Settings, State, User};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-/// Longer than any test should take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Rig {
     pub running: Running,
@@ -22,6 +18,7 @@ pub struct Rig {
     pub settings: Settings,
     pub mails: MailFolder,
     broker: Option<leveret_server::Server>,
+    database: TestDatabase,
     _folder: TempDir,
 }
 
@@ -29,12 +26,13 @@ impl Rig {
     /// The system with a mail server that refuses the first `failures` mails, and these delays.
     pub async fn start(failures: u32, delays_ms: &[u64]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let database = TestDatabase::new().await;
         let (broker, amqp_url) = broker().await;
         let mails = MailFolder::open(folder.path().join("mails")).await.unwrap();
         let mail_server = ScriptedMailServer::start(mails.clone(), failures).await.unwrap();
         let settings = Settings {
             amqp_url,
-            database_url: format!("sqlite://{}/signup.db", folder.path().display()),
+            database_url: database.url.clone(),
             listen: ([127, 0, 0, 1], 0).into(),
             mail_folder: folder.path().join("mails"),
             smtp_url: Some(mail_server.url()),
@@ -43,7 +41,7 @@ impl Rig {
             ..Settings::default()
         };
         let running = leveret_signup::run(settings.clone()).await.unwrap();
-        Self { running, mail_server, settings, mails, broker, _folder: folder }
+        Self { running, mail_server, settings, mails, broker, database, _folder: folder }
     }
 
     pub async fn stop(self) {
@@ -51,6 +49,7 @@ impl Rig {
         if let Some(broker) = self.broker {
             broker.shutdown().await;
         }
+        self.database.remove().await;
     }
 
     /// Stops the system and starts it again on the same database and broker.
@@ -139,11 +138,6 @@ impl Answer {
     }
 }
 
-/// The outcome of a future that must come soon.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: waited {PATIENCE:?} in vain"))
-}
-
 pub fn is_sent(state: &State) -> bool {
     matches!(state, State::Sent { .. })
 }
@@ -158,14 +152,4 @@ fn names() -> Names {
         queue: format!("{}-{id}", default.queue),
         routing_key: default.routing_key,
     }
-}
-
-/// The broker to test with, and its URL.
-pub async fn broker() -> (Option<leveret_server::Server>, String) {
-    if let Ok(url) = std::env::var("LEVERET_TEST_AMQP_URL") {
-        return (None, url);
-    }
-    let server = leveret_server::Server::start(leveret_server::Config::ephemeral()).await.unwrap();
-    let url = server.amqp_url();
-    (Some(server), url)
 }
