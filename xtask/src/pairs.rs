@@ -14,7 +14,7 @@ use crate::tree::Tree;
 
 /// The packages whose tests heed the variable of the broker, and those that heed the database's too.
 const ON_ANY_BROKER: &[&str] = &["leveret-bus", "leveret-signup", "leveret-transfer", "leveret-orders"];
-const ON_ANY_DATABASE: &[&str] = &["leveret-bus", "leveret-transfer", "leveret-orders"];
+const ON_ANY_DATABASE: &[&str] = &["leveret-bus", "leveret-signup", "leveret-transfer", "leveret-orders"];
 /// Without the first the tests start Leveret in their own process, without the second they use SQLite.
 const BROKER: &str = "LEVERET_TEST_AMQP_URL";
 const DATABASE: &str = "LEVERET_TEST_DATABASE_URL";

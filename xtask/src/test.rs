@@ -12,7 +12,7 @@ use crate::prerequisites;
 use crate::steps::Steps;
 use crate::tree::Tree;
 
-const DEMO_LIMIT: Duration = Duration::from_secs(60);
+const DEMO_LIMIT: Duration = Duration::from_secs(90);
 
 /// Runs every test, as a chore of its own.
 pub(crate) fn run(tree: &Tree) -> Result<()> {

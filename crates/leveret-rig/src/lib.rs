@@ -1,9 +1,8 @@
 //! What the systems are tested with: a broker and databases as the environment names them, programs that are killed,
-//! any request that an OpenAPI document allows for and many that it does not, and a browser. Nothing of this is for
+//! any request that an OpenAPI document allows for and many that it does not. Nothing of this is for
 //! production code; all of it panics where something is not as it should be.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a failure here is a failed test")]
 
-pub mod browser;
 mod database;
 pub mod openapi;
 mod program;

@@ -10,6 +10,7 @@ pub mod client;
 mod guard;
 mod health;
 pub mod input;
+pub mod load;
 mod metrics;
 mod openapi;
 pub mod page;

@@ -1,17 +1,33 @@
-//! The orders system as a program.
+//! The orders system as a program, and `orders load`, which measures it.
+
+mod load;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use leveret_orders::{Error, Names, Numbering, Settings};
 use leveret_web::program;
 
 /// Orders that are accepted now and written later.
 #[derive(Parser)]
-#[command(name = "orders", version)]
+#[command(name = "orders", version, args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures how many orders a running system accepts.
+    Load(load::Flags),
+}
+
+#[derive(Args)]
+struct Flags {
     /// The broker.
     #[arg(long, env = "ORDERS_AMQP_URL", default_value = "amqp://guest:guest@127.0.0.1:5672")]
     amqp_url: String,
@@ -63,7 +79,7 @@ enum NumberingFlag {
     Date,
 }
 
-impl Cli {
+impl Flags {
     fn into_settings(self) -> Settings {
         Settings {
             amqp_url: self.amqp_url,
@@ -93,7 +109,12 @@ impl Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     program::log();
-    let Err(error) = serve(Cli::parse().into_settings()).await else { return ExitCode::SUCCESS };
+    let Cli { flags, command } = Cli::parse();
+    if let Some(Command::Load(flags)) = command {
+        load::run(flags).await;
+        return ExitCode::SUCCESS;
+    }
+    let Err(error) = serve(flags.into_settings()).await else { return ExitCode::SUCCESS };
     eprintln!("orders: {error}");
     ExitCode::from(if matches!(error, Error::Setting { .. }) { 2 } else { 1 })
 }

@@ -1,4 +1,6 @@
-//! The sign-up system as a program: `signup serve` and `signup parked`.
+//! The sign-up system as a program: `signup serve`, `signup parked` and `signup load`.
+
+mod load;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +28,8 @@ enum Command {
     /// Mails that were given up.
     #[command(subcommand)]
     Parked(Parked),
+    /// Measures how soon a running system sends the first mail.
+    Load(load::Flags),
 }
 
 #[derive(Subcommand)]
@@ -136,12 +140,19 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         None | Some(Command::Serve) => serve(settings).await,
         Some(Command::Parked(command)) => parked(&settings, command).await,
+        Some(Command::Load(flags)) => return measure(flags).await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("signup: {error}");
         let is_setting = matches!(error, Error::Setting { .. });
         ExitCode::from(if is_setting { 2 } else { 1 })
     })
+}
+
+async fn measure(flags: load::Flags) -> ExitCode {
+    let Err(error) = load::run(flags).await else { return ExitCode::SUCCESS };
+    eprintln!("signup: {error}");
+    ExitCode::FAILURE
 }
 
 async fn serve(settings: Settings) -> Result<ExitCode, Error> {

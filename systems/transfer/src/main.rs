@@ -1,4 +1,6 @@
-//! The transfer system as programs: `transfer a` and `transfer b`.
+//! The transfer system as programs: `transfer a`, `transfer b` and `transfer load`.
+
+mod load;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -24,6 +26,8 @@ enum Company {
     A(FlagsA),
     /// Company B, where money arrives.
     B(FlagsB),
+    /// Measures how many transfers two running companies settle.
+    Load(load::Flags),
 }
 
 /// What both companies have to agree on.
@@ -157,10 +161,17 @@ async fn main() -> ExitCode {
     let done = match company {
         Company::A(flags) => a(shared.a(flags)).await,
         Company::B(flags) => b(shared.b(flags)).await,
+        Company::Load(flags) => return measure(flags).await,
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     eprintln!("transfer: {error}");
     ExitCode::from(if matches!(error, Error::Setting { .. }) { 2 } else { 1 })
+}
+
+async fn measure(flags: load::Flags) -> ExitCode {
+    let Err(error) = load::run(flags).await else { return ExitCode::SUCCESS };
+    eprintln!("transfer: {error}");
+    ExitCode::FAILURE
 }
 
 async fn a(settings: Result<SettingsA, Error>) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! `leveret demo`: the broker and a system on it, in one process and with nothing to install, that shows by itself
+//! `leveret demo`: the broker and the three systems on it, in one process and with nothing to install, that shows by itself
 //! what it is for and then stays up to be played with.
 
 mod options;

@@ -25,21 +25,19 @@ pub(super) struct Page {
 }
 
 /// What the page shows.
-struct Shown {
-    story: Story,
-    signup_url: String,
-    amqp_url: String,
-    mail_server: ScriptedMailServer,
+pub(super) struct Shown {
+    pub(super) story: Story,
+    pub(super) signup_url: String,
+    pub(super) a_url: String,
+    pub(super) b_url: String,
+    pub(super) orders_url: String,
+    pub(super) amqp_url: String,
+    pub(super) management_url: Option<String>,
+    pub(super) mail_server: ScriptedMailServer,
 }
 
 impl Page {
-    pub(super) async fn start(
-        address: SocketAddr,
-        story: Story,
-        signup_url: String,
-        amqp_url: String,
-        mail_server: ScriptedMailServer,
-    ) -> io::Result<Self> {
+    pub(super) async fn start(address: SocketAddr, shown: Shown) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let router = Router::new()
@@ -47,7 +45,7 @@ impl Page {
             .route("/style.css", get(style))
             .route("/refuse/{count}", post(refuse))
             .layer(middleware::from_fn(guard))
-            .with_state(Arc::new(Shown { story, signup_url, amqp_url, mail_server }));
+            .with_state(Arc::new(shown));
         let task = tokio::spawn(async move {
             if let Err(error) = serve(listener, router).await {
                 tracing::error!(%error, "the page ended");
@@ -83,8 +81,13 @@ fn whole(shown: &Shown) -> Markup {
             }
             body {
                 h1 { "Leveret" }
-                p { "A message broker, and a system on it, in one process. AMQP clients reach it at " code { (shown.amqp_url) } "." }
+                p {
+                    "Three systems on a message broker. AMQP clients reach it at " code { (shown.amqp_url) } "."
+                    @if let Some(url) = &shown.management_url { " " a href=(url) { "Open its management" } }
+                }
                 (signup(&shown.signup_url))
+                (transfer(&shown.a_url, &shown.b_url))
+                (orders(&shown.orders_url))
                 h2 { "The tour" }
                 ol { @for line in shown.story.lines() { (story_line(&line)) } }
             }
@@ -105,6 +108,26 @@ fn signup(url: &str) -> Markup {
             @for (count, mails) in [(1, "the next mail"), (2, "the next 2"), (5, "the next 5")] {
                 button formaction={ "/refuse/" (count) } { (mails) } " "
             }
+        }
+    }
+}
+
+fn transfer(a_url: &str, b_url: &str) -> Markup {
+    html! {
+        h2 { "Transfer" }
+        p {
+            "Money from company A to company B, with none made or lost: what is not confirmed in 30 seconds comes back. "
+            a href=(a_url) { "Open company A" } ", " a href=(b_url) { "company B" }
+        }
+    }
+}
+
+fn orders(url: &str) -> Markup {
+    html! {
+        h2 { "Orders" }
+        p {
+            "Accepted once the broker has them on disk, written in batches, closed by themselves when not paid. "
+            a href=(url) { "Open the orders page" }
         }
     }
 }

@@ -13,6 +13,28 @@ pub(super) struct Story {
     lines: Arc<Mutex<Vec<Line>>>,
 }
 
+/// One system's part of the story: the others tell theirs at the same time.
+pub(super) struct Telling {
+    story: Story,
+    system: &'static str,
+}
+
+impl Telling {
+    /// Something happened.
+    pub(super) fn tell(&self, text: impl Into<String>) {
+        self.add(Kind::Event, text.into());
+    }
+
+    /// Something was checked.
+    pub(super) fn check(&self, holds: bool, text: impl Into<String>) {
+        self.add(if holds { Kind::Right } else { Kind::Wrong }, text.into());
+    }
+
+    fn add(&self, kind: Kind, text: String) {
+        self.story.add(kind, format!("{:9} {text}", format!("{}:", self.system)));
+    }
+}
+
 /// A line of it.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
@@ -43,9 +65,9 @@ impl Story {
         self.add(Kind::Event, text.into());
     }
 
-    /// Something was checked.
-    pub(super) fn check(&self, holds: bool, text: impl Into<String>) {
-        self.add(if holds { Kind::Right } else { Kind::Wrong }, text.into());
+    /// The story as one system tells it.
+    pub(super) fn of(&self, system: &'static str) -> Telling {
+        Telling { story: self.clone(), system }
     }
 
     fn add(&self, kind: Kind, text: String) {

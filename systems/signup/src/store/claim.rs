@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use leveret_bus::clock;
+use leveret_bus::{clock, database};
 use sea_orm::ActiveValue::Set;
-use sea_orm::TryInsertResult;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -60,14 +58,20 @@ pub(crate) async fn claim(
         lease_until_ms: Set(now_ms.saturating_add(clock::ms(lease))),
         sent_ms: Set(None),
     };
-    let old = |column| Expr::col((Entity, column));
-    let take_over = OnConflict::column(Column::MessageId)
-        .update_columns([Column::Lease, Column::LeaseUntilMs])
-        .action_and_where(old(Column::SentMs).is_null().and(old(Column::LeaseUntilMs).lte(now_ms)))
-        .to_owned();
-    let insert = Entity::insert(row).on_conflict(take_over).try_insert();
-    if let TryInsertResult::Inserted(1..) = insert.exec_without_returning(db).await? {
-        return Ok(Claim::Mine(Lease { message_id: message_id.to_owned(), token }));
+    let mine = Lease { message_id: message_id.to_owned(), token };
+    if database::insert_if_absent(db, row, [Column::MessageId]).await? {
+        return Ok(Claim::Mine(mine));
+    }
+    let taken_over = Entity::update_many()
+        .col_expr(Column::Lease, Expr::value(mine.token.as_str()))
+        .col_expr(Column::LeaseUntilMs, Expr::value(now_ms.saturating_add(clock::ms(lease))))
+        .filter(Column::MessageId.eq(message_id))
+        .filter(Column::SentMs.is_null())
+        .filter(Column::LeaseUntilMs.lte(now_ms))
+        .exec(db)
+        .await?;
+    if taken_over.rows_affected == 1 {
+        return Ok(Claim::Mine(mine));
     }
     let present = Entity::find_by_id(message_id).one(db).await?;
     Ok(match present {
@@ -107,7 +111,6 @@ pub(crate) async fn of(db: &impl ConnectionTrait, user_ids: &[i64]) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leveret_bus::database;
 
     const LONG: Duration = Duration::from_secs(60);
 

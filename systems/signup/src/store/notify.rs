@@ -1,9 +1,9 @@
 //! Failures to mail a user, counted as the notes do: `notifynum` up to a limit, then `isdone`.
 
-use leveret_bus::clock;
+use leveret_bus::{clock, database};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::ExprTrait;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "user_notify")]
@@ -33,8 +33,8 @@ impl Model {
     }
 }
 
-/// Counts a failure, in one statement: the first inserts, later ones add 1, the `limit`-th ends it, and after that
-/// nothing changes any more. Says what the count is then.
+/// Counts a failure: the first inserts, later ones add 1, the `limit`-th ends it, and after that nothing changes any more.
+/// Says what the count is then. To be called in a transaction, so that the count is this failure's.
 pub(crate) async fn count_failure(
     db: &impl ConnectionTrait,
     user_id: i64,
@@ -48,15 +48,26 @@ pub(crate) async fn count_failure(
         updatetime: Set(now_ms),
         replays: Set(0),
     };
-    let old = |column| Expr::col((Entity, column));
-    let ended = || old(Column::Isdone).eq(1);
-    let next = || old(Column::Notifynum).add(1);
-    let rule = OnConflict::column(Column::UserId)
-        .value(Column::Notifynum, Expr::case(ended(), old(Column::Notifynum)).finally(next()))
-        .value(Column::Isdone, Expr::case(ended().or(next().gte(limit)), 1).finally(0))
-        .value(Column::Updatetime, Expr::case(ended(), old(Column::Updatetime)).finally(now_ms))
-        .to_owned();
-    Entity::insert(row).on_conflict(rule).exec_with_returning(db).await
+    if !database::insert_if_absent(db, row, [Column::UserId]).await? {
+        add_one(db, user_id, limit, now_ms).await?;
+    }
+    let counted = find(db, user_id).await?;
+    counted.ok_or_else(|| DbErr::RecordNotFound(format!("the count of user {user_id}")))
+}
+
+/// `isdone` is set before `notifynum`, because MySQL computes each from what those before it have become, and the other
+/// databases from what was there.
+async fn add_one(db: &impl ConnectionTrait, user_id: i64, limit: i32, now_ms: i64) -> Result<(), DbErr> {
+    let next = || Expr::col(Column::Notifynum).add(1);
+    Entity::update_many()
+        .col_expr(Column::Isdone, Expr::case(next().gte(limit), 1).finally(0).into())
+        .col_expr(Column::Notifynum, next())
+        .col_expr(Column::Updatetime, Expr::value(now_ms))
+        .filter(Column::UserId.eq(user_id))
+        .filter(Column::Isdone.eq(0))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 /// Starts the count again for a replay, unless this replay has been granted before.
@@ -84,7 +95,6 @@ pub(crate) async fn of(db: &impl ConnectionTrait, user_ids: &[i64]) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leveret_bus::database;
 
     async fn table() -> DatabaseConnection {
         let db = database::connect("sqlite::memory:").await.unwrap();

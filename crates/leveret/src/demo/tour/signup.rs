@@ -1,14 +1,14 @@
-//! The tour: somebody signs up while the mail server is in trouble, and gets the welcome mail all the same. What
-//! happens is told as it happens, and what came out of it is checked.
+//! Somebody signs up while the mail server is in trouble, and gets the welcome mail all the same.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use leveret_signup::{Attempt, Registered, Registration, Signup, State, User};
+use leveret_web::RequestKey;
 use tokio::time::{Instant, sleep};
 
-use super::stage::{REFUSALS, Stage};
-use super::story::Story;
+use super::super::stage::{REFUSALS, Stage};
+use super::super::story::Telling;
 use crate::failure::Failure;
 
 /// How long the tour may take.
@@ -18,8 +18,8 @@ const LATE_MS: i64 = 500;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Walks through the sign-up, and tells it.
-pub(super) async fn walk(stage: &Stage, story: &Story) -> Result<(), Failure> {
-    let signup = stage.signup.signup();
+pub(super) async fn walk(stage: &Stage, story: Telling) -> Result<(), Failure> {
+    let (signup, story) = (stage.signup.signup(), &story);
     let (user_id, email) = sign_up(signup, story).await?;
     let user = follow(signup, user_id, story).await?;
     check(&user, story);
@@ -27,13 +27,13 @@ pub(super) async fn walk(stage: &Stage, story: &Story) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn sign_up(signup: &Signup, story: &Story) -> Result<(i64, String), Failure> {
+async fn sign_up(signup: &Signup, story: &Telling) -> Result<(i64, String), Failure> {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let email = format!("newcomer-{now_ms}@example.com");
     let registration =
         Registration::new("Newcomer", &email).map_err(|error| Failure::run(error.to_string()))?;
     story.tell(format!("The mail server is in trouble: it will refuse the next {REFUSALS} mails."));
-    match signup.register(&registration).await.map_err(|error| failed(&error))? {
+    match signup.register(&registration, &RequestKey::default()).await.map_err(|problem| failed(&problem))? {
         Registered::New { user_id } => {
             story.tell(format!("{email} signs up and is user {user_id}."));
             story.tell(
@@ -46,7 +46,7 @@ async fn sign_up(signup: &Signup, story: &Story) -> Result<(i64, String), Failur
 }
 
 /// Tells every attempt, until the mail is sent or given up.
-async fn follow(signup: &Signup, user_id: i64, story: &Story) -> Result<User, Failure> {
+async fn follow(signup: &Signup, user_id: i64, story: &Telling) -> Result<User, Failure> {
     let start = Instant::now();
     let mut told = 0;
     loop {
@@ -78,7 +78,7 @@ fn words(number: usize, attempt: &Attempt) -> String {
 }
 
 /// Compares what happened with what should have.
-fn check(user: &User, story: &Story) {
+fn check(user: &User, story: &Telling) {
     let wanted = REFUSALS as usize + 1;
     let count = user.attempts.len();
     story.check(count == wanted, format!("{count} attempts, {wanted} expected"));
@@ -93,7 +93,7 @@ fn check(user: &User, story: &Story) {
     }
 }
 
-async fn check_mail(stage: &Stage, email: &str, story: &Story) {
+async fn check_mail(stage: &Stage, email: &str, story: &Telling) {
     let Some(name) = mail_to(email, &stage.mails).await else {
         return story.check(false, "no mail has arrived");
     };
@@ -117,6 +117,6 @@ fn seconds(ms: i64) -> String {
     format!("{:.0} s", ms as f64 / 1000.0)
 }
 
-fn failed(error: &leveret_signup::Error) -> Failure {
+fn failed(error: &dyn std::fmt::Display) -> Failure {
     Failure::run(format!("sign-up system: {error}"))
 }

@@ -1,0 +1,113 @@
+//! How fast a system is: many clients at once, each asking again as soon as it is answered.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What succeeded.
+    pub done: usize,
+    /// What did not, and the last reason.
+    pub failed: usize,
+    /// The last failure in words.
+    pub why: Option<String>,
+    took: Duration,
+    /// Of what succeeded, shortest first.
+    latencies: Vec<Duration>,
+}
+
+/// Lets `clients` do `work` again and again for this long. The work is given its client's number.
+pub async fn drive<W, F>(clients: usize, length: Duration, work: W) -> Report
+where
+    W: Fn(usize) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), String>> + Send,
+{
+    let start = Instant::now();
+    let mut driving = JoinSet::new();
+    for client in 0..clients {
+        let work = work.clone();
+        driving.spawn(async move {
+            let (mut latencies, mut failures) = (Vec::new(), Vec::new());
+            while start.elapsed() < length {
+                let asked = Instant::now();
+                match work(client).await {
+                    Ok(()) => latencies.push(asked.elapsed()),
+                    Err(why) => failures.push(why),
+                }
+            }
+            (latencies, failures)
+        });
+    }
+    let (mut latencies, mut failures) = (Vec::new(), Vec::new());
+    while let Some(driven) = driving.join_next().await {
+        let (fast, slow) = driven.unwrap_or_default();
+        latencies.extend(fast);
+        failures.extend(slow);
+    }
+    let (failed, why) = (failures.len(), failures.pop());
+    Report { failed, why, ..Report::of(latencies, start.elapsed()) }
+}
+
+impl Report {
+    /// A report of latencies that were measured otherwise.
+    pub fn of(mut latencies: Vec<Duration>, took: Duration) -> Self {
+        latencies.sort();
+        Self { done: latencies.len(), failed: 0, why: None, took, latencies }
+    }
+
+    /// What succeeded, per second.
+    pub fn rate(&self) -> f64 {
+        self.done as f64 / self.took.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// The latency that `percent` of what succeeded did not exceed.
+    pub fn percentile(&self, percent: usize) -> Duration {
+        let last = self.latencies.len().saturating_sub(1);
+        self.latencies.get((self.latencies.len() * percent / 100).min(last)).copied().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = |percent| self.percentile(percent).as_secs_f64() * 1000.0;
+        write!(f, "{} in {:.1} s: {:.0}/s", self.done, self.took.as_secs_f64(), self.rate())?;
+        write!(f, ", p50 {:.2} ms, p99 {:.2} ms, longest {:.2} ms", ms(50), ms(99), ms(100))?;
+        match &self.why {
+            Some(why) => write!(f, "; {} failed, the last with: {why}", self.failed),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_what_was_measured() {
+        let latencies = (1..=100).rev().map(Duration::from_millis).collect();
+        let report = Report::of(latencies, Duration::from_secs(1));
+        assert_eq!(
+            (report.percentile(50), report.percentile(99), report.percentile(100)),
+            (Duration::from_millis(51), Duration::from_millis(100), Duration::from_millis(100))
+        );
+        assert!(Report::of(Vec::new(), Duration::ZERO).to_string().starts_with("0 in"));
+    }
+
+    #[tokio::test]
+    async fn failures_are_counted_and_told() {
+        let report =
+            drive(
+                2,
+                Duration::from_millis(1),
+                async |client| {
+                    if client == 0 { Ok(()) } else { Err("no".to_owned()) }
+                },
+            );
+        let report = report.await;
+        assert!(report.done > 0 && report.failed > 0);
+        assert_eq!(report.why.as_deref(), Some("no"));
+    }
+}

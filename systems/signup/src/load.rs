@@ -1,0 +1,53 @@
+//! `signup load`: how soon after the 201 a running, idle system sends the first mail.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use leveret_bus::clock;
+use leveret_web::client::{Client, NoAnswer};
+use leveret_web::load::Report;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Where, and how many.
+#[derive(Args)]
+pub(crate) struct Flags {
+    /// The system.
+    #[arg(long, default_value = "http://127.0.0.1:8081")]
+    url: String,
+    /// How many sign up, one after the other.
+    #[arg(long, default_value_t = 200)]
+    users: usize,
+}
+
+/// Signs up, and tells how soon the mails were sent.
+pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
+    let client = Client::new(Duration::from_secs(30));
+    let (url, start) = (flags.url.trim_end_matches('/'), Instant::now());
+    let mut latencies = Vec::with_capacity(flags.users);
+    for number in 0..flags.users {
+        let email = format!("load-{}-{number}@example.org", clock::now_ms());
+        let body = json!({ "name": "Load", "email": email }).to_string();
+        let answer =
+            client.post(&format!("{url}/users"), &[("content-type", "application/json")], body).await?;
+        let answered_ms = clock::now_ms();
+        let user_id = answer.json::<Value>()?["user_id"].as_i64();
+        let user_id = user_id.ok_or_else(|| NoAnswer::because(answer.text()))?;
+        let sent_ms = sent_ms(&client, &format!("{url}/users/{user_id}")).await?;
+        latencies.push(Duration::from_millis((sent_ms - answered_ms).max(0).unsigned_abs()));
+    }
+    println!("first mails after the 201: {}", Report::of(latencies, start.elapsed()));
+    Ok(())
+}
+
+async fn sent_ms(client: &Client, url: &str) -> Result<i64, NoAnswer> {
+    loop {
+        let user: Value = client.get(url).await?.json()?;
+        if let Some(sent_ms) = user["sent_ms"].as_i64() {
+            return Ok(sent_ms);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
