@@ -11,7 +11,6 @@ use crate::tree::Tree;
 
 /// The Debian packages that the interop suites and the tests of pages need, each with what shows that it is there.
 const DEBIAN: &[(&str, Evidence)] = &[
-    ("chromium", Evidence::Program(&["chromium", "--version"])),
     ("golang-go", Evidence::Program(&["go", "version"])),
     ("golang-github-streadway-amqp-dev", Evidence::Folder("/usr/share/gocode/src/github.com/streadway/amqp")),
     ("python3", Evidence::Program(&["python3", "--version"])),

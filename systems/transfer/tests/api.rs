@@ -1,4 +1,5 @@
 //! The HTTP APIs' answers, good and bad.
+#![allow(clippy::unwrap_used, reason = "these are tests, also their setting up")]
 
 mod support;
 

@@ -232,7 +232,7 @@ impl Explored {
 
     /// The first state reached in which the money is there twice.
     fn made(&self) -> Option<Vec<&'static str>> {
-        self.shortest(|state| state.is_double())
+        self.shortest(State::is_double)
     }
 
     /// The first state reached from which work without faults does not lead to the money.

@@ -36,7 +36,7 @@ impl Receiver {
             Prepared::Now => self.0.settle(transfer).await?,
             Prepared::Before => {}
             Prepared::NoAccount => {
-                tracing::warn!(tid = transfer.tid, "nobody here has this name: not accepted")
+                tracing::warn!(tid = transfer.tid, "nobody here has this name: not accepted");
             }
             Prepared::OtherContent => {
                 return Ok(Outcome::park(format!("transfer {} is known with other content", transfer.tid)));

@@ -15,9 +15,9 @@ use crate::failure::Failure;
 /// A's time-out, the timer that looks for it, and some patience.
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-const PUT_IN: i64 = 100_00;
-const FIRST: i64 = 25_00;
-const SECOND: i64 = 10_00;
+const PUT_IN: i64 = 10_000;
+const FIRST: i64 = 2_500;
+const SECOND: i64 = 1_000;
 
 /// Walks through the transfers, and tells them.
 pub(super) async fn walk(stage: &Stage, story: Telling) -> Result<(), Failure> {
