@@ -2,7 +2,7 @@
 //! statistics behind both, and the web UI, which is a client of the API.
 //!
 //! What a route does to the broker it does through the same calls of the core as a channel. The server is known here
-//! only by what [`Node`] asks of it. Shapes of JSON stand in [`mod@json`] alone.
+//! only by what [`Node`] asks of it. Shapes of JSON stand in `json` alone.
 
 mod access;
 mod api;

@@ -173,9 +173,10 @@ impl Serving {
     }
 
     #[cfg(target_os = "linux")]
-    fn resident_kib(&self) -> u64 {
+    /// Memory that it has taken for itself; how much of the program is resident depends on how it was built.
+    fn allocated_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line on memory");
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("a line on memory");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }
 }
@@ -208,8 +209,8 @@ fn an_idle_broker_is_small() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let broker = Serving::start(&["--data-dir", &folder.path().display().to_string()]);
     std::thread::sleep(Duration::from_millis(300));
-    let kib = broker.resident_kib();
-    assert!(kib < 20 << 10, "{kib} KiB resident");
+    let kib = broker.allocated_kib();
+    assert!(kib < 8 << 10, "{kib} KiB allocated");
 }
 
 /// The best of a few starts, since the machine may be busy with something else during one.

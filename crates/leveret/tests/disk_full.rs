@@ -5,11 +5,12 @@ mod binary;
 
 use binary::Broker;
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions,
-    QueuePurgeOptions,
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Error};
+use leveret_amqp::{Properties, tx};
+use leveret_testkit::{Login, Peer};
 
 /// More than the disk holds.
 const MESSAGES: u32 = 20_000;
@@ -40,7 +41,7 @@ async fn a_full_disk_stops_confirms_and_not_consumers() -> Result<(), Error> {
     for number in confirmed + 1..confirmed + 10 {
         assert!(!publish(&channel, number).await?, "confirmed after the disk had failed");
     }
-    publishing_ends_with_internal_error(&connection).await?;
+    publishing_ends_with_internal_error(&broker);
     let first = channel.basic_get("queue".into(), BasicGetOptions { no_ack: true }).await?;
     let first = first.expect("what was confirmed is there");
     assert_eq!(first.delivery.data[..4], 0u32.to_be_bytes());
@@ -51,35 +52,15 @@ async fn a_full_disk_stops_confirms_and_not_consumers() -> Result<(), Error> {
 }
 
 /// Without confirms there is nothing to refuse but the channel.
-async fn publishing_ends_with_internal_error(connection: &Connection) -> Result<(), Error> {
-    let plain = connection.create_channel().await?;
-    publish_unconfirmed(&plain).await?;
-    let refused = declare_exchange(&plain).await;
-    assert_eq!(reply_code(&refused), Some(541), "a publish without confirms: {refused:?}");
-    let transactional = connection.create_channel().await?;
-    transactional.tx_select().await?;
-    publish_unconfirmed(&transactional).await?;
-    let refused = transactional.tx_commit().await;
-    assert_eq!(reply_code(&refused), Some(541), "a commit: {refused:?}");
-    Ok(())
-}
-
-async fn publish_unconfirmed(channel: &Channel) -> Result<(), Error> {
-    let properties = BasicProperties::default().with_delivery_mode(2);
-    let options = BasicPublishOptions::default();
-    channel.basic_publish("".into(), "queue".into(), options, b"lost", properties).await.map(drop)
-}
-
-/// An answer from the broker, which therefore has dealt with what came before.
-async fn declare_exchange(channel: &Channel) -> Result<(), Error> {
-    let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
-    let kind = lapin::ExchangeKind::Direct;
-    channel.exchange_declare("amq.direct".into(), kind, passive, FieldTable::default()).await
-}
-
-fn reply_code(result: &Result<(), Error>) -> Option<u16> {
-    match result.as_ref().err()?.kind() {
-        lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
-        _ => None,
-    }
+fn publishing_ends_with_internal_error(broker: &Broker) {
+    let mut peer = Peer::connect_to(broker.address().parse().expect("an address"), "/");
+    peer.log_in(&Login::default());
+    peer.open_channel(1);
+    let persistent = Properties { delivery_mode: Some(2), ..Properties::default() };
+    peer.publish(1, leveret_testkit::publish("", "queue"), &persistent, "lost");
+    assert_eq!(peer.expect_channel_close(1).code, 541, "a publish without confirms");
+    peer.ask::<tx::SelectOk>(1, tx::Select {});
+    peer.publish(1, leveret_testkit::publish("", "queue"), &persistent, "lost");
+    peer.send(1, tx::Commit {});
+    assert_eq!(peer.expect_channel_close(1).code, 541, "a commit");
 }

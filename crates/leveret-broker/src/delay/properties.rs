@@ -130,7 +130,7 @@ mod tests {
     fn a_plain_delay_says_the_same_as_taking_the_properties_apart() {
         for value in [Value::I32(1500), Value::I64(1 << 40)] {
             let headers =
-                FieldTable::from_iter([("a", Value::I32(7)), ("x-delay", value), ("z", "x-delay".into())]);
+                FieldTable::from_iter([("a", Value::I32(7)), ("x-delay", value), ("z", "x-delays".into())]);
             let properties = encoded(headers, Some("id"));
             let plain = PlainDelay::of(&properties).expect("plain");
             assert_eq!(Some(plain.delay_ms), delay_ms(&Properties::parse(&properties).unwrap()));
