@@ -19,6 +19,9 @@ use crate::StartError;
 /// The version of the tables below. Version 1 had no administration.
 const VERSION: u64 = 2;
 
+/// Memory for the database's pages, in bytes. Rows are read once, at the start.
+const CACHE_BYTES: usize = 8 << 20;
+
 /// `version`.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// Virtual host.
@@ -49,7 +52,8 @@ impl RedbCatalog {
     /// Opens the database, or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
         let unusable = |error: redb::Error| StartError::Data(format!("{}: {error}", path.display()));
-        let database = Database::create(path).map_err(|error| unusable(error.into()))?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+        let database = database.map_err(|error| unusable(error.into()))?;
         let catalog = Self { database };
         match catalog.claim_version().map_err(unusable)? {
             ..=VERSION => Ok(catalog),
