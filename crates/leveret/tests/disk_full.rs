@@ -55,7 +55,6 @@ async fn a_full_disk_stops_confirms_and_not_consumers() -> Result<(), Error> {
 fn publishing_ends_with_internal_error(broker: &Broker) {
     let mut peer = Peer::connect_to(broker.address().parse().expect("an address"), "/");
     peer.log_in(&Login::default());
-    peer.open_channel(1);
     let persistent = Properties { delivery_mode: Some(2), ..Properties::default() };
     peer.publish(1, leveret_testkit::publish("", "queue"), &persistent, "lost");
     assert_eq!(peer.expect_channel_close(1).code, 541, "a publish without confirms");
