@@ -1,6 +1,7 @@
 //! Taking rows under a lease, and letting go of them. Everything that a relay says to the database is here; nothing is
 //! published. The lease is the fence: what is marked must still carry it.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, LockBehavior, LockType, Query};
@@ -59,7 +60,8 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Takes along what comes behind the keys' first rows. Nobody else can: their first row is ours, and unsent.
+    /// Takes along what comes behind the keys' first rows. Nobody else can: their first row is ours, and unsent. A row
+    /// that another transaction happens to have locked holds up what stands behind it.
     async fn take_followers(
         &mut self,
         tx: &DatabaseTransaction,
@@ -70,10 +72,35 @@ impl Batch {
         if keys.is_empty() {
             return Ok(());
         }
-        let heads = self.rows.iter().filter(|row| row.order_key.is_some()).map(|row| row.id);
-        let unsent = Column::SentMs.is_null().and(Column::LeaseUntilMs.lte(now_ms));
-        let behind = Column::OrderKey.is_in(keys).and(Column::Id.is_not_in(heads));
-        self.rows.extend(free(limit).filter(unsent).filter(behind).all(tx).await?);
+        let heads: Vec<i64> =
+            self.rows.iter().filter(|row| row.order_key.is_some()).map(|row| row.id).collect();
+        let behind = Condition::all()
+            .add(Column::SentMs.is_null())
+            .add(Column::OrderKey.is_in(keys))
+            .add(Column::Id.is_not_in(heads));
+        let waiting: Vec<(i64, Option<String>)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::OrderKey])
+            .filter(behind.clone())
+            .order_by_asc(Column::Id)
+            .limit(limit)
+            .into_tuple()
+            .all(tx)
+            .await?;
+        let locked = free(limit).filter(behind).filter(Column::LeaseUntilMs.lte(now_ms)).all(tx).await?;
+        let mut locked: HashMap<i64, Model> = locked.into_iter().map(|row| (row.id, row)).collect();
+        let mut held_up = HashSet::new();
+        for (id, key) in waiting {
+            if held_up.contains(&key) {
+                continue;
+            }
+            match locked.remove(&id) {
+                Some(row) => self.rows.push(row),
+                None => {
+                    held_up.insert(key);
+                }
+            }
+        }
         Ok(())
     }
 
