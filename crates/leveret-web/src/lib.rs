@@ -19,6 +19,7 @@ mod problem;
 pub mod program;
 mod request_key;
 mod site;
+mod start_error;
 pub mod trace;
 mod turns;
 
@@ -26,4 +27,5 @@ pub use board::Board;
 pub use problem::Problem;
 pub use request_key::{Answer, RequestKey};
 pub use site::{Site, serve};
+pub use start_error::StartError;
 pub use turns::Turns;

@@ -6,7 +6,6 @@
 
 mod closing;
 mod desk;
-mod error;
 mod http;
 mod numbers;
 mod page;
@@ -16,7 +15,7 @@ mod store;
 mod writer;
 
 pub use desk::{Desk, Found, State};
-pub use error::Error;
+pub use leveret_web::StartError;
 pub use numbers::Numbering;
 pub use running::{Running, run};
 pub use settings::{Names, Settings};

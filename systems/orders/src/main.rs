@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use leveret_orders::{Error, Names, Numbering, Settings};
+use leveret_orders::{Names, Numbering, Settings, StartError};
 use leveret_web::program;
 
 /// Orders that are accepted now and written later.
@@ -116,10 +116,10 @@ async fn main() -> ExitCode {
     }
     let Err(error) = serve(flags.into_settings()).await else { return ExitCode::SUCCESS };
     eprintln!("orders: {error}");
-    ExitCode::from(if matches!(error, Error::Setting { .. }) { 2 } else { 1 })
+    ExitCode::from(if matches!(error, StartError::Setting { .. }) { 2 } else { 1 })
 }
 
-async fn serve(settings: Settings) -> Result<(), Error> {
+async fn serve(settings: Settings) -> Result<(), StartError> {
     let running = leveret_orders::run(settings).await?;
     println!("orders: {}", running.url());
     program::asked_to_end().await;

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::closing::Closing;
 use crate::desk::Desk;
-use crate::error::Error;
 use crate::http;
 use crate::numbers::Numbers;
 use crate::settings::Settings;
 use crate::store;
 use crate::writer::Writer;
+use leveret_web::StartError;
 
 const HTTP_DRAIN: Duration = Duration::from_secs(3);
 /// An order is accepted within this time or not at all.
@@ -40,9 +40,9 @@ pub struct Running {
 ///
 /// # Errors
 /// A setting makes no sense, or the broker, the database or the address cannot be had.
-pub async fn run(settings: Settings) -> Result<Running, Error> {
+pub async fn run(settings: Settings) -> Result<Running, StartError> {
     let address = settings.listen;
-    let failed = |source| Error::Listen { address, source };
+    let failed = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
     let desk = connect(settings).await?;
@@ -54,19 +54,19 @@ pub async fn run(settings: Settings) -> Result<Running, Error> {
     Ok(Running { addr, desk, workers, looking, http, stop })
 }
 
-async fn connect(settings: Settings) -> Result<Desk, Error> {
+async fn connect(settings: Settings) -> Result<Desk, StartError> {
     let db = database::connect(&settings.database_url).await;
-    let db = db.map_err(|error| Error::blame(error, "database_url"))?;
+    let db = db.map_err(|error| StartError::blame(error, "database_url"))?;
     let publishing = PublisherOptions { timeout: PUBLISH_TIMEOUT, ..Default::default() };
     let bus = Bus::builder(&settings.amqp_url).name("orders").publisher(publishing).connect().await;
-    let bus = bus.map_err(|error| Error::blame(error, "amqp_url"))?;
+    let bus = bus.map_err(|error| StartError::blame(error, "amqp_url"))?;
     store::MIGRATIONS.run(&db).await?;
     bus.declare(&settings.names.topology()).await?;
     let numbers = Numbers::start(settings.numbering, &db).await?;
     Ok(Desk::new(db, bus, settings, numbers))
 }
 
-async fn start_workers(desk: &Desk) -> Result<Vec<Worker>, Error> {
+async fn start_workers(desk: &Desk) -> Result<Vec<Worker>, StartError> {
     let names = &desk.settings.names;
     let (first, cap, attempts) = TRY_AGAIN;
     let retry = RetryPolicy::exponential(first).with_cap(cap).with_attempts(attempts);

@@ -10,7 +10,6 @@
 pub mod a;
 pub mod b;
 mod books;
-mod error;
 mod page;
 mod settings;
 mod signature;
@@ -19,7 +18,7 @@ mod transfer;
 pub use a::run_a;
 pub use b::run_b;
 pub use books::{Account, Books, Entry, Status};
-pub use error::Error;
+pub use leveret_web::StartError;
 pub use settings::{Names, SettingsA, SettingsB};
 pub use signature::{Refused, SIGNATURE_HEADER, Secret, TIME_HEADER};
 pub use transfer::Transfer;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use leveret_transfer::{Error, Names, Secret, SettingsA, SettingsB};
+use leveret_transfer::{Names, Secret, SettingsA, SettingsB, StartError};
 use leveret_web::program;
 
 /// Money from a company to another, with none made or lost.
@@ -109,8 +109,8 @@ struct FlagsB {
 }
 
 impl Shared {
-    fn secret(&self) -> Result<Secret, Error> {
-        let wrong = |problem: &str| Error::Setting { setting: "--secret", problem: problem.to_owned() };
+    fn secret(&self) -> Result<Secret, StartError> {
+        let wrong = |problem: &str| StartError::Setting { setting: "--secret", problem: problem.to_owned() };
         Secret::new(self.secret.as_str()).map_err(wrong)
     }
 
@@ -122,7 +122,7 @@ impl Shared {
         }
     }
 
-    fn a(&self, flags: FlagsA) -> Result<SettingsA, Error> {
+    fn a(&self, flags: FlagsA) -> Result<SettingsA, StartError> {
         Ok(SettingsA {
             amqp_url: self.amqp_url.clone(),
             database_url: flags.database_url,
@@ -137,7 +137,7 @@ impl Shared {
         })
     }
 
-    fn b(&self, flags: FlagsB) -> Result<SettingsB, Error> {
+    fn b(&self, flags: FlagsB) -> Result<SettingsB, StartError> {
         Ok(SettingsB {
             amqp_url: self.amqp_url.clone(),
             database_url: flags.database_url,
@@ -165,7 +165,7 @@ async fn main() -> ExitCode {
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     eprintln!("transfer: {error}");
-    ExitCode::from(if matches!(error, Error::Setting { .. }) { 2 } else { 1 })
+    ExitCode::from(if matches!(error, StartError::Setting { .. }) { 2 } else { 1 })
 }
 
 async fn measure(flags: load::Flags) -> ExitCode {
@@ -174,7 +174,7 @@ async fn measure(flags: load::Flags) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn a(settings: Result<SettingsA, Error>) -> Result<(), Error> {
+async fn a(settings: Result<SettingsA, StartError>) -> Result<(), StartError> {
     let running = leveret_transfer::run_a(settings?).await?;
     println!("transfer a: {}", running.url());
     program::asked_to_end().await;
@@ -182,7 +182,7 @@ async fn a(settings: Result<SettingsA, Error>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn b(settings: Result<SettingsB, Error>) -> Result<(), Error> {
+async fn b(settings: Result<SettingsB, StartError>) -> Result<(), StartError> {
     let running = leveret_transfer::run_b(settings?).await?;
     println!("transfer b: {}", running.url());
     program::asked_to_end().await;

@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::company::CompanyA;
 use super::{MIGRATIONS, http, timers};
-use crate::error::Error;
 use crate::page::Pages;
 use crate::settings::SettingsA;
+use leveret_web::StartError;
 
 const HTTP_DRAIN: Duration = Duration::from_secs(3);
 /// Shorter than the bus's own, so that the lease below can be: what a killed copy had taken to publish waits until
@@ -39,10 +39,11 @@ pub struct RunningA {
 ///
 /// # Errors
 /// A setting makes no sense, or the broker, the database or the address cannot be had.
-pub async fn run_a(settings: SettingsA) -> Result<RunningA, Error> {
+pub async fn run_a(settings: SettingsA) -> Result<RunningA, StartError> {
     let listener = TcpListener::bind(settings.listen).await;
-    let listener = listener.map_err(|source| Error::Listen { address: settings.listen, source })?;
-    let addr = listener.local_addr().map_err(|source| Error::Listen { address: settings.listen, source })?;
+    let listener = listener.map_err(|source| StartError::Listen { address: settings.listen, source })?;
+    let addr =
+        listener.local_addr().map_err(|source| StartError::Listen { address: settings.listen, source })?;
     let company = connect(&settings).await?;
     let options = RelayOptions { lease: RELAY_LEASE, ..Default::default() };
     let relay = company.outbox.relay(company.bus.publisher(), options);
@@ -65,12 +66,12 @@ pub async fn run_a(settings: SettingsA) -> Result<RunningA, Error> {
     Ok(RunningA { addr, company, relay, timers, http, stop })
 }
 
-async fn connect(settings: &SettingsA) -> Result<CompanyA, Error> {
+async fn connect(settings: &SettingsA) -> Result<CompanyA, StartError> {
     let db = database::connect(&settings.database_url).await;
-    let db = db.map_err(|error| Error::blame(error, "database_url"))?;
+    let db = db.map_err(|error| StartError::blame(error, "database_url"))?;
     let publishing = PublisherOptions { timeout: PUBLISH_TIMEOUT, ..Default::default() };
     let bus = Bus::builder(&settings.amqp_url).name("transfer A").publisher(publishing).connect().await;
-    let bus = bus.map_err(|error| Error::blame(error, "amqp_url"))?;
+    let bus = bus.map_err(|error| StartError::blame(error, "amqp_url"))?;
     MIGRATIONS.run(&db).await?;
     bus.declare(&settings.names.topology()).await?;
     Ok(CompanyA {

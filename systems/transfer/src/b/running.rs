@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::company::CompanyB;
 use super::receiver::{self, Receiver};
 use super::{MIGRATIONS, http};
-use crate::error::Error;
 use crate::page::Pages;
 use crate::settings::SettingsB;
+use leveret_web::StartError;
 
 const HTTP_DRAIN: Duration = Duration::from_secs(3);
 /// When a message comes back that could not be recorded, because the database could not be reached.
@@ -37,10 +37,11 @@ pub struct RunningB {
 ///
 /// # Errors
 /// A setting makes no sense, or the broker, the database or the address cannot be had.
-pub async fn run_b(settings: SettingsB) -> Result<RunningB, Error> {
+pub async fn run_b(settings: SettingsB) -> Result<RunningB, StartError> {
     let listener = TcpListener::bind(settings.listen).await;
-    let listener = listener.map_err(|source| Error::Listen { address: settings.listen, source })?;
-    let addr = listener.local_addr().map_err(|source| Error::Listen { address: settings.listen, source })?;
+    let listener = listener.map_err(|source| StartError::Listen { address: settings.listen, source })?;
+    let addr =
+        listener.local_addr().map_err(|source| StartError::Listen { address: settings.listen, source })?;
     let company = connect(settings).await?;
     let settings = Arc::clone(&company.settings);
     let (first, cap, attempts) = TRY_AGAIN;
@@ -62,11 +63,11 @@ pub async fn run_b(settings: SettingsB) -> Result<RunningB, Error> {
     Ok(RunningB { addr, company, worker, sweep, http, stop })
 }
 
-async fn connect(settings: SettingsB) -> Result<CompanyB, Error> {
+async fn connect(settings: SettingsB) -> Result<CompanyB, StartError> {
     let db = database::connect(&settings.database_url).await;
-    let db = db.map_err(|error| Error::blame(error, "database_url"))?;
+    let db = db.map_err(|error| StartError::blame(error, "database_url"))?;
     let bus = Bus::builder(&settings.amqp_url).name("transfer B").connect().await;
-    let bus = bus.map_err(|error| Error::blame(error, "amqp_url"))?;
+    let bus = bus.map_err(|error| StartError::blame(error, "amqp_url"))?;
     MIGRATIONS.run(&db).await?;
     Ok(CompanyB {
         parked: bus.parked(&settings.names.queue),

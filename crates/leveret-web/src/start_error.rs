@@ -1,9 +1,9 @@
-//! What can keep a company from starting.
+//! What can keep a system from starting.
 
-/// An error of the transfer system.
+/// Why a system does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum StartError {
     /// Broker, or the bus's tables.
     #[error(transparent)]
     Bus(#[from] leveret_bus::Error),
@@ -28,9 +28,10 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl StartError {
     /// An error over a URL that cannot be read is the setting's fault.
-    pub(crate) fn blame(error: leveret_bus::Error, setting: &'static str) -> Self {
+    #[must_use]
+    pub fn blame(error: leveret_bus::Error, setting: &'static str) -> Self {
         match error {
             leveret_bus::Error::Url(problem) => Self::Setting { setting, problem },
             other => other.into(),
