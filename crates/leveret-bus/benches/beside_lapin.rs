@@ -89,8 +89,7 @@ async fn declared(url: &str) -> String {
 }
 
 async fn channel(url: &str) -> (Connection, Channel) {
-    let connection =
-        Connection::connect(&format!("{url}/%2f"), ConnectionProperties::default()).await.unwrap();
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }

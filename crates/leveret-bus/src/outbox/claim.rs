@@ -189,14 +189,16 @@ pub(super) async fn purge(db: &DatabaseConnection, before_ms: i64) -> Result<(),
 
 /// A look without a lock, so that an idle relay does not get in the way of writers.
 async fn is_anything_due(db: &DatabaseConnection, now_ms: i64) -> Result<bool, DbErr> {
-    let first = Entity::find().select_only().column(Column::Id).filter(due(now_ms)).filter(heads()).limit(1);
+    let rows = Entity::find().select_only().column(Column::Id).filter(due(now_ms)).filter(heads());
+    let first = rows.order_by_asc(Column::SentMs).order_by_asc(Column::Id).limit(1);
     let first: Option<i64> = first.into_tuple().one(db).await?;
     Ok(first.is_some())
 }
 
-/// Rows in order, locked, without waiting for those that another has locked.
+/// Rows in order, locked, without waiting for those that another has locked. The order names both columns of the index
+/// over unsent rows, although the first is null in all of them: PostgreSQL would read the whole table otherwise.
 fn free(limit: u64) -> sea_orm::Select<Entity> {
-    let select = Entity::find().order_by_asc(Column::Id).limit(limit);
+    let select = Entity::find().order_by_asc(Column::SentMs).order_by_asc(Column::Id).limit(limit);
     select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
 }
 
