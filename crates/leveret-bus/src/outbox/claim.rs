@@ -82,6 +82,7 @@ impl Batch {
             .select_only()
             .columns([Column::Id, Column::OrderKey])
             .filter(behind.clone())
+            .order_by_asc(Column::SentMs)
             .order_by_asc(Column::Id)
             .limit(limit)
             .into_tuple()
