@@ -55,7 +55,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     let instance = Instance::of(tree, Name::Rabbitmq);
     let was_running = instance.is_running()?;
     instance.up()?;
-    let outcome = side_by_side(tree, &cases, &instance.url(), options.cases.is_empty());
+    let outcome = side_by_side(tree, &cases, &instance.url()?, options.cases.is_empty());
     if !was_running {
         instance.down()?;
     }

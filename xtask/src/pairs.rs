@@ -33,10 +33,10 @@ pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
     }
     if let Some(rabbitmq) = &servers.rabbitmq {
         steps.run("leveret migrate, from and to RabbitMQ", || {
-            run_tests(&migration(tree).env(BROKER, rabbitmq.instance.url()))
+            run_tests(&migration(tree).env(BROKER, &rabbitmq.url))
         });
-        interop::drive(tree, &interop::Options::rabbitmq(rabbitmq.instance.url()), steps);
-        conformance::run_step(tree, &rabbitmq.instance.url(), steps);
+        interop::drive(tree, &interop::Options::rabbitmq(rabbitmq.url.clone()), steps);
+        conformance::run_step(tree, &rabbitmq.url, steps);
     }
     servers.down(steps);
 }
@@ -51,6 +51,7 @@ struct Servers {
 struct Server {
     name: &'static str,
     instance: Instance,
+    url: String,
     was_running: bool,
 }
 
@@ -79,7 +80,8 @@ impl Server {
         let instance = Instance::of(tree, service);
         let was_running = instance.is_running().unwrap_or(false);
         let is_up = steps.run(&format!("{name} up"), || done(instance.up()));
-        is_up.then_some(Self { name, instance, was_running })
+        let url = is_up.then(|| instance.url().ok()).flatten()?;
+        Some(Self { name, instance, url, was_running })
     }
 }
 
@@ -87,7 +89,7 @@ fn run_pair(tree: &Tree, steps: &mut Steps, broker: Option<&Server>, database: O
     let name = |server: Option<&Server>, ours| server.map_or(ours, |server| server.name);
     let title = format!("patterns on {} and {}", name(broker, "Leveret"), name(database, "SQLite"));
     let url = |expression: Expression, variable, server: Option<&Server>| match server {
-        Some(server) => expression.env(variable, server.instance.url()),
+        Some(server) => expression.env(variable, &server.url),
         None => expression,
     };
     let packages = if database.is_some() { ON_ANY_DATABASE } else { ON_ANY_BROKER };

@@ -3,6 +3,7 @@
 
 mod launch;
 mod mariadb;
+mod ports;
 mod postgres;
 mod process;
 mod rabbitmq;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::tree::Tree;
+use ports::Ports;
 use process::Process;
 
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -46,13 +48,13 @@ trait Service {
     fn name(&self) -> &'static str;
 
     /// Where clients find it.
-    fn url(&self) -> String;
+    fn url(&self, ports: Ports) -> String;
 
     /// Installs what is missing and starts its processes, in the order in which they need each other.
-    fn start(&self, home: &Path) -> Result<Vec<Process>>;
+    fn start(&self, home: &Path, ports: Ports) -> Result<Vec<Process>>;
 
     /// Whether it answers.
-    fn is_ready(&self) -> bool;
+    fn is_ready(&self, ports: Ports) -> bool;
 }
 
 /// Carries out one action on the named services, on all when none is named.
@@ -86,35 +88,47 @@ impl Instance {
         Self { service, home }
     }
 
-    /// Where clients find the service.
-    pub(crate) fn url(&self) -> String {
-        self.service.url()
+    /// Where clients find the service, which must run.
+    pub(crate) fn url(&self) -> Result<String> {
+        let ports = Ports::remembered(&self.home)?;
+        let ports = ports.with_context(|| format!("{} does not run", self.service.name()))?;
+        Ok(self.service.url(ports))
     }
 
     pub(crate) fn up(&self) -> Result<()> {
         if self.is_running()? {
             return self.status();
         }
-        if self.service.is_ready() {
-            bail!("something else already answers where {} would: {}", self.service.name(), self.url());
-        }
-        eprintln!("starting {}", self.service.name());
-        let started = self.service.start(&self.home)?;
-        process::remember(&self.home, &started)?;
-        self.wait_until_ready()?;
+        self.end()?;
+        let ports = Ports::choose()?;
+        ports.remember(&self.home)?;
+        self.start(ports)?;
         self.status()
     }
 
+    fn start(&self, ports: Ports) -> Result<()> {
+        eprintln!("starting {}", self.service.name());
+        let started = self.service.start(&self.home, ports)?;
+        process::remember(&self.home, &started)?;
+        self.wait_until_ready(ports)
+    }
+
     pub(crate) fn down(&self) -> Result<()> {
+        self.end()?;
+        self.status()
+    }
+
+    /// Ends what still runs of it.
+    fn end(&self) -> Result<()> {
         for process in process::remembered(&self.home)?.iter().rev() {
             process.end().with_context(|| format!("{} does not end", self.service.name()))?;
         }
         process::forget(&self.home)?;
-        self.status()
+        ports::forget(&self.home)
     }
 
     fn status(&self) -> Result<()> {
-        let state = if self.is_running()? { self.service.url() } else { "down".into() };
+        let state = if self.is_running()? { self.url()? } else { "down".into() };
         println!("{:10} {state}", self.service.name());
         Ok(())
     }
@@ -124,9 +138,9 @@ impl Instance {
         Ok(!processes.is_empty() && processes.iter().all(Process::is_alive))
     }
 
-    fn wait_until_ready(&self) -> Result<()> {
+    fn wait_until_ready(&self, ports: Ports) -> Result<()> {
         let start = Instant::now();
-        while !self.service.is_ready() {
+        while !self.service.is_ready(ports) {
             if !self.is_running()? || start.elapsed() > START_LIMIT {
                 bail!("{} does not get ready; its log is in {}", self.service.name(), self.home.display());
             }

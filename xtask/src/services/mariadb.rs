@@ -6,10 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::launch::{self, Launch};
-use super::{Process, Service};
+use super::{Ports, Process, Service};
 use crate::prerequisites;
 
-const PORT: &str = "35306";
 const SERVER: &str = "/usr/sbin/mariadbd";
 
 pub(crate) struct MariaDb;
@@ -19,11 +18,11 @@ impl Service for MariaDb {
         "mariadb"
     }
 
-    fn url(&self) -> String {
-        format!("mysql://root@127.0.0.1:{PORT}/mysql")
+    fn url(&self, ports: Ports) -> String {
+        format!("mysql://root@127.0.0.1:{}/mysql", ports.clients)
     }
 
-    fn start(&self, home: &Path) -> Result<Vec<Process>> {
+    fn start(&self, home: &Path, ports: Ports) -> Result<Vec<Process>> {
         if !Path::new(SERVER).exists() {
             prerequisites::install(&["mariadb-server"])?;
         }
@@ -41,16 +40,17 @@ impl Service for MariaDb {
             let make = ["mariadb-install-db", "--skip-test-db", "--auth-root-authentication-method=normal"];
             launch.run(&[&make[..1], &options, &make[1..]].concat())?;
         }
-        let port = format!("--port={PORT}");
+        let port = format!("--port={}", ports.clients);
         // A relative socket lies in the data folder, and its path cannot get too long.
         options.extend([port.as_str(), "--bind-address=127.0.0.1", "--socket=socket", "--pid-file=pid"]);
         options.push("--skip-name-resolve");
         Ok(vec![launch.spawn("mariadb", &[&[SERVER], options.as_slice()].concat())?])
     }
 
-    fn is_ready(&self) -> bool {
+    fn is_ready(&self, ports: Ports) -> bool {
+        let port = ports.clients.to_string();
         let options = ["--no-defaults", "--host=127.0.0.1", "--user=root"];
-        let line = [&["mariadb-admin"], &options[..], &["--protocol=tcp", "--port", PORT, "ping"]].concat();
+        let line = [&["mariadb-admin"], &options[..], &["--protocol=tcp", "--port", &port, "ping"]].concat();
         prerequisites::succeeds(&line)
     }
 }

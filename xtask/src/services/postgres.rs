@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::launch::{self, Launch};
-use super::{Process, Service};
+use super::{Ports, Process, Service};
 use crate::prerequisites;
 
-const PORT: &str = "35432";
 /// Debian keeps each version's programs in a folder of its own, `<version>/bin`.
 const VERSIONS: &str = "/usr/lib/postgresql";
 const USER: &str = "leveret";
@@ -23,11 +22,11 @@ impl Service for Postgres {
         "postgres"
     }
 
-    fn url(&self) -> String {
-        format!("postgres://{USER}@127.0.0.1:{PORT}/postgres")
+    fn url(&self, ports: Ports) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/postgres", ports.clients)
     }
 
-    fn start(&self, home: &Path) -> Result<Vec<Process>> {
+    fn start(&self, home: &Path, ports: Ports) -> Result<Vec<Process>> {
         if newest().is_none() {
             prerequisites::install(&["postgresql"])?;
         }
@@ -47,15 +46,15 @@ impl Service for Postgres {
         // No socket in the file system: its path could get too long.
         let settings = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="];
         let limits = ["-c", "max_connections=300"];
-        let server = program("postgres");
-        let line = [&[server.as_str(), "-D", &data_name, "-p", PORT], &settings[..], &limits].concat();
+        let (server, port) = (program("postgres"), ports.clients.to_string());
+        let line = [&[server.as_str(), "-D", &data_name, "-p", &port], &settings[..], &limits].concat();
         Ok(vec![launch.spawn("postgres", &line)?])
     }
 
-    fn is_ready(&self) -> bool {
+    fn is_ready(&self, ports: Ports) -> bool {
         let Some(programs) = newest() else { return false };
         let ask = programs.join("pg_isready").display().to_string();
-        prerequisites::succeeds(&[&ask, "-q", "-h", "127.0.0.1", "-p", PORT])
+        prerequisites::succeeds(&[&ask, "-q", "-h", "127.0.0.1", "-p", &ports.clients.to_string()])
     }
 }
 

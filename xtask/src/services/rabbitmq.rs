@@ -9,14 +9,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::launch::{self, Launch};
-use super::{Process, Service};
+use super::{Ports, Process, Service};
 use crate::prerequisites;
 
-const AMQP_PORT: u16 = 35672;
-/// As `leveret migrate` guesses it.
-const MANAGEMENT_PORT: u16 = 45672;
-const DISTRIBUTION_PORT: u16 = 35673;
-const EPMD_PORT: u16 = 34369;
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 pub(crate) struct RabbitMq;
@@ -26,52 +21,53 @@ impl Service for RabbitMq {
         "rabbitmq"
     }
 
-    fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{AMQP_PORT}")
+    fn url(&self, ports: Ports) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}", ports.clients)
     }
 
-    fn start(&self, home: &Path) -> Result<Vec<Process>> {
+    fn start(&self, home: &Path, ports: Ports) -> Result<Vec<Process>> {
         if !Path::new(SERVER).exists() {
             prerequisites::install(&["rabbitmq-server"])?;
         }
-        prepare(home)?;
+        prepare(home, ports)?;
         let account = launch::hand_over(home, "rabbitmq")?;
-        let launch = Launch { home, account, environment: environment(home) };
+        let launch = Launch { home, account, environment: environment(home, ports) };
         let epmd = launch.spawn("epmd", &["epmd", "-address", "127.0.0.1"])?;
         let node = launch.spawn("node", &[SERVER])?;
         Ok(vec![epmd, node])
     }
 
-    fn is_ready(&self) -> bool {
+    fn is_ready(&self, ports: Ports) -> bool {
         // The listeners open last, after the boot steps.
-        [AMQP_PORT, MANAGEMENT_PORT].into_iter().all(|port| {
+        [ports.clients, ports.management].into_iter().all(|port| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
         })
     }
 }
 
-fn prepare(home: &Path) -> Result<()> {
+fn prepare(home: &Path, ports: Ports) -> Result<()> {
     fs::create_dir_all(home)?;
-    fs::write(home.join("rabbitmq.conf"), configuration())?;
+    fs::write(home.join("rabbitmq.conf"), configuration(ports))?;
     fs::write(home.join("enabled_plugins"), "[rabbitmq_management].\n")?;
     Ok(())
 }
 
-fn configuration() -> String {
+fn configuration(ports: Ports) -> String {
+    let Ports { clients, management, .. } = ports;
     format!(
-        "listeners.tcp.local = 127.0.0.1:{AMQP_PORT}\nlog.file.level = info\n\
-         management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {MANAGEMENT_PORT}\n"
+        "listeners.tcp.local = 127.0.0.1:{clients}\nlog.file.level = info\n\
+         management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n"
     )
 }
 
-fn environment(home: &Path) -> Vec<(&'static str, String)> {
+fn environment(home: &Path, ports: Ports) -> Vec<(&'static str, String)> {
     let inside = |name: &str| home.join(name).display().to_string();
     vec![
         ("HOME", inside("")),
-        ("ERL_EPMD_PORT", EPMD_PORT.to_string()),
+        ("ERL_EPMD_PORT", ports.epmd.to_string()),
         ("RABBITMQ_NODENAME", "leveret-compare@localhost".into()),
-        ("RABBITMQ_DIST_PORT", DISTRIBUTION_PORT.to_string()),
+        ("RABBITMQ_DIST_PORT", ports.distribution.to_string()),
         ("RABBITMQ_CONFIG_FILE", inside("rabbitmq")),
         ("RABBITMQ_CONF_ENV_FILE", "/dev/null".into()),
         ("RABBITMQ_ENABLED_PLUGINS_FILE", inside("enabled_plugins")),
