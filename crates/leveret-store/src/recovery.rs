@@ -126,7 +126,7 @@ fn begin(
         }
     }
     reconcile(storage, names, &mut core);
-    restore::from_snapshot(storage, &mut core, manifest.held);
+    restore::from_snapshot(storage, &mut core, manifest.held)?;
     restore::remove_unnamed(storage, names, &core);
     Ok((core, manifest.first_file, manifest.clean))
 }

@@ -125,10 +125,15 @@ impl Engine {
         let Some(section) = state.sections.iter_mut().find(|section| section.run.number == run.number) else {
             return;
         };
-        let lost = std::mem::take(&mut section.block_live[number]);
+        let lost = section.write_off(number);
+        if lost == 0 {
+            return;
+        }
+        run.note_damage();
         let last = section.index.blocks.get(number + 1).map_or(u64::MAX, |next| next.first.due);
         let bytes = u64::from(lost) * section.index.body_bytes / section.index.records().max(1);
         state.tally(run.transient).lose(u64::from(lost), bytes);
+        state.sections.retain(|section| !section.is_dead() || section.taken.is_some());
         self.counts.lost_records.fetch_add(u64::from(lost), std::sync::atomic::Ordering::Relaxed);
         let first = block.first.due;
         core.report(Damage {

@@ -114,11 +114,11 @@ impl Core {
             }
             let mut section = Section::whole(Arc::clone(&run), index, live);
             for &key in &shelf.taken_frozen {
-                if section.holds(key.number) {
+                if section.holds(key) {
                     section.take(key);
                 }
             }
-            if !section.live.is_empty() {
+            if !section.is_dead() {
                 shelf.sections.push(section);
             }
             // What is taken from here on is taken from the section.

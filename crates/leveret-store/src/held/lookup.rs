@@ -19,7 +19,7 @@ impl Engine {
                 return Ok(Some(record));
             }
             let Some(shelf) = core.shelves.by_id.get(&id) else { return Ok(None) };
-            let Some(section) = shelf.section_of(key.number) else { return Ok(None) };
+            let Some(section) = shelf.section_of(key) else { return Ok(None) };
             let section = &shelf.sections[section];
             (Arc::clone(&section.run), Arc::clone(&section.index), section.index.block_of(key))
         };

@@ -202,7 +202,7 @@ impl Core {
                     section.take(key);
                 }
             }
-            if !section.live.is_empty() {
+            if !section.is_dead() {
                 shelf.sections.push(section);
             }
         }

@@ -9,9 +9,9 @@ use crate::{
     engine::Engine,
     held::{
         ShelfId,
-        run::{RunFile, SectionIndex, parse_name, run_name},
+        run::{RunFile, SectionIndex, parse_name, records, run_name},
         section::Section,
-        snapshot::{ShelfSnapshot, Snapshot},
+        snapshot::{SectionSnapshot, ShelfSnapshot, Snapshot},
     },
     seq_set::SeqSet,
     storage::Storage,
@@ -24,40 +24,52 @@ pub(crate) fn next_run(names: &[String]) -> u64 {
     names.iter().filter_map(|name| parse_name(name)).map(|(number, _)| number + 1).max().unwrap_or(1)
 }
 
-/// Puts the shelves of a manifest into the core.
-pub(crate) fn from_snapshot(storage: &dyn Storage, core: &mut Core, snapshot: Snapshot) {
+/// Puts the shelves of a manifest into the core. A run that is not there is lost; one that cannot be read now may be
+/// readable at the next start, so that there is none with less than what it holds.
+pub(crate) fn from_snapshot(
+    storage: &dyn Storage,
+    core: &mut Core,
+    snapshot: Snapshot,
+) -> Result<(), StoreError> {
     let mut found = Found::new();
     for &(number, size_bytes) in &snapshot.runs {
-        match RunFile::open(storage, number, size_bytes) {
-            Ok((run, sections)) => {
-                let run = Arc::new(run);
-                core.shelves.runs.push(Arc::clone(&run));
-                let sections = sections.into_iter().map(|(id, index)| (id, Arc::new(index)));
-                found.insert(number, (run, sections.collect()));
+        let (run, sections) = match RunFile::open(storage, number, size_bytes) {
+            Err(error) if error.is_not_found() => {
+                core.report(damage(run_name(number, false), 0, None, error.to_string()));
+                continue;
             }
-            Err(error) => core.report(damage(run_name(number, false), 0, None, error.to_string())),
-        }
+            opened => opened?,
+        };
+        let run = Arc::new(run);
+        core.shelves.runs.push(Arc::clone(&run));
+        let sections = sections.into_iter().map(|(id, index)| (id, Arc::new(index)));
+        found.insert(number, (run, sections.collect()));
     }
     for shelf in &snapshot.shelves {
-        restore_shelf(core, shelf, &found);
+        restore_shelf(core, shelf, &found)?;
     }
     core.shelves.saved = snapshot;
+    Ok(())
 }
 
-fn restore_shelf(core: &mut Core, saved: &ShelfSnapshot, found: &Found) {
+fn restore_shelf(core: &mut Core, saved: &ShelfSnapshot, found: &Found) -> Result<(), StoreError> {
     let shelf = core.shelves.shelf(saved.id);
     shelf.max_number = saved.max_number;
     shelf.durable = saved.tally.clone();
     let mut lost = Vec::new();
     for section in &saved.sections {
-        let index = found.get(&section.run).and_then(|(run, sections)| Some((run, sections.get(&saved.id)?)));
-        match index {
-            Some((run, index)) if index.blocks.len() == section.block_live.len() => {
-                let (live, block_live) = (section.live.clone(), section.block_live.clone());
-                shelf.sections.push(Section::new(Arc::clone(run), Arc::clone(index), live, block_live));
-            }
-            _ => lost.push((section.run, section.live.len())),
+        let run = found.get(&section.run);
+        let restored = match run {
+            Some((run, indexes)) => restore_section(section, run, indexes.get(&saved.id))?,
+            None => None,
+        };
+        let wanted: u64 = section.block_live.iter().map(|&live| u64::from(live)).sum();
+        let missing = wanted.saturating_sub(restored.as_ref().map_or(0, Section::count));
+        if missing > 0 {
+            run.inspect(|(run, _)| run.note_damage());
+            lost.push((section.run, missing));
         }
+        shelf.sections.extend(restored.filter(|restored| !restored.is_dead()));
     }
     let average = shelf.durable.bytes / shelf.durable.count.max(1);
     for (_, count) in &lost {
@@ -67,6 +79,40 @@ fn restore_shelf(core: &mut Core, saved: &ShelfSnapshot, found: &Found) {
         let what = format!("records of shelf {} in this run are not readable", saved.id.0);
         core.report(damage(run_name(run, false), 0, Some(count), what));
     }
+    Ok(())
+}
+
+/// What is there of a shelf's part of a run.
+fn restore_section(
+    saved: &SectionSnapshot,
+    run: &Arc<RunFile>,
+    index: Option<&Arc<SectionIndex>>,
+) -> Result<Option<Section>, StoreError> {
+    let Some(index) = index else { return Ok(None) };
+    let (live, block_live) = if index.blocks.len() == saved.block_live.len() {
+        (saved.live.clone(), saved.block_live.clone())
+    } else {
+        living(saved, run, index)?
+    };
+    Ok(Some(Section::new(Arc::clone(run), Arc::clone(index), live, block_live)))
+}
+
+/// What lives in which block, by the records themselves: the index was made anew, and blocks are missing in it.
+fn living(
+    saved: &SectionSnapshot,
+    run: &RunFile,
+    index: &SectionIndex,
+) -> Result<(SeqSet, Vec<u32>), StoreError> {
+    let (mut live, mut block_live) = (SeqSet::default(), vec![0; index.blocks.len()]);
+    for (block, count) in index.blocks.iter().zip(&mut block_live) {
+        let bytes = run.block(block)?.unwrap_or_default();
+        let numbers = records(&bytes, 0).map(|(_, record)| record.key.number);
+        for number in numbers.filter(|&number| saved.live.contains(number)) {
+            live.insert(number);
+            *count += 1;
+        }
+    }
+    Ok((live, block_live))
 }
 
 /// Takes everything that the runs have as held: what was taken may be back.
@@ -84,7 +130,7 @@ pub(crate) fn from_runs(storage: &dyn Storage, names: &[String], core: &mut Core
             shelf.max_number = shelf.max_number.max(record.key.number);
             live.entry(id).or_default().insert(record.key.number);
             // A run and the one that was made of it may both be there.
-            if shelf.section_of(record.key.number).is_some() {
+            if shelf.section_of(record.key).is_some() {
                 doubles.push((id, record.key));
             } else {
                 shelf.durable.add(cell, record.key.due, record.body.len() as u64);
@@ -94,9 +140,12 @@ pub(crate) fn from_runs(storage: &dyn Storage, names: &[String], core: &mut Core
             let live = live.remove(&id).unwrap_or_default();
             let mut section = Section::whole(Arc::clone(&run), Arc::new(index), live);
             doubles.iter().filter(|(other, _)| *other == id).for_each(|(_, key)| section.take(*key));
-            if !section.live.is_empty() {
+            if !section.is_dead() {
                 core.shelves.shelf(id).sections.push(section);
             }
+        }
+        if run.is_damaged() {
+            core.report(damage(name.clone(), 0, None, "blocks of this run are not readable".into()));
         }
         core.shelves.runs.push(run);
     }
@@ -137,6 +186,6 @@ impl Engine {
             core.shelves.runs = needed;
             dead
         };
-        dead.iter().for_each(|run| self.discard(&run.name(), false));
+        dead.iter().for_each(|run| self.discard(&run.name(), run.is_damaged()));
     }
 }

@@ -1,7 +1,13 @@
 //! Runs: files of held records sorted by shelf and key, written once and never changed. The bytes of a run, writing
 //! one and finding one's way in it; which records live is decided elsewhere. See `docs/storage-format.md`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::{
     StoreError,
@@ -29,6 +35,8 @@ pub(crate) struct RunFile {
     pub(crate) transient: bool,
     pub(crate) size_bytes: u64,
     pub(crate) records: u64,
+    /// Something in it is not readable: it is set aside rather than removed.
+    damaged: AtomicBool,
     file: Arc<dyn StorageFile>,
 }
 
@@ -105,7 +113,9 @@ impl RunFile {
     ) -> Result<(Self, HashMap<ShelfId, SectionIndex>), StoreError> {
         let name = run_name(number, false);
         let file = storage.open(&name, false).map_err(|error| StoreError::io("open", &name, error))?;
-        let mut run = Self { number, transient: false, size_bytes, records: 0, file };
+        let damaged = AtomicBool::new(false);
+        let mut run = Self { number, transient: false, size_bytes, records: 0, damaged, file };
+        run.check_version()?;
         let sections = match run.read_index()? {
             Some(sections) => sections,
             // Everything in it stands in the blocks too.
@@ -113,6 +123,25 @@ impl RunFile {
         };
         run.records = sections.values().map(SectionIndex::records).sum();
         Ok((run, sections))
+    }
+
+    /// A header that is not readable harms nothing: each block says what it is.
+    fn check_version(&self) -> Result<(), StoreError> {
+        let header = self.read(0, FILE_HEADER_BYTES)?;
+        match decode_file_header(&header) {
+            Some(found) if found > VERSION => {
+                Err(StoreError::NewerFormat { file: self.name(), found, supported: VERSION })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn note_damage(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     fn read(&self, offset: u64, count: usize) -> Result<Vec<u8>, StoreError> {
@@ -158,7 +187,7 @@ impl RunFile {
         let (number, transient) = parse_name(name).unwrap_or_default();
         let file = storage.open(name, false).map_err(|error| StoreError::io("open", name, error))?;
         let size_bytes = file.size_bytes().map_err(|error| StoreError::io("measure", name, error))?;
-        Ok(Self { number, transient, size_bytes, records: 0, file })
+        Ok(Self { number, transient, size_bytes, records: 0, damaged: AtomicBool::new(false), file })
     }
 
     /// The block at an offset, 0 for the first one, as far as it is one; and where the next begins.
@@ -175,16 +204,45 @@ impl RunFile {
         Ok(Some(Walked { shelf, offset, bytes, next: offset + size_bytes }))
     }
 
-    /// Walks over the blocks without the index, as far as they are whole.
+    /// The next whole block behind an offset at which there is none.
+    pub(crate) fn resync(&self, offset: u64) -> Result<Option<u64>, StoreError> {
+        let mut at = offset.max(FILE_HEADER_BYTES as u64) + 1;
+        loop {
+            let window = self.read(at, WRITE_BYTES)?;
+            let marks = window.windows(BLOCK_MAGIC.len()).enumerate();
+            for (start, _) in marks.filter(|(_, bytes)| *bytes == BLOCK_MAGIC) {
+                let place = at + start as u64;
+                if self.walk(place)?.is_some_and(|walked| walked.bytes.is_some()) {
+                    return Ok(Some(place));
+                }
+            }
+            if window.len() < WRITE_BYTES {
+                return Ok(None);
+            }
+            // A mark may lie across the end of the window.
+            at += (WRITE_BYTES - BLOCK_MAGIC.len() + 1) as u64;
+        }
+    }
+
+    /// Walks over the blocks without the index. What is not readable is passed, and noted as damage.
     pub(crate) fn scan(
         &self,
         mut visit: impl FnMut(ShelfId, RunRecord<'_>),
     ) -> Result<HashMap<ShelfId, SectionIndex>, StoreError> {
         let mut sections = HashMap::<ShelfId, SectionIndex>::new();
         let mut offset = 0;
-        while let Some(Walked { shelf, offset: at, bytes, next }) = self.walk(offset)? {
+        loop {
+            let Some(Walked { shelf, offset: at, bytes, next }) = self.walk(offset)? else {
+                let Some(next) = self.resync(offset)? else { break };
+                self.note_damage();
+                offset = next;
+                continue;
+            };
             offset = next;
-            let Some(bytes) = bytes else { continue };
+            let Some(bytes) = bytes else {
+                self.note_damage();
+                continue;
+            };
             let section = sections.entry(shelf).or_default();
             let mut block = Block { offset: at, size_bytes: bytes.len() as u32, ..Block::default() };
             for (_, record) in records(&bytes, 0) {
@@ -231,6 +289,14 @@ pub(crate) fn records(block: &[u8], from: usize) -> impl Iterator<Item = (usize,
         at = here + RECORD_HEADER_BYTES + body.len();
         Some((here, RunRecord { key, tag, flags, body }))
     })
+}
+
+/// The format version that an intact header says.
+fn decode_file_header(header: &[u8]) -> Option<u16> {
+    let (checked, checksum) = header.split_at_checked(FILE_HEADER_BYTES - 4)?;
+    let mut fields = Fields(checked);
+    let is_intact = fields.bytes(4)? == FILE_MAGIC && Fields(checksum).u32()? == crc32fast::hash(checked);
+    is_intact.then(|| fields.u16()).flatten()
 }
 
 fn decode_block_header(header: &[u8]) -> Option<(ShelfId, u32)> {
@@ -429,7 +495,8 @@ impl RunWriter {
             self.file.sync().map_err(|error| StoreError::io("sync", &self.name, error))?;
         }
         let Self { number, transient, offset, records, file, .. } = self;
-        Ok((RunFile { number, transient, size_bytes: offset, records, file }, self.sections))
+        let damaged = AtomicBool::new(false);
+        Ok((RunFile { number, transient, size_bytes: offset, records, damaged, file }, self.sections))
     }
 }
 

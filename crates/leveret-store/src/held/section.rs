@@ -41,8 +41,28 @@ impl Section {
         section
     }
 
-    pub(crate) fn holds(&self, number: u64) -> bool {
-        (self.index.first_number..=self.index.last_number).contains(&number) && self.live.contains(number)
+    /// Whether a record lives here, and was not lost.
+    pub(crate) fn holds(&self, key: HeldKey) -> bool {
+        (self.index.first_number..=self.index.last_number).contains(&key.number)
+            && self.live.contains(key.number)
+            && self.block_live.get(self.index.block_of(key)).is_some_and(|&live| live > 0)
+    }
+
+    /// How many records live here.
+    pub(crate) fn count(&self) -> u64 {
+        self.block_live.iter().map(|&live| u64::from(live)).sum()
+    }
+
+    /// Nothing lives here any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.first_block >= self.block_live.len()
+    }
+
+    /// A block is not readable: what lived in it is lost. Returns how many records that were.
+    pub(crate) fn write_off(&mut self, block: usize) -> u32 {
+        let lost = self.block_live.get_mut(block).map_or(0, std::mem::take);
+        self.skip_dead();
+        lost
     }
 
     /// Takes a record that lives here.

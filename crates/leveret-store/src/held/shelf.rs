@@ -104,14 +104,12 @@ impl Shelf {
     }
 
     /// The section in which a record lives.
-    pub(crate) fn section_of(&self, number: u64) -> Option<usize> {
-        self.sections.iter().position(|section| section.holds(number))
+    pub(crate) fn section_of(&self, key: HeldKey) -> Option<usize> {
+        self.sections.iter().position(|section| section.holds(key))
     }
 
     pub(crate) fn lives(&self, key: HeldKey) -> bool {
-        self.fresh.contains_key(&key)
-            || self.frozen.contains_key(&key)
-            || self.section_of(key.number).is_some()
+        self.fresh.contains_key(&key) || self.frozen.contains_key(&key) || self.section_of(key).is_some()
     }
 
     /// Nothing is held before this.
@@ -205,11 +203,11 @@ impl Shelves {
             shelf.tags.remove(&(entry.tag, key));
             entry.transient
         } else {
-            let index = shelf.section_of(key.number)?;
+            let index = shelf.section_of(key)?;
             let section = &mut shelf.sections[index];
             section.take(key);
             let transient = section.run.transient;
-            if section.live.is_empty() && section.taken.is_none() {
+            if section.is_dead() && section.taken.is_none() {
                 shelf.sections.swap_remove(index);
             }
             transient

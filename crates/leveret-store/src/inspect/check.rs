@@ -75,7 +75,7 @@ pub fn check_on(storage: &dyn Storage) -> Result<CheckReport, StoreError> {
                 *slot = state;
             }
         }
-        restore::from_snapshot(storage, &mut core, manifest.held);
+        restore::from_snapshot(storage, &mut core, manifest.held)?;
     }
     let (journal, _) = survey(storage, &names, first_file)?;
     let mut replay = Replay::new(storage, core);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use leveret_store::{Storage, StorageFile};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// What happens at the n-th call that writes, syncs or changes names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,10 @@ struct State {
     next_file: u64,
     calls: u64,
     trouble: Option<(u64, Trouble)>,
+    /// Files whose names begin so cannot be read.
+    unreadable: Option<String>,
+    /// What writes and syncs waits.
+    is_paused: bool,
     locked: bool,
     lock_refusal: Option<io::ErrorKind>,
 }
@@ -55,11 +59,35 @@ struct File {
 
 /// The disk. Clones are the same disk.
 #[derive(Clone, Default)]
-pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
+pub(crate) struct SimulatedDisk(Arc<(Mutex<State>, Condvar)>);
 
 impl SimulatedDisk {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
+        self.0.0.lock()
+    }
+
+    /// For what writes or syncs: waits while the disk is paused.
+    fn state_to_write(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        self.0.1.wait_while(&mut state, |state| state.is_paused);
+        state
+    }
+
+    /// Writes and syncs wait, or go on.
+    pub(crate) fn pause(&self, is_paused: bool) {
+        self.state().is_paused = is_paused;
+        self.0.1.notify_all();
+    }
+
+    /// Files whose names begin so cannot be read any more; `None` heals them.
+    pub(crate) fn make_unreadable(&self, prefix: Option<&str>) {
+        self.state().unreadable = prefix.map(str::to_owned);
+    }
+
+    /// Whether what was arranged has happened.
+    pub(crate) fn was_troubled(&self) -> bool {
+        let state = self.state();
+        state.trouble.is_some_and(|(at, _)| state.calls >= at)
     }
 
     /// Arranges trouble at the n-th call from now.
@@ -185,6 +213,11 @@ impl State {
         self.trouble.is_some_and(|(at, trouble)| trouble == kind && self.calls >= at)
     }
 
+    fn is_unreadable(&self, id: u64) -> bool {
+        let Some(prefix) = &self.unreadable else { return false };
+        self.names.iter().any(|(name, of)| *of == id && name.starts_with(prefix))
+    }
+
     /// Counts a call and says whether it fails.
     fn call(&mut self, is_write: bool) -> io::Result<()> {
         let was_dead = self.is_troubled(Trouble::Crash);
@@ -275,6 +308,9 @@ impl StorageFile for SimulatedFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.disk.state();
+        if state.is_unreadable(self.id) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let file = state.files.get(&self.id).ok_or(io::ErrorKind::NotFound)?;
         let from = file.now.get(offset as usize..).unwrap_or_default();
         let count = from.len().min(buffer.len());
@@ -283,7 +319,7 @@ impl StorageFile for SimulatedFile {
     }
 
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<()> {
-        let mut state = self.disk.state();
+        let mut state = self.disk.state_to_write();
         let was_dead = state.is_troubled(Trouble::Crash);
         let called = state.call(true);
         if called.is_err() && (was_dead || !state.is_troubled(Trouble::Crash)) {
@@ -297,7 +333,7 @@ impl StorageFile for SimulatedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.state();
+        let mut state = self.disk.state_to_write();
         state.call(false)?;
         let file = state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
         let writes = std::mem::take(&mut file.writes);
