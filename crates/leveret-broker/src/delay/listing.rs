@@ -151,22 +151,25 @@ impl DelayedExchange {
         after: Option<HeldId>,
         limit: usize,
     ) -> Result<Vec<DelayedMessage>, StoreError> {
-        let found = self.held_by_message_id(message_id, after, limit)?;
+        let (found, _) = self.held_by_message_id(message_id, after, limit)?;
         Ok(found.iter().map(DelayedMessage::of).collect())
     }
 
+    /// Also says behind which to go on; `None` at the end.
     pub(super) fn held_by_message_id(
         &self,
         message_id: &str,
         after: Option<HeldId>,
         limit: usize,
-    ) -> Result<Vec<Held>, StoreError> {
+    ) -> Result<(Vec<Held>, Option<HeldId>), StoreError> {
         let tag = tag_of(message_id);
         if tag == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
+        let keys = self.store().held_by_tag(self.shelf, tag, after.map(|id| id.0), limit)?;
+        let last = keys.last().copied().map(HeldId);
         let mut found = Vec::new();
-        for key in self.store().held_by_tag(self.shelf, tag, after.map(|id| id.0), limit)? {
+        for key in keys {
             let held = self.store().held_record(self.shelf, key)?.and_then(Held::of);
             // Another id may have the same tag.
             found.extend(held.filter(|held| {
@@ -174,7 +177,7 @@ impl DelayedExchange {
                 properties.message_id == Some(message_id)
             }));
         }
-        Ok(found)
+        Ok((found, last))
     }
 
     /// A held message; `None` where it is not held (any more).

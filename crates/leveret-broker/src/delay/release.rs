@@ -56,13 +56,14 @@ impl DelayedExchange {
     /// # Errors
     /// What the store says.
     pub fn cancel_by_message_id(&self, message_id: &str, effects: &mut Effects) -> Result<u64, StoreError> {
-        let mut cancelled = 0;
+        let (mut cancelled, mut after) = (0, None);
         loop {
             let _taking = self.taking.lock();
-            let held = self.held_by_message_id(message_id, None, PAGE)?;
-            if held.is_empty() {
+            let (held, last) = self.held_by_message_id(message_id, after, PAGE)?;
+            if last.is_none() {
                 return Ok(cancelled);
             }
+            after = last;
             cancelled += self.cancel(&held, effects)?;
         }
     }

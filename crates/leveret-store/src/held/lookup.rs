@@ -11,6 +11,9 @@ use crate::{
     },
 };
 
+/// Rows of tags read at a time.
+const ROWS: u64 = 1000;
+
 impl Engine {
     pub(crate) fn held_record(&self, id: ShelfId, key: HeldKey) -> Result<Option<HeldRecord>, StoreError> {
         let (run, index, number) = {
@@ -44,28 +47,44 @@ impl Engine {
         let sections: Vec<(Arc<RunFile>, Arc<SectionIndex>)> = {
             let core = self.core.lock();
             let Some(shelf) = core.shelves.by_id.get(&id) else { return Ok(Vec::new()) };
-            let first = (tag, after.unwrap_or_default());
             let last = (tag, HeldKey { due: u64::MAX, number: u64::MAX });
-            keys.extend(shelf.tags.range(first..=last).map(|(_, key)| *key));
+            let in_memory = shelf.tags.range((tag, after.unwrap_or_default())..=last).map(|(_, key)| *key);
+            keys.extend(in_memory.filter(|&key| after.is_none_or(|after| key > after)).take(count));
             let tagged = shelf.sections.iter().filter(|section| section.index.tags > 0);
             tagged.map(|section| (Arc::clone(&section.run), Arc::clone(&section.index))).collect()
         };
         for (run, index) in sections {
-            let mut row = first_row(&run, &index, (tag, after.unwrap_or_default()))?;
-            // Dead ones among them do not count.
-            while row < index.tags {
-                let (found, key) = run.tag_row(&index, row)?;
-                if found != tag {
-                    break;
-                }
-                keys.insert(key);
-                row += 1;
+            keys.extend(self.tagged_in_run((&run, &index), id, (tag, after), count)?);
+        }
+        Ok(keys.into_iter().take(count).collect())
+    }
+
+    /// The first `count` records behind `after` that a shelf has in a run under a tag.
+    fn tagged_in_run(
+        &self,
+        (run, index): (&RunFile, &SectionIndex),
+        id: ShelfId,
+        (tag, after): (u64, Option<HeldKey>),
+        count: usize,
+    ) -> Result<Vec<HeldKey>, StoreError> {
+        let mut found = Vec::new();
+        let mut row = first_row(run, index, (tag, after.unwrap_or_default()))?;
+        loop {
+            let rows = run.tag_rows(index, row, ROWS)?;
+            let keys = rows.iter().take_while(|(of, _)| *of == tag).map(|(_, key)| *key);
+            let keys: Vec<_> = keys.collect();
+            let is_last = (keys.len() as u64) < ROWS;
+            row += ROWS;
+            {
+                let core = self.core.lock();
+                let Some(shelf) = core.shelves.by_id.get(&id) else { return Ok(found) };
+                let behind = keys.into_iter().filter(|&key| after.is_none_or(|after| key > after));
+                found.extend(behind.filter(|&key| shelf.lives(key)).take(count - found.len()));
+            }
+            if is_last || found.len() >= count {
+                return Ok(found);
             }
         }
-        let core = self.core.lock();
-        let Some(shelf) = core.shelves.by_id.get(&id) else { return Ok(Vec::new()) };
-        let behind = keys.into_iter().filter(|&key| after.is_none_or(|after| key > after));
-        Ok(behind.filter(|&key| shelf.lives(key)).take(count).collect())
     }
 }
 
@@ -74,7 +93,7 @@ fn first_row(run: &RunFile, index: &SectionIndex, wanted: (u64, HeldKey)) -> Res
     let (mut low, mut high) = (0, index.tags);
     while low < high {
         let middle = low + (high - low) / 2;
-        if run.tag_row(index, middle)? < wanted {
+        if run.tag_rows(index, middle, 1)?.first().is_none_or(|row| *row < wanted) {
             low = middle + 1;
         } else {
             high = middle;

@@ -174,12 +174,21 @@ impl RunFile {
         block.offset
     }
 
-    /// The row of tags number `row` of a section.
-    pub(crate) fn tag_row(&self, section: &SectionIndex, row: u64) -> Result<(u64, HeldKey), StoreError> {
-        let bytes = self.read(section.tags_at + row * TAG_ROW_BYTES as u64, TAG_ROW_BYTES)?;
-        let mut fields = Fields(&bytes);
-        let mut field = || fields.u64().unwrap_or_default();
-        Ok((field(), HeldKey { due: field(), number: field() }))
+    /// Rows of tags of a section, from number `row` on, so many at most.
+    pub(crate) fn tag_rows(
+        &self,
+        section: &SectionIndex,
+        row: u64,
+        most: u64,
+    ) -> Result<Vec<(u64, HeldKey)>, StoreError> {
+        let count = section.tags.saturating_sub(row).min(most) as usize;
+        let bytes = self.read(section.tags_at + row * TAG_ROW_BYTES as u64, count * TAG_ROW_BYTES)?;
+        let rows = bytes.chunks_exact(TAG_ROW_BYTES).map(|row| {
+            let mut fields = Fields(row);
+            let mut field = || fields.u64().unwrap_or_default();
+            (field(), HeldKey { due: field(), number: field() })
+        });
+        Ok(rows.collect())
     }
 
     /// Opens a run to walk over, whoever names it.
