@@ -36,6 +36,7 @@ impl Engine {
 
     fn keep_house(&self, manifests: &mut ManifestFiles) -> Result<(), StoreError> {
         self.remove_dead_transients();
+        let _unused = self.core.lock().shelves.give_back_spare();
         self.prepare_spare()?;
         self.keep_urgent(manifests)?;
         let compacted = self.compact()?;
@@ -54,8 +55,8 @@ impl Engine {
     pub(crate) fn keep_urgent(&self, manifests: &mut ManifestFiles) -> Result<(), StoreError> {
         let journal = self.journal_to_keep();
         let (is_full, dead_bytes) = {
-            let core = self.core.lock();
-            (core.shelves.is_full(), core.shelves.dead_bytes())
+            let shelves = &mut self.core.lock().shelves;
+            (shelves.wants_flush(), shelves.dead_bytes())
         };
         if dead_bytes >= self.options.dead_bytes {
             self.flush_held()?;
@@ -102,8 +103,8 @@ impl Engine {
     /// Sees to it that held records need no journal file before this one, and not too much memory.
     fn save_held(&self, first_file: Option<u64>) -> Result<(), StoreError> {
         let due = {
-            let shelves = &self.core.lock().shelves;
-            shelves.is_full() || first_file.is_some_and(|first_file| shelves.saved.file < first_file)
+            let shelves = &mut self.core.lock().shelves;
+            shelves.wants_flush() || first_file.is_some_and(|first_file| shelves.saved.file < first_file)
         };
         if due { self.flush_held() } else { Ok(()) }
     }

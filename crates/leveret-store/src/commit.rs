@@ -13,7 +13,7 @@ use crate::{
 /// A buffer that one huge group has blown up is not kept.
 const KEPT_BUFFER_BYTES: usize = 16 << 20;
 /// More than this waiting to be written is called congestion.
-pub(crate) const CONGESTED_BYTES: usize = 64 << 20;
+pub(crate) const CONGESTED_BYTES: usize = 40 << 20;
 
 impl Engine {
     pub(crate) fn commit(&self) -> Result<(), StoreError> {

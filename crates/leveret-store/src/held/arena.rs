@@ -22,6 +22,25 @@ pub(crate) struct Arena {
     size_bytes: usize,
 }
 
+/// Chunks that are free. The system is not asked for memory, and given it back, for each table anew.
+#[derive(Default)]
+pub(crate) struct Spare {
+    chunks: Vec<Vec<u8>>,
+    was_used: bool,
+}
+
+impl Spare {
+    fn take(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        self.was_used = true;
+        self.chunks.pop_if(|chunk| chunk.capacity() >= bytes)
+    }
+
+    /// What there is, where nothing was taken since the last call.
+    pub(crate) fn unused(&mut self) -> Vec<Vec<u8>> {
+        if std::mem::take(&mut self.was_used) { Vec::new() } else { std::mem::take(&mut self.chunks) }
+    }
+}
+
 struct Chunk {
     bytes: Arc<Vec<u8>>,
     live: u32,
@@ -50,9 +69,9 @@ impl Arena {
     }
 
     /// Keeps a body; a new chunk is so large at least.
-    pub(crate) fn put(&mut self, parts: &[&[u8]], chunk_bytes: usize) -> Place {
+    pub(crate) fn put(&mut self, parts: &[&[u8]], chunk_bytes: usize, spare: &mut Spare) -> Place {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let number = self.with_room(len, chunk_bytes);
+        let number = self.with_room(len, chunk_bytes, spare);
         let chunk = &mut self.chunks[number as usize];
         chunk.live += 1;
         // Only arenas that are not filled any more share their chunks.
@@ -62,7 +81,7 @@ impl Arena {
         Place { chunk: number, at, len: len as u32 }
     }
 
-    fn with_room(&mut self, len: usize, chunk_bytes: usize) -> u32 {
+    fn with_room(&mut self, len: usize, chunk_bytes: usize, spare: &mut Spare) -> u32 {
         if let Some(number) = self.current {
             let bytes = &self.chunks[number as usize].bytes;
             if bytes.capacity() - bytes.len() >= len {
@@ -71,7 +90,8 @@ impl Arena {
             self.current = None;
             self.release_if_empty(number);
         }
-        let bytes = Arc::new(Vec::with_capacity(len.max(chunk_bytes)));
+        let size = len.max(chunk_bytes);
+        let bytes = Arc::new(spare.take(size).unwrap_or_else(|| Vec::with_capacity(size)));
         self.size_bytes += bytes.capacity();
         let chunk = Chunk { bytes, live: 0 };
         let number = match self.free.pop() {
@@ -86,6 +106,18 @@ impl Arena {
         };
         self.current = Some(number);
         number
+    }
+
+    /// Gives back the chunks that nobody else shares, so many bytes of them at most.
+    pub(crate) fn give_back(self, spare: &mut Spare, most_bytes: usize) {
+        let mut kept: usize = spare.chunks.iter().map(Vec::capacity).sum();
+        for mut chunk in self.chunks.into_iter().filter_map(|chunk| Arc::into_inner(chunk.bytes)) {
+            kept += chunk.capacity();
+            if chunk.capacity() > 0 && kept <= most_bytes {
+                chunk.clear();
+                spare.chunks.push(chunk);
+            }
+        }
     }
 
     pub(crate) fn free(&mut self, place: Place) {
@@ -116,14 +148,28 @@ mod tests {
 
     #[test]
     fn what_is_freed_is_used_again() {
-        let mut arena = Arena::default();
+        let (mut arena, mut spare) = (Arena::default(), Spare::default());
         for round in 0..1000_u32 {
             let body = vec![round as u8; 3000];
-            let places: Vec<_> =
-                (0..100).map(|_| arena.put(&[&body[..1000], &body[1000..]], CHUNK_BYTES)).collect();
+            let places: Vec<_> = (0..100)
+                .map(|_| arena.put(&[&body[..1000], &body[1000..]], CHUNK_BYTES, &mut spare))
+                .collect();
             assert!(places.iter().all(|place| arena.get(*place) == body));
             places.into_iter().for_each(|place| arena.free(place));
         }
         assert!(arena.size_bytes() <= 6 * CHUNK_BYTES && arena.chunks.len() <= 8);
+    }
+
+    #[test]
+    fn what_is_given_back_is_used_again_and_given_up_when_nobody_does() {
+        let (mut arena, mut spare) = (Arena::default(), Spare::default());
+        for _ in 0..4 {
+            arena.put(&[&[7; CHUNK_BYTES][..]], CHUNK_BYTES, &mut spare);
+        }
+        std::mem::take(&mut arena).give_back(&mut spare, 3 * CHUNK_BYTES);
+        assert_eq!(spare.chunks.len(), 3, "no more than was asked for");
+        let place = arena.put(&[&[8; 10][..]], CHUNK_BYTES, &mut spare);
+        assert_eq!((spare.chunks.len(), arena.get(place)), (2, &[8; 10][..]));
+        assert_eq!((spare.unused().len(), spare.unused().len()), (0, 2));
     }
 }

@@ -55,10 +55,19 @@ impl Engine {
             // What is to be dropped is dropped without the lock.
             let _old = self.core.lock().install_frozen(written);
         }
-        let mut core = self.core.lock();
-        core.shelves.forget_frozen();
-        core.shelves.saved = frozen.snapshot;
-        core.shelves.flush_asked = false;
+        let snapshot = std::mem::take(&mut frozen.snapshot);
+        // From here on nobody else has the chunks.
+        drop(frozen);
+        {
+            let mut core = self.core.lock();
+            core.shelves.forget_frozen();
+            core.shelves.saved = snapshot;
+            core.shelves.flush_asked = false;
+        }
+        // Whoever has the files locked looks himself.
+        if let Some(files) = self.files.try_lock() {
+            self.note_congestion(&files);
+        }
         Ok(())
     }
 

@@ -4,12 +4,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
 use crate::{
     held::{
         HeldKey, HeldRecord, Hold, ShelfId,
-        arena::{Arena, Place},
+        arena::{Arena, Place, Spare},
         run::RunFile,
         section::Section,
         snapshot::Snapshot,
@@ -66,6 +67,11 @@ pub(crate) struct Shelves {
     pub(crate) fresh: Arena,
     pub(crate) frozen: Arena,
     fresh_count: usize,
+    frozen_count: usize,
+    /// Memory for bodies that is free, to be used again.
+    spare: Spare,
+    /// A merge has failed.
+    pub(crate) no_merge_before: Option<Instant>,
     /// Files that some section lies in, or some manifest may name.
     pub(crate) runs: Vec<Arc<RunFile>>,
     /// What the next manifest says.
@@ -128,6 +134,9 @@ impl Shelves {
             fresh: Arena::default(),
             frozen: Arena::default(),
             fresh_count: 0,
+            frozen_count: 0,
+            spare: Spare::default(),
+            no_merge_before: None,
             runs: Vec::new(),
             saved: Snapshot::default(),
             flush_asked: false,
@@ -149,9 +158,17 @@ impl Shelves {
         self.fresh_bytes() >= self.limit_bytes
     }
 
-    /// More comes in than runs can be written.
+    /// Whether the table is to be written now. What made it full may have been taken meanwhile: then the next time is
+    /// asked for anew.
+    pub(crate) fn wants_flush(&mut self) -> bool {
+        self.flush_asked &= self.is_full();
+        self.is_full()
+    }
+
+    /// More comes in than runs can be written: as much has gathered as is being written, or twice as much as should.
     pub(crate) fn is_congested(&self) -> bool {
-        self.fresh_bytes() >= self.limit_bytes.saturating_mul(2)
+        let frozen_bytes = self.frozen.size_bytes() + self.frozen_count * ENTRY_BYTES;
+        self.fresh_bytes() + frozen_bytes >= self.limit_bytes.saturating_mul(2)
     }
 
     /// Size of the runs in which nothing lives, of which only the manifest has to hear.
@@ -174,7 +191,8 @@ impl Shelves {
     /// Holds a record under a number.
     pub(crate) fn hold(&mut self, hold: &Hold<'_>, number: u64) -> HeldKey {
         let key = HeldKey { due: hold.due, number };
-        let place = self.fresh.put(hold.body, (self.limit_bytes / 64).min(LARGEST_CHUNK_BYTES));
+        let chunk_bytes = (self.limit_bytes / 64).min(LARGEST_CHUNK_BYTES);
+        let place = self.fresh.put(hold.body, chunk_bytes, &mut self.spare);
         let cell = self.cell;
         let shelf = self.shelf(hold.shelf);
         shelf.max_number = shelf.max_number.max(number);
@@ -250,16 +268,22 @@ impl Shelves {
     /// What is fresh becomes frozen, to be written to a run.
     pub(crate) fn freeze_tables(&mut self) {
         self.frozen = std::mem::take(&mut self.fresh);
-        self.fresh_count = 0;
+        self.frozen_count = std::mem::take(&mut self.fresh_count);
         for shelf in self.by_id.values_mut() {
             shelf.frozen = std::mem::take(&mut shelf.fresh);
             shelf.taken_frozen.clear();
         }
     }
 
+    /// Gives back the memory that was not used since the last call.
+    pub(crate) fn give_back_spare(&mut self) -> Vec<Vec<u8>> {
+        self.spare.unused()
+    }
+
     /// What was frozen is in a run, or nowhere any more.
     pub(crate) fn forget_frozen(&mut self) {
-        self.frozen = Arena::default();
+        std::mem::take(&mut self.frozen).give_back(&mut self.spare, self.limit_bytes);
+        self.frozen_count = 0;
         for shelf in self.by_id.values_mut() {
             for (key, entry) in std::mem::take(&mut shelf.frozen) {
                 shelf.tags.remove(&(entry.tag, key));
@@ -272,4 +296,33 @@ impl Shelves {
 pub(crate) fn held_record(arena: &Arena, key: HeldKey, entry: &Entry) -> HeldRecord {
     let Entry { tag, place, flags, transient } = *entry;
     HeldRecord { key, tag, flags, transient, body: arena.get(place).to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold_until(shelves: &mut Shelves, is_enough: fn(&Shelves) -> bool) -> usize {
+        let hold = Hold { shelf: ShelfId(1), due: 5, tag: 0, flags: 0, transient: false, body: &[&[7; 200]] };
+        let mut count = 0;
+        while !is_enough(shelves) {
+            let number = shelves.next_number(hold.shelf);
+            shelves.hold(&hold, number);
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn what_is_being_written_counts_as_memory_until_it_is() {
+        let options = Options { held_bytes: 256 << 10, ..Options::default() };
+        let mut shelves = Shelves::new(&options);
+        let full = hold_until(&mut shelves, Shelves::is_full);
+        shelves.freeze_tables();
+        assert!(!shelves.is_full() && !shelves.is_congested());
+        let more = hold_until(&mut shelves, Shelves::is_congested);
+        assert!(more <= full, "{more} gathered while {full} are written");
+        shelves.forget_frozen();
+        assert!(!shelves.is_congested());
+    }
 }
