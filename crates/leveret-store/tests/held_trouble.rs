@@ -1,16 +1,28 @@
-//! Shelves on a disk in trouble: runs that are damaged or cannot be read.
+//! Shelves on a disk in trouble: runs that are damaged or cannot be read, merges that fail, and threads that hold and
+//! release while the disk dies, breaks or fills up.
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
-use leveret_store::{HeldKey, Hold, Lsn, Options, ShelfId, Store, StoreError};
+use leveret_store::{
+    Append, CommitEvent, Drive, HeldKey, Hold, Lsn, Options, QueueId, ShelfId, Store, StoreError,
+};
+use parking_lot::Mutex;
 use support::{
-    disk::{Crash, SimulatedDisk},
+    disk::{Crash, SimulatedDisk, Trouble},
     rig::{Rig, options},
 };
 
 const SHELF: ShelfId = ShelfId(1);
+const QUEUE: u64 = 7;
 const RECORDS: u64 = 100;
 
 fn small() -> Options {
@@ -146,4 +158,143 @@ fn a_newer_run_is_refused() {
     rig.disk.overwrite(&name, 0, &header);
     let error = Rig::on(rig.disk, small()).err().expect("is refused");
     assert!(matches!(error, StoreError::NewerFormat { found: 9, .. }), "{error}");
+}
+
+/// A store that will merge when house is kept: of each of its runs little lives.
+fn about_to_merge() -> (Rig, BTreeMap<u64, Vec<u8>>) {
+    let rig = Rig::on(SimulatedDisk::default(), small()).expect("opens");
+    let mut living = BTreeMap::new();
+    for number in 1..=400 {
+        let (key, _) = hold(rig.store(), number, &body(number)).expect("holds");
+        if number % 10 == 0 {
+            living.insert(key.number, body(number));
+        }
+        if number % 40 == 0 {
+            rig.store().maintain().expect("keeps house");
+        }
+    }
+    rig.store().commit().expect("commits");
+    let page = rig.store().held_page(SHELF, None, u64::MAX, usize::MAX, usize::MAX).expect("reads");
+    let sparse = page.records.iter().filter(|record| !living.contains_key(&record.key.number));
+    let done = rig.store().batch(|batch| {
+        sparse.for_each(|record| assert!(batch.take(SHELF, record.key, record.body.len() as u64)));
+    });
+    done.expect("open");
+    rig.store().commit().expect("commits");
+    (rig, living)
+}
+
+#[test]
+fn a_merge_that_fails_leaves_everything_as_it_was_and_the_store_open() {
+    let mut survived = 0;
+    for call in 1..20 {
+        let (rig, living) = about_to_merge();
+        let runs = rig.disk.names().into_iter().filter(|name| name.starts_with("held-"));
+        let runs: Vec<_> = runs.collect();
+        rig.disk.arrange(call, Trouble::Full);
+        let kept = rig.store().maintain();
+        assert_eq!(held(rig.store()), living, "trouble at call {call}");
+        let now = rig.disk.names().into_iter().filter(|name| name.starts_with("held-"));
+        survived += u32::from(kept.is_ok() && runs.into_iter().eq(now));
+        let rig = rig.restart(Crash::LoseAll);
+        assert_eq!(held(rig.store()), living, "trouble at call {call}, and a restart");
+        rig.store().maintain().expect("keeps house");
+        assert_eq!(held(rig.store()), living, "trouble at call {call}, and merged");
+    }
+    assert!(survived > 0, "no merge failed alone, with nothing left of it");
+}
+
+#[test]
+fn a_merge_that_cannot_read_leaves_everything_as_it_was_and_the_store_open() {
+    let (rig, living) = about_to_merge();
+    rig.disk.make_unreadable(Some("held-"));
+    rig.store().maintain().expect("keeps house");
+    rig.disk.make_unreadable(None);
+    assert_eq!(held(rig.store()), living);
+    let (key, _) = hold(rig.store(), 1, b"the store is open").expect("holds");
+    rig.store().commit().expect("commits");
+    assert!(held(rig.restart(Crash::LoseAll).store()).contains_key(&key.number));
+}
+
+/// What threads have held: the number in its body, and the position to wait for.
+type Log = Mutex<Vec<(u64, Lsn)>>;
+
+/// Threads hold and release until the disk is in trouble. What was committed is on its shelf or in its queue then,
+/// once.
+fn run(seed: u64, trouble: Trouble) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (disk, log, committed) = (SimulatedDisk::default(), Log::default(), Arc::new(AtomicU64::new(0)));
+    let mut options = small();
+    options.drive = Drive::Threads;
+    let told = Arc::clone(&committed);
+    let listener = move |event| {
+        if let CommitEvent::Committed(Lsn(position)) = event {
+            told.fetch_max(position, Ordering::SeqCst);
+        }
+    };
+    let (store, _) = Store::open_on(Arc::new(disk.clone()), options.clone(), listener).expect("opens");
+    disk.arrange(random.u64(20..300), trouble);
+    thread::scope(|scope| {
+        for holder in 0..3_u64 {
+            let (store, log, mut random) = (&store, &log, random.fork());
+            scope.spawn(move || {
+                for number in (holder << 32).. {
+                    let held = hold(store, random.u64(..1000), &number.to_le_bytes());
+                    let Ok((_, position)) = held else { return };
+                    let position = position.expect("durable");
+                    log.lock().push((number, position));
+                    if random.u8(..8) == 0 && store.wait(position).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        scope.spawn(|| release(&store));
+    });
+    assert!(store.error().is_some() && disk.was_troubled());
+    drop(store);
+    let committed = committed.load(Ordering::SeqCst);
+    disk.restart([Crash::KeepAll, Crash::LoseAll, Crash::Tear][random.usize(..3)], &mut random);
+    options.drive = Drive::Manual;
+    let rig = Rig::on(disk, options).expect("opens");
+    assert_eq!(rig.recovery.damage, []);
+    let number = |body: &[u8]| u64::from_le_bytes(body.try_into().expect("eight bytes"));
+    let held: Vec<u64> = held(rig.store()).values().map(|body| number(body)).collect();
+    let released: Vec<u64> = rig.read(QUEUE).iter().map(|(_, body, _)| number(body)).collect();
+    let there: BTreeSet<u64> = held.iter().chain(&released).copied().collect();
+    assert_eq!(there.len(), held.len() + released.len(), "one is held and released, or twice");
+    let wanted = log.lock().iter().filter(|(_, position)| position.0 <= committed).map(|it| it.0).collect();
+    let lost: Vec<&u64> = BTreeSet::difference(&wanted, &there).collect();
+    assert!(lost.is_empty(), "committed and lost: {lost:?}");
+}
+
+/// What is due goes into the queue and off the shelf, in one group, until the store fails.
+fn release(store: &Store) {
+    let (queue, mut seq) = (store.queue(QueueId(QUEUE)), 0);
+    loop {
+        let Ok(page) = store.due(SHELF, 700, 20, usize::MAX) else { return };
+        let done = store.batch(|batch| {
+            for record in &page.records {
+                seq += 1;
+                let append = Append { flags: 0, body: &[&record.body], targets: &[(queue, seq)] };
+                batch.append(&append).expect("room");
+                assert!(batch.take(SHELF, record.key, record.body.len() as u64));
+            }
+        });
+        if done.is_err() {
+            return;
+        }
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn threads_hold_and_release_while_the_disk_dies_breaks_or_fills_up() {
+    let first = fastrand::u64(..1 << 48);
+    for seed in first..first + 15 {
+        for trouble in [Trouble::Crash, Trouble::Broken, Trouble::Full] {
+            let done = std::panic::catch_unwind(|| run(seed, trouble));
+            done.unwrap_or_else(|_| panic!("seed {seed}, {trouble:?}"));
+        }
+    }
 }

@@ -1,7 +1,11 @@
 //! Merging runs: many of one size become one bigger, so that their number grows with the logarithm of what is held;
 //! and those of which little lives are rewritten, so that what was taken costs no disk.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     StoreError,
@@ -9,7 +13,8 @@ use crate::{
     engine::Engine,
     held::{
         HeldKey, ShelfId,
-        run::{RunFile, RunWriter, SectionIndex, records},
+        merged_tags::MergedTags,
+        run::{RunFile, RunWriter, SectionIndex, records, run_name},
         section::Section,
     },
     manifest::ManifestFiles,
@@ -24,8 +29,31 @@ const AT_ONCE: usize = 16;
 const STEP: u64 = 8;
 /// A run with less than one of this many records alive is sparse.
 const SPARSE: u64 = 4;
-/// After so many records a merge looks whether something more urgent is to be done.
+/// After so many records a merge looks whether something more urgent is to be done,
 const STRIDE: usize = 4096;
+/// or after so many bytes of their bodies.
+const STRIDE_BYTES: usize = 8 << 20;
+/// After a merge that failed there is none for so long.
+const REST: Duration = Duration::from_secs(60);
+
+/// Why a merge ended early.
+enum Halt {
+    /// It could not read or write. The runs are as they were: nothing is lost but the work.
+    Failed(StoreError),
+    /// The store is stopping.
+    Stopping,
+    /// Something failed that the store cannot do without.
+    Fatal(StoreError),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A merged run, what it has of each shelf, and the numbers of the records in it.
+type Merged = (RunFile, Vec<(ShelfId, SectionIndex)>, HashMap<ShelfId, SeqSet>);
 
 /// One shelf's part of a run that is merged.
 struct Input {
@@ -45,18 +73,46 @@ impl Engine {
         loop {
             let runs = self.core.lock().runs_to_merge(self.options.held_bytes as u64);
             let Some(runs) = runs else { return Ok(merged) };
-            self.merge_runs(&runs, manifests)?;
-            merged |= !runs[0].transient;
+            let transient = runs[0].transient;
+            let (number, inputs) = self.core.lock().begin_merge(&runs);
+            match self.copy_living(number, transient, inputs, manifests) {
+                Ok((run, sections, copied)) => {
+                    self.core.lock().install_merged(&runs, Arc::new(run), sections, &copied);
+                    merged |= !transient;
+                }
+                Err(halt) => {
+                    self.core.lock().abandon_merge(&runs);
+                    self.discard(&run_name(number, transient), false);
+                    return self.after_halt(halt).map(|()| merged);
+                }
+            }
         }
     }
 
-    fn merge_runs(&self, runs: &[Arc<RunFile>], manifests: &mut ManifestFiles) -> Result<(), StoreError> {
-        let transient = runs[0].transient;
-        let (number, mut inputs) = self.core.lock().begin_merge(runs);
-        let mut writer = RunWriter::begin(&*self.storage, number, transient, self.options.held_block_bytes)?;
+    fn after_halt(&self, halt: Halt) -> Result<(), StoreError> {
+        match halt {
+            Halt::Fatal(error) => Err(error),
+            Halt::Stopping => Ok(()),
+            Halt::Failed(error) => {
+                tracing::warn!(%error, "held records are not merged for now");
+                self.core.lock().shelves.no_merge_before = Some(Instant::now() + REST);
+                Ok(())
+            }
+        }
+    }
+
+    fn copy_living(
+        &self,
+        number: u64,
+        transient: bool,
+        mut inputs: Vec<Input>,
+        manifests: &mut ManifestFiles,
+    ) -> Result<Merged, Halt> {
+        let writer = RunWriter::begin(&*self.storage, number, transient, self.options.held_block_bytes)?;
+        let mut writer = writer.without_tags();
         let mut copied = HashMap::<ShelfId, SeqSet>::new();
         inputs.sort_by_key(|input| input.shelf);
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
         for of_shelf in inputs.chunk_by_mut(|a, b| a.shelf == b.shelf) {
             let shelf = of_shelf[0].shelf;
             for input in of_shelf.iter_mut() {
@@ -66,6 +122,7 @@ impl Engine {
             while let Some(input) = nearest(of_shelf) {
                 let Some((key, at)) = input.rows.next() else { break };
                 if let Some((_, record)) = records(&input.bytes, at).next() {
+                    bytes += record.body.len();
                     writer.put(shelf, record)?;
                     copied.insert(key.number);
                 }
@@ -73,18 +130,55 @@ impl Engine {
                     self.load(input)?;
                 }
                 count += 1;
-                if count % STRIDE == 0 {
-                    self.keep_urgent(manifests)?;
+                if count >= STRIDE || bytes >= STRIDE_BYTES {
+                    (count, bytes) = (0, 0);
+                    self.look_up(manifests)?;
                 }
             }
         }
+        self.copy_tags(&mut writer, &inputs, &copied, manifests)?;
         let (run, sections) = writer.finish()?;
         if !transient {
+            // Others' names may be lost with this one.
             let synced = self.storage.sync_directory();
-            synced.map_err(|error| StoreError::io("sync", &self.storage.location(), error))?;
+            synced.map_err(|error| Halt::Fatal(StoreError::io("sync", &self.storage.location(), error)))?;
         }
-        self.core.lock().install_merged(runs, Arc::new(run), sections, &copied);
+        Ok((run, sections, copied))
+    }
+
+    fn copy_tags(
+        &self,
+        writer: &mut RunWriter,
+        inputs: &[Input],
+        copied: &HashMap<ShelfId, SeqSet>,
+        manifests: &mut ManifestFiles,
+    ) -> Result<(), Halt> {
+        let mut count = 0;
+        for (section, shelf) in writer.end_records().into_iter().enumerate() {
+            let Some(copied) = copied.get(&shelf) else { continue };
+            let sections = inputs.iter().filter(|input| input.shelf == shelf);
+            let sections = sections.map(|input| (Arc::clone(&input.run), Arc::clone(&input.index)));
+            for row in MergedTags::new(sections, copied) {
+                writer.put_tag(section, row?)?;
+                count += 1;
+                if count % STRIDE == 0 {
+                    self.look_up(manifests)?;
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// Does in the midst of a merge what cannot wait for its end.
+    fn look_up(&self, manifests: &mut ManifestFiles) -> Result<(), Halt> {
+        {
+            let core = self.core.lock();
+            core.check().map_err(Halt::Fatal)?;
+            if core.stopping {
+                return Err(Halt::Stopping);
+            }
+        }
+        self.keep_urgent(manifests).map_err(Halt::Fatal)
     }
 
     /// Reads the next block in which something lives.
@@ -131,6 +225,10 @@ impl super::shelf::Shelves {
 impl Core {
     /// The runs that should become one.
     fn runs_to_merge(&self, full_bytes: u64) -> Option<Vec<Arc<RunFile>>> {
+        let rests = self.shelves.no_merge_before.is_some_and(|end| Instant::now() < end);
+        if rests || self.stopping {
+            return None;
+        }
         let mut live = HashMap::<u64, u64>::new();
         for section in self.shelves.by_id.values().flat_map(|shelf| &shelf.sections) {
             *live.entry(section.run.number).or_default() += section.live.len();
@@ -178,6 +276,14 @@ impl Core {
             }
         }
         (number, inputs)
+    }
+
+    /// The runs stay, as they are by now.
+    fn abandon_merge(&mut self, runs: &[Arc<RunFile>]) {
+        for shelf in self.shelves.by_id.values_mut() {
+            shelf.sections.iter_mut().filter(|section| is_of(section, runs)).for_each(|it| it.taken = None);
+            shelf.sections.retain(|section| !section.is_dead());
+        }
     }
 
     /// Puts the merged run in the place of the others; what was taken meanwhile stays taken.

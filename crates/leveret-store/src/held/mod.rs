@@ -10,6 +10,7 @@ pub(crate) mod collect;
 pub(crate) mod flush;
 pub(crate) mod lookup;
 pub(crate) mod merge;
+pub(crate) mod merged_tags;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod section;

@@ -369,9 +369,9 @@ pub(crate) struct RunWriter {
     section: SectionIndex,
     shelf: Option<ShelfId>,
     sections: Vec<(ShelfId, SectionIndex)>,
-    tags: Vec<(u64, HeldKey)>,
-    /// Rows of tags of the sections that are done, still to be written.
-    tag_rows: Vec<u8>,
+    /// Of each section, the open one last, the rows of tags that are still to be written.
+    tags: Vec<Vec<(u64, HeldKey)>>,
+    gathers_tags: bool,
     records: u64,
 }
 
@@ -405,15 +405,22 @@ impl RunWriter {
             shelf: None,
             sections: Vec::new(),
             tags: Vec::new(),
-            tag_rows: Vec::new(),
+            gathers_tags: true,
             records: 0,
         })
+    }
+
+    /// Gathers no tags of the records, which would be in memory until the end: they are put by
+    /// [`RunWriter::put_tag`].
+    pub(crate) fn without_tags(self) -> Self {
+        Self { gathers_tags: false, ..self }
     }
 
     pub(crate) fn put(&mut self, shelf: ShelfId, record: RunRecord<'_>) -> Result<(), StoreError> {
         if self.shelf != Some(shelf) {
             self.end_section();
             self.shelf = Some(shelf);
+            self.tags.push(Vec::new());
         }
         let (start, mut block) = match self.block.take() {
             Some(open) => open,
@@ -426,8 +433,8 @@ impl RunWriter {
         out.put_u16(record.flags);
         out.put_u16(0);
         out.extend_from_slice(record.body);
-        if record.tag != 0 {
-            self.tags.push((record.tag, record.key));
+        if let Some(tags) = self.tags.last_mut().filter(|_| self.gathers_tags && record.tag != 0) {
+            tags.push((record.tag, record.key));
         }
         self.records += 1;
         self.block = Some((start, block));
@@ -462,14 +469,28 @@ impl RunWriter {
     fn end_section(&mut self) {
         self.end_block();
         let Some(shelf) = self.shelf.take() else { return };
-        self.tags.sort_unstable();
-        // For now relative to the first row.
-        self.section.tags_at = self.tag_rows.len() as u64;
-        self.section.tags = self.tags.len() as u64;
-        for (tag, key) in self.tags.drain(..) {
-            [tag, key.due, key.number].iter().for_each(|&field| self.tag_rows.put_u64(field));
-        }
         self.sections.push((shelf, std::mem::take(&mut self.section)));
+    }
+
+    /// Ends the records; whose they were, in order.
+    pub(crate) fn end_records(&mut self) -> Vec<ShelfId> {
+        self.end_section();
+        self.sections.iter().map(|(shelf, _)| *shelf).collect()
+    }
+
+    /// Appends a row of tags of a section, by its place among all. They come after all records, section by section, sorted.
+    pub(crate) fn put_tag(&mut self, section: usize, (tag, key): (u64, HeldKey)) -> Result<(), StoreError> {
+        if self.buffer.len() >= WRITE_BYTES {
+            self.write()?;
+        }
+        let at = self.offset + self.buffer.len() as u64;
+        let Some((_, index)) = self.sections.get_mut(section) else { return Ok(()) };
+        if index.tags == 0 {
+            index.tags_at = at;
+        }
+        index.tags += 1;
+        [tag, key.due, key.number].iter().for_each(|&field| self.buffer.put_u64(field));
+        Ok(())
     }
 
     fn write(&mut self) -> Result<(), StoreError> {
@@ -483,10 +504,9 @@ impl RunWriter {
     /// Completes the run; a durable one is synced, but for its name in the directory.
     pub(crate) fn finish(mut self) -> Result<(RunFile, Vec<(ShelfId, SectionIndex)>), StoreError> {
         self.end_section();
-        let tags_at = self.offset + self.buffer.len() as u64;
-        self.buffer.append(&mut self.tag_rows);
-        for (_, section) in &mut self.sections {
-            section.tags_at += tags_at;
+        for (section, mut tags) in std::mem::take(&mut self.tags).into_iter().enumerate() {
+            tags.sort_unstable();
+            tags.into_iter().try_for_each(|row| self.put_tag(section, row))?;
         }
         let index_at = self.offset + self.buffer.len() as u64;
         let index = encode_index(&self.sections);
