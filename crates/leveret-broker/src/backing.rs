@@ -184,7 +184,7 @@ impl Backing {
     /// Ends what the store has of queues and exchanges that nobody has declared: their deletion was cut short.
     pub(crate) fn drop_unclaimed(&self) {
         for shelf in std::mem::take(&mut *self.unclaimed_shelves.lock()) {
-            let _failed = self.persistence.store.batch(|batch| batch.delete_shelf(ShelfId(shelf)));
+            let _failed = self.persistence.store.delete_shelf(ShelfId(shelf));
         }
         for queue in std::mem::take(&mut *self.recovered.lock()).into_values() {
             let _failed = self.persistence.store.delete_queue(queue.queue);

@@ -204,9 +204,8 @@ impl Store {
         count: usize,
         max_bytes: usize,
     ) -> Result<HeldPage, StoreError> {
-        let mut near = self.engine.near.lock();
         let wanted = Wanted { after: None, until, count, bytes: max_bytes };
-        self.engine.held_page(shelf, wanted, near.entry(shelf).or_default())
+        self.engine.due_page(shelf, wanted)
     }
 
     /// The records of a shelf behind `after` that are due at `until` at the latest, in order: at most `count`, and about
@@ -246,6 +245,15 @@ impl Store {
         count: usize,
     ) -> Result<Vec<HeldKey>, StoreError> {
         self.engine.held_by_tag(shelf, tag, after, count)
+    }
+
+    /// Deletes a shelf with all that is on it; returns how many records that were.
+    ///
+    /// # Errors
+    /// What closed the store.
+    pub fn delete_shelf(&self, shelf: ShelfId) -> Result<u64, StoreError> {
+        self.engine.near.lock().remove(&shelf);
+        self.batch(|batch| batch.core.delete_shelf(shelf))
     }
 
     /// Nothing on the shelf is due before this; `None` where it is empty.
@@ -400,11 +408,6 @@ impl Batch<'_> {
     /// Takes everything off a shelf; returns how many records that were.
     pub fn clear_shelf(&mut self, shelf: ShelfId) -> u64 {
         self.core.clear_shelf(shelf)
-    }
-
-    /// Deletes a shelf with all that is on it; returns how many records that were.
-    pub fn delete_shelf(&mut self, shelf: ShelfId) -> u64 {
-        self.core.delete_shelf(shelf)
     }
 
     /// The position of all that was done so far.

@@ -65,7 +65,24 @@ enum Stand<'a> {
     End,
 }
 
+/// Blocks kept for what is due next take about so much memory, whatever the number of shelves.
+const NEAR_BYTES: usize = 16 << 20;
+
 impl Engine {
+    /// The first records of a shelf. Blocks of which some live are kept for the next call.
+    pub(crate) fn due_page(&self, shelf: ShelfId, wanted: Wanted) -> Result<HeldPage, StoreError> {
+        let mut near = self.near.lock();
+        let page = self.held_page(shelf, wanted, near.entry(shelf).or_default())?;
+        if page.records.is_empty() {
+            near.remove(&shelf);
+        }
+        let bytes: usize = near.values().flat_map(HashMap::values).map(|block| block.len()).sum();
+        if bytes > NEAR_BYTES {
+            near.clear();
+        }
+        Ok(page)
+    }
+
     /// The next records of a shelf. `blocks` keeps what was read between calls that go on.
     pub(crate) fn held_page(
         &self,
@@ -270,5 +287,62 @@ impl<'a> Row<'a> {
 
     fn take(&mut self) -> Option<HeldRecord> {
         self.entries.next().map(|(key, entry)| held_record(self.arena, *key, entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Drive, Hold, MemoryStorage, Options, Store};
+
+    const SHELF: ShelfId = ShelfId(1);
+
+    fn store() -> Store {
+        let mut options = Options { drive: Drive::Manual, held_bytes: 64 << 10, ..Options::default() };
+        options.held_block_bytes = 4 << 10;
+        Store::open_on(Arc::new(MemoryStorage::default()), options, |_| {}).expect("opens").0
+    }
+
+    fn fill(store: &Store) {
+        let hold = Hold { shelf: SHELF, due: 5, tag: 0, flags: 0, transient: false, body: &[&[7; 200]] };
+        while !store.engine.core.lock().shelves.is_full() {
+            store.batch(|batch| batch.hold(&hold)).expect("open").expect("room");
+        }
+    }
+
+    fn take_all(store: &Store) {
+        let page = store.due(SHELF, 5, usize::MAX, usize::MAX).expect("reads");
+        let taken = store.batch(|batch| {
+            page.records.iter().all(|record| batch.take(SHELF, record.key, record.body.len() as u64))
+        });
+        assert!(taken.expect("open"));
+    }
+
+    #[test]
+    fn blocks_are_kept_no_longer_than_something_is_due() {
+        let store = store();
+        fill(&store);
+        store.maintain().expect("keeps house");
+        store.due(SHELF, 5, 1, usize::MAX).expect("reads");
+        assert_eq!(store.engine.near.lock().len(), 1);
+        take_all(&store);
+        assert!(store.due(SHELF, 5, 1, usize::MAX).expect("reads").records.is_empty());
+        assert!(store.engine.near.lock().is_empty());
+        fill(&store);
+        store.maintain().expect("keeps house");
+        store.due(SHELF, 5, 1, usize::MAX).expect("reads");
+        store.delete_shelf(SHELF).expect("open");
+        assert!(store.engine.near.lock().is_empty());
+    }
+
+    #[test]
+    fn a_table_that_was_emptied_before_it_was_written_is_written_when_it_is_full_again() {
+        let store = store();
+        fill(&store);
+        assert!(std::mem::take(&mut store.engine.chores.lock().due), "somebody is to write it");
+        take_all(&store);
+        store.maintain().expect("keeps house");
+        fill(&store);
+        assert!(store.engine.chores.lock().due, "again");
     }
 }

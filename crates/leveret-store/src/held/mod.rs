@@ -23,7 +23,7 @@ pub use shelf::ShelfTotals;
 pub use tally::TallyCell;
 
 /// Number of a shelf. The caller chooses it, and never uses one again after
-/// [`Batch::delete_shelf`](crate::Batch::delete_shelf).
+/// [`Store::delete_shelf`](crate::Store::delete_shelf).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShelfId(pub u64);
 
