@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use leveret_store::{
-    CommitEvent, Lsn, Options, QueueId, RecoveredQueue, Recovery, ShelfId, Store, StoreError,
+    CommitEvent, Lsn, Options, QueueId, RecoveredQueue, Recovery, ShelfId, Storage, Store, StoreError,
 };
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -53,6 +53,19 @@ impl OpenStore {
         listener: impl Fn(CommitEvent) + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
         let (store, recovery) = Store::open(directory, options, listener)?;
+        Ok(Self { store, recovery })
+    }
+
+    /// [`OpenStore::open`] on another storage than a directory.
+    ///
+    /// # Errors
+    /// As [`OpenStore::open`].
+    pub fn open_on(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        listener: impl Fn(CommitEvent) + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        let (store, recovery) = Store::open_on(storage, options, listener)?;
         Ok(Self { store, recovery })
     }
 

@@ -2,53 +2,23 @@
 //! restart with another time on the clock makes of them.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "support/delays.rs"]
+mod delays;
 #[path = "support/house.rs"]
 mod house;
 
 use std::path::Path;
-use std::sync::Arc;
 
-use leveret_amqp::{DeliveryMode, FieldTable, Properties, Table, Value};
+use leveret_amqp::{FieldTable, Properties, Table, Value};
 use leveret_broker::{
-    Backing, BindingName, Broker, Catalog, Change, DelayedExchange, Effects, ExchangeOptions, HeldId,
-    Message, OpenStore, QueueOptions, StoreOptions, Time, Users, route_of,
+    Backing, Broker, DelayedExchange, Effects, HeldId, OpenStore, StoreOptions, Time, Users,
 };
-use parking_lot::Mutex;
 
+use delays::{PERSISTENT, Rows, bind, exchange, furnish, hold, publish};
 use house::{House, me};
 
 const SECOND: u64 = 1_000_000;
-const PERSISTENT: u8 = 2;
 const TRANSIENT: u8 = 1;
-
-/// Rows in memory, given back after a restart.
-#[derive(Clone, Default)]
-struct Rows(Arc<Mutex<Vec<Change>>>);
-
-impl Catalog for Rows {
-    fn keep(&self, changes: &[Change]) -> Result<(), String> {
-        self.0.lock().extend_from_slice(changes);
-        Ok(())
-    }
-}
-
-/// A house with a durable delayed exchange `x`, all of which goes to the durable queue `q`.
-fn furnish(house: &mut House) {
-    let arguments = FieldTable::from_iter([("x-delayed-type", Value::from("fanout"))]);
-    let options =
-        ExchangeOptions { kind: "x-delayed-message".into(), durable: true, arguments, ..Default::default() };
-    house.vhost.declare_exchange("x", options, &me()).unwrap();
-    let options = QueueOptions { durable: true, ..QueueOptions::default() };
-    house.vhost.declare_queue("q", options, &me(), &mut house.effects).unwrap();
-    bind(house, "q");
-}
-
-fn bind(house: &House, queue: &str) {
-    let arguments = FieldTable::default();
-    let binding =
-        BindingName { source: "x", destination: queue, to_queue: true, key: "", arguments: &arguments };
-    house.vhost.bind(binding, &me()).unwrap();
-}
 
 fn furnished() -> House {
     let mut house = House::new();
@@ -70,33 +40,6 @@ fn restart(house: House, directory: &Path, rows: &Rows, now: Time) -> House {
     drop((house.vhost, house.effects));
     house.broker.close().unwrap();
     open(directory, rows, now)
-}
-
-fn publish(house: &mut House, body: &str, delay_ms: i64, mode: u8, message_id: Option<&str>) {
-    let headers = FieldTable::from_iter([("x-delay", Value::I64(delay_ms))]).encode();
-    let headers = Some(Table::parse(&headers).unwrap());
-    let properties = Properties { headers, delivery_mode: Some(mode), message_id, ..Properties::default() };
-    let encoded = properties.encode();
-    let message = Message {
-        route: &route_of("x", ""),
-        properties: &encoded,
-        body: body.as_bytes(),
-        persistent: properties.mode() == DeliveryMode::Persistent,
-        expiration_ms: None,
-        record: None,
-    };
-    let (routing, delay) = house.vhost.route(("x", ""), &properties, &me()).unwrap();
-    let now = house.effects.now;
-    house.vhost.hold(&routing.route, &message, (delay.unwrap(), now), &mut house.effects);
-    assert!(house.effects.failure.is_none());
-}
-
-fn hold(house: &mut House, body: &str, delay_ms: i64) {
-    publish(house, body, delay_ms, PERSISTENT, None);
-}
-
-fn exchange(house: &House) -> Arc<DelayedExchange> {
-    house.vhost.delayed_exchange("x").unwrap()
 }
 
 fn bodies(exchange: &DelayedExchange, after: Option<HeldId>, limit: usize) -> (Vec<String>, Option<HeldId>) {

@@ -7,6 +7,7 @@ use crate::{
     StoreError, TallyCell,
     engine::Engine,
     held::collect::{Blocks, Wanted},
+    journal::op::HOLD_HEADER,
     recovery,
     spill::Holder,
     storage::{DirectoryStorage, Storage},
@@ -389,6 +390,16 @@ impl Batch<'_> {
     /// As [`Store::delete_queue`].
     pub fn delete_queue(&mut self, queue: QueueRef) -> Lsn {
         self.core.delete_queue(queue)
+    }
+
+    /// Whether records with bodies of these lengths can be held: then [`Batch::hold`] does not fail.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`].
+    pub fn check_room(&self, body_lens: impl Iterator<Item = usize>) -> Result<(), StoreError> {
+        let (largest, all) = body_lens
+            .fold((0, 0), |(largest, all): (usize, usize), len| (largest.max(len), all + len + HOLD_HEADER));
+        self.core.check_room(largest, all)
     }
 
     /// Holds a record on a shelf, which begins to exist with its first one. `None` for the position where there is none

@@ -9,8 +9,8 @@ mod release;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use leveret_store::{
     Drive, HeldKey, HeldRecord, Hold, Lsn, MemoryStorage, Options, ShelfId, Store, StoreError,
@@ -36,9 +36,16 @@ pub struct DelayedExchange {
     next_due: AtomicU64,
     /// Locked by whoever takes messages out: each goes one way only.
     taking: Mutex<()>,
-    /// It is deleted, or the store has failed while messages were taken out: they would come again.
-    stopped: AtomicBool,
+    /// Why it releases nothing any more, and so holds nothing either.
+    stopped: OnceLock<Stop>,
     counts: Counts,
+}
+
+/// Why an exchange releases nothing any more.
+enum Stop {
+    Deleted,
+    /// The store did not take what queues have got: they would get it again and again.
+    Failed(StoreError),
 }
 
 #[derive(Default)]
@@ -151,7 +158,7 @@ impl Shelves {
             persistence,
             next_due: AtomicU64::new(next_due),
             taking: Mutex::default(),
-            stopped: AtomicBool::new(false),
+            stopped: OnceLock::new(),
             counts: Counts::default(),
         };
         Ok((Arc::new(exchange), id))
@@ -179,6 +186,13 @@ pub struct Holding<'a> {
     due: Time,
     /// What it can be found by.
     tag: u64,
+}
+
+impl Holding<'_> {
+    fn stored_len(&self) -> usize {
+        let properties: usize = self.released_properties.iter().map(|piece| piece.len()).sum();
+        PREFIX_BYTES + self.message.route.len() + properties + self.message.body.len()
+    }
 }
 
 impl DelayedExchange {
@@ -210,6 +224,14 @@ impl DelayedExchange {
     pub(crate) fn hold_run(&self, run: &[Holding<'_>], now: Time) -> Result<(bool, Option<Lsn>), StoreError> {
         let mut position = None;
         self.store().batch(|batch| {
+            match self.stopped.get() {
+                Some(Stop::Failed(error)) => return Err(error.clone()),
+                // As if it had come just before.
+                Some(Stop::Deleted) => return Ok(()),
+                None => {}
+            }
+            // All of them, or none: the publisher is told the same of all.
+            batch.check_room(run.iter().map(Holding::stored_len))?;
             for holding in run {
                 let message = &holding.message;
                 let [before, patch, after] = holding.released_properties;
@@ -234,14 +256,13 @@ impl DelayedExchange {
     /// When the next message is due at the earliest.
     pub(crate) fn next_due(&self) -> Option<Time> {
         let next = self.next_due.load(Ordering::Acquire);
-        (next < u64::MAX && !self.stopped.load(Ordering::Relaxed)).then_some(Time(next))
+        (next < u64::MAX && self.stopped.get().is_none()).then_some(Time(next))
     }
 
     /// Forgets all that it holds, for ever; returns how many messages that were.
     pub(crate) fn delete(&self) -> u64 {
-        self.stopped.store(true, Ordering::Relaxed);
-        let deleted = self.store().batch(|batch| batch.delete_shelf(self.shelf));
-        deleted.unwrap_or(0)
+        let _stopped_before = self.stopped.set(Stop::Deleted);
+        self.store().delete_shelf(self.shelf).unwrap_or(0)
     }
 }
 

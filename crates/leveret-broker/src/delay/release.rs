@@ -8,7 +8,7 @@ use leveret_amqp::Properties;
 use leveret_store::{Hold, StoreError};
 use rustc_hash::FxHashMap;
 
-use super::{DelayedExchange, DelayedMessage, Held, HeldId};
+use super::{DelayedExchange, DelayedMessage, Held, HeldId, Stop};
 use crate::message::{properties_without_bcc, split_route};
 use crate::queue::Effects;
 use crate::topology::Keys;
@@ -22,6 +22,10 @@ const BYTES_A_TICK: usize = 8 << 20;
 const RUN: usize = 128;
 /// Messages looked at in one go when they are cancelled by what they are.
 const PAGE: usize = 1000;
+/// While more comes in than the disk takes, nothing is added to it for so long, in milliseconds.
+const CONGESTED_MS: u64 = 5;
+/// After a read that failed it is tried again in so long, in milliseconds.
+const RETRY_MS: u64 = 1000;
 /// Larger bodies are shared between queues.
 const COPIED_BYTES: usize = 4 << 10;
 
@@ -110,6 +114,7 @@ impl DelayedExchange {
         let _taking = self.taking.lock();
         let Some(held) = self.held(id)? else { return Ok(None) };
         let moved = self.store().batch(|batch| {
+            batch.check_room(std::iter::once(held.body.len()))?;
             if !batch.take(self.shelf, held.key, held.stored_bytes()) {
                 return Ok(None);
             }
@@ -171,6 +176,9 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Result<bool, StoreError> {
         let _taking = exchange.taking.lock();
+        if let Some(Stop::Failed(error)) = exchange.stopped.get() {
+            return Err(error.clone());
+        }
         let Some(held) = exchange.held(id)? else { return Ok(false) };
         let release = Release { vhost: self, exchange, routes: FxHashMap::default() };
         release.run(&[held], effects)?;
@@ -184,6 +192,9 @@ impl Vhost {
         if due > effects.now {
             return Some(due);
         }
+        if exchange.store().is_congested() {
+            return Some(effects.now.plus_ms(CONGESTED_MS));
+        }
         let _taking = exchange.taking.lock();
         // What is held from here on lowers it again.
         exchange.next_due.store(u64::MAX, Ordering::Release);
@@ -191,13 +202,13 @@ impl Vhost {
         let released = page.and_then(|page| {
             let release = Release { vhost: self, exchange, routes: FxHashMap::default() };
             release.page(page.records, effects)?;
-            exchange.next_due.fetch_min(page.next.unwrap_or(u64::MAX), Ordering::AcqRel);
-            Ok(())
+            Ok(page.next)
         });
-        if let Err(error) = released {
-            exchange.stopped.store(true, Ordering::Relaxed);
+        let next = released.unwrap_or_else(|error| {
             effects.failure = Some(error);
-        }
+            Some(effects.now.plus_ms(RETRY_MS).0)
+        });
+        exchange.next_due.fetch_min(next.unwrap_or(u64::MAX), Ordering::AcqRel);
         exchange.next_due()
     }
 }
@@ -233,8 +244,9 @@ impl Release<'_> {
     }
 
     fn drop_foreign(&self, key: leveret_store::HeldKey, body_bytes: u64) -> Result<(), StoreError> {
+        self.exchange.store().batch(|batch| batch.take(self.exchange.shelf, key, body_bytes))?;
         self.exchange.counts.dropped.fetch_add(1, Ordering::Relaxed);
-        self.exchange.store().batch(|batch| batch.take(self.exchange.shelf, key, body_bytes)).map(|_| ())
+        Ok(())
     }
 
     fn run_of_one_route(&mut self, run: &mut Vec<Held>, effects: &mut Effects) -> Result<(), StoreError> {
@@ -287,13 +299,16 @@ impl Release<'_> {
         // Nobody waits for what these queues say of it.
         let before = (effects.rejected, effects.position, effects.failure.take());
         let shelf = self.exchange.shelf;
-        let take = |batch: &mut leveret_store::Batch<'_>| {
-            for held in held {
+        let take = |batch: &mut leveret_store::Batch<'_>, done: usize| {
+            for held in &held[..done] {
                 batch.take(shelf, held.key, held.stored_bytes());
             }
         };
         let done = route.publish_with(messages, self.exchange.store(), take, effects);
         (effects.rejected, effects.position, effects.failure) = before;
+        if let Err(error) = &done {
+            let _stopped_before = self.exchange.stopped.set(Stop::Failed(error.clone()));
+        }
         let counts = &self.exchange.counts;
         let counter = if route.is_empty() { &counts.dropped } else { &counts.released };
         counter.fetch_add(held.len() as u64, Ordering::Relaxed);

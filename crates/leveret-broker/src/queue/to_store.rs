@@ -56,7 +56,7 @@ impl<'q> ToStore<'q> {
         }
     }
 
-    /// Appends what is to be stored in one group with what `also` does.
+    /// Appends what is to be stored in one group with what `also` does for the first so many messages, which were taken.
     ///
     /// # Errors
     /// What the store says.
@@ -64,13 +64,14 @@ impl<'q> ToStore<'q> {
         &self,
         run: &[Message<'_>],
         store: &Store,
-        also: impl FnOnce(&mut Batch<'_>),
+        also: impl FnOnce(&mut Batch<'_>, usize),
         effects: &mut Effects,
     ) -> Result<(), StoreError> {
         let mut done = 0;
         let result = store.batch(|batch| {
-            also(batch);
-            self.append_run(batch, run, &mut done, effects)
+            let appended = self.append_run(batch, run, &mut done, effects);
+            also(batch, done);
+            appended
         });
         let appended = result.and_then(|appended| appended);
         if let Err(error) = &appended {

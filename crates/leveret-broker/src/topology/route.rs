@@ -40,8 +40,8 @@ impl Route {
         stored.append(run, effects);
     }
 
-    /// Hands a run of messages to all queues as [`Route::publish`] does, with what `also` does to the store in one
-    /// group.
+    /// Hands a run of messages to all queues as [`Route::publish`] does, with what `also` does to the store for the first so
+    /// many of them, which the store has taken, in one group.
     ///
     /// # Errors
     /// What the store says; then the queues have the messages nevertheless.
@@ -49,7 +49,7 @@ impl Route {
         &self,
         run: &[Message<'_>],
         store: &Store,
-        also: impl FnOnce(&mut Batch<'_>),
+        also: impl FnOnce(&mut Batch<'_>, usize),
         effects: &mut Effects,
     ) -> Result<(), StoreError> {
         let mut stored = ToStore::default();

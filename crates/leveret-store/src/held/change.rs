@@ -4,14 +4,14 @@ use crate::{
     Lsn, StoreError,
     core::Core,
     held::{HeldKey, Hold, ShelfId},
-    journal::op::HeldOp,
+    journal::op::{HOLD_HEADER, HeldOp},
 };
 
 impl Core {
     /// Holds a record. There is no position to wait for where it is transient.
     pub(crate) fn hold(&mut self, hold: &Hold<'_>) -> Result<(HeldKey, Option<Lsn>), StoreError> {
         let body_bytes: usize = hold.body.iter().map(|part| part.len()).sum();
-        self.check_room(body_bytes, body_bytes)?;
+        self.check_room(body_bytes, body_bytes + HOLD_HEADER)?;
         let number = self.shelves.next_number(hold.shelf);
         if !hold.transient {
             self.pending.hold(hold, number);

@@ -24,6 +24,8 @@ const LIVE_AT: usize = 12;
 const BODY_LENGTH_AT: usize = 16;
 const APPEND_HEADER: usize = 20;
 const TARGET_BYTES: usize = 16;
+/// What a hold takes beside the body.
+pub(crate) const HOLD_HEADER: usize = 40;
 
 /// One operation, decoded.
 #[derive(Debug, Clone)]
