@@ -43,7 +43,7 @@ use leveret_broker::{
     Backing, Broker, CommitEvent, Definitions, Effects, FirstUser, OpenStore, StoreOptions, Time, Users,
 };
 use thiserror::Error;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -56,6 +56,7 @@ use self::catalog::RedbCatalog;
 use self::clock::Clock;
 use self::commits::Commits;
 use self::outbox::Outbox;
+use self::timer::Timer;
 
 /// Passwords that are checked at once: each takes a processor and memory for a few milliseconds.
 const LOG_INS_AT_ONCE: usize = 2;
@@ -66,6 +67,7 @@ pub struct Server {
     amqp: Option<SocketAddr>,
     amqps: Option<SocketAddr>,
     tasks: Vec<JoinHandle<()>>,
+    timer: Option<Timer>,
     /// Closed when the last connection has ended.
     connections: tokio::sync::mpsc::Receiver<()>,
 }
@@ -78,8 +80,6 @@ pub(crate) struct Shared {
     log_ins: Semaphore,
     clock: Clock,
     commits: Arc<Commits>,
-    /// Wakes the timer when something becomes due earlier.
-    timer: Arc<Notify>,
     shutdown: watch::Sender<bool>,
     /// Why publishers are blocked now.
     alarm: watch::Sender<Option<&'static str>>,
@@ -111,6 +111,9 @@ pub enum StartError {
     /// What is on the disk cannot be used.
     #[error("data: {0}")]
     Data(String),
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// A setting is out of its range.
     #[error("setting {0}")]
     Setting(String),
@@ -131,22 +134,25 @@ impl Server {
             Some(directory) => restore(users, directory, &config, &commits, clock.now())?,
         };
         begin(&broker, &config, clock.now())?;
-        let timer = Arc::new(Notify::new());
-        broker.wake_for_ticks(Arc::new(timer::WakeTimer(Arc::clone(&timer))).into());
         let shared = Arc::new(Shared {
             broker: Arc::new(broker),
             config,
             log_ins: Semaphore::new(LOG_INS_AT_ONCE),
             clock,
             commits,
-            timer,
             shutdown: watch::Sender::new(false),
             alarm: watch::Sender::new(None),
             next_owner: AtomicU64::new(1),
         });
         let (alive, connections) = tokio::sync::mpsc::channel(1);
-        let mut server =
-            Self { shared: Arc::clone(&shared), amqp: None, amqps: None, tasks: Vec::new(), connections };
+        let mut server = Self {
+            shared: Arc::clone(&shared),
+            amqp: None,
+            amqps: None,
+            tasks: Vec::new(),
+            timer: None,
+            connections,
+        };
         if let Some(listener) = listener::bind(&shared.config.amqp).await? {
             server.amqp = listener.local_addr().ok();
             server.tasks.push(tokio::spawn(listener::run(
@@ -168,7 +174,7 @@ impl Server {
             )));
         }
         server.tasks.push(tokio::spawn(alarm::run(shared.config.clone(), shared.alarm.clone())));
-        server.tasks.push(tokio::spawn(timer::run(shared)));
+        server.timer = Some(Timer::start(shared).map_err(StartError::Thread)?);
         Ok(server)
     }
 
@@ -224,6 +230,9 @@ impl Server {
         // The listeners' handles on the connections go with their tasks.
         for task in std::mem::take(&mut self.tasks) {
             let _ = task.await;
+        }
+        if let Some(timer) = self.timer.take() {
+            timer.end();
         }
         self.shared.shutdown.send_replace(true);
         let limit = Duration::from_millis(self.shared.config.shutdown_timeout_ms + 1500);

@@ -67,7 +67,7 @@ fn announce(server: &Server, management: Option<&Management>) {
 pub(crate) fn start_failure(error: &StartError, amqps: &str) -> Failure {
     match error {
         StartError::Setting(_) => Failure::usage(error.to_string()),
-        StartError::Data(_) => Failure::run(error.to_string()),
+        StartError::Data(_) | StartError::Thread(_) => Failure::run(error.to_string()),
         StartError::Tls(_) => Failure::run(format!("{error}; see --tls-cert, --tls-key and --tls-client-ca")),
         StartError::Listen { address, source } => {
             let flag = if address == amqps { "--amqps" } else { "--amqp" };
