@@ -240,7 +240,9 @@ impl Consumers {
     pub(super) fn settled(&mut self, key: ConsumerKey) {
         if let Some(consumer) = self.at(key) {
             consumer.unsettled = consumer.unsettled.saturating_sub(1);
-            self.rejoin(key);
+            if !consumer.in_rotation {
+                self.rejoin(key);
+            }
         }
     }
 

@@ -2,20 +2,7 @@
 
 use leveret_amqp::{Properties, Table, Value};
 
-use super::entry::{Entry, Parts};
-use crate::Delivery;
-
-/// The message with the properties that it gets here, or else its own.
-#[inline]
-pub(super) fn delivery<'a>(entry: &Entry, parts: Parts<'a>, properties: Option<&'a [u8]>) -> Delivery<'a> {
-    Delivery {
-        receipt: None,
-        redelivered: entry.redelivered,
-        route: parts.route,
-        properties: properties.unwrap_or(parts.properties),
-        body: parts.body,
-    }
-}
+use super::entry::Entry;
 
 /// The properties of a message whose returns are counted, with `x-delivery-count`; `None` for all others.
 #[inline]

@@ -134,7 +134,7 @@ impl Entry {
     }
 
     /// What it consists of.
-    #[inline]
+    #[inline(always)]
     pub(super) fn parts<'a>(&'a self, chunks: &'a Chunks) -> Parts<'a> {
         let bytes = match &self.location {
             Location::Chunk(place) => &chunks.bytes(*place, self.stored_bytes())[PREFIX_BYTES..],

@@ -7,7 +7,7 @@ use std::task::Waker;
 use super::consumers::{ConsumerKey, Consumers};
 use super::counts::QueueCounts;
 use super::deduplication::Deduplication;
-use super::delivery::{counted, delivery};
+use super::delivery::counted;
 use super::entry::Entry;
 use super::overdue::Overdue;
 use super::ready::Ready;
@@ -338,7 +338,7 @@ impl State {
             self.ready.settle_stored();
         } else {
             self.counts.got += 1;
-            fetched.receipt = Some(self.unacked.insert(entry, None));
+            fetched.receipt = Some(self.unacked.insert(entry, None).0);
         }
         Some(fetched)
     }
@@ -400,21 +400,26 @@ fn deliver_one(
     consumer: Option<ConsumerKey>,
     inbox: &mut dyn Inbox,
 ) -> Option<Receipt> {
-    let parts = ready.parts(&entry);
-    let properties = counted(&entry, parts.properties);
-    let delivery = delivery(&entry, parts, properties.as_deref());
-    match consumer {
-        None => {
-            inbox.put(&delivery);
-            ready.release(entry);
-            None
-        }
-        Some(key) => {
-            // The delivery borrows the entry, so it is put before the entry moves into the slab.
-            let receipt = unacked.next_receipt(&entry);
-            inbox.put(&Delivery { receipt: Some(receipt), ..delivery });
-            unacked.insert(entry, Some(key));
-            Some(receipt)
-        }
-    }
+    let Some(key) = consumer else {
+        put(&entry, ready, None, inbox);
+        ready.release(entry);
+        return None;
+    };
+    let (receipt, entry) = unacked.insert(entry, Some(key));
+    put(entry, ready, Some(receipt), inbox);
+    Some(receipt)
+}
+
+// Inlined, as what it calls: it happens once a message, and the calls cost more than what they do.
+#[inline(always)]
+fn put(entry: &Entry, ready: &Ready, receipt: Option<Receipt>, inbox: &mut dyn Inbox) {
+    let parts = ready.parts(entry);
+    let counted = counted(entry, parts.properties);
+    inbox.put(&Delivery {
+        receipt,
+        redelivered: entry.redelivered,
+        route: parts.route,
+        properties: counted.as_deref().unwrap_or(parts.properties),
+        body: parts.body,
+    });
 }

@@ -75,17 +75,19 @@ impl Unacked {
         })
     }
 
-    #[inline]
-    pub(super) fn insert(&mut self, entry: Entry, consumer: Option<ConsumerKey>) -> Receipt {
+    /// Puts a message in, and lends it out again from where it is now.
+    #[inline(always)]
+    pub(super) fn insert(&mut self, entry: Entry, consumer: Option<ConsumerKey>) -> (Receipt, &Entry) {
         let (level, seq) = (entry.level, entry.seq);
+        self.len += 1;
         self.bytes += u64::from(entry.body_len);
         let held = Slot::Taken(Held { entry, consumer });
-        self.len += 1;
         let slot = match self.free {
             Some(slot) => {
-                let was = std::mem::replace(&mut self.slots[slot as usize], held);
-                let Slot::Free { next } = was else { unreachable!("the free list names taken slots") };
+                let place = &mut self.slots[slot as usize];
+                let Slot::Free { next } = *place else { unreachable!("the free list names taken slots") };
                 self.free = next;
+                *place = held;
                 slot
             }
             None => {
@@ -93,14 +95,8 @@ impl Unacked {
                 (self.slots.len() - 1) as u32
             }
         };
-        Receipt { slot, level, seq }
-    }
-
-    /// The receipt that [`Unacked::insert`] gives next, for that entry.
-    #[inline]
-    pub(super) fn next_receipt(&self, entry: &Entry) -> Receipt {
-        let slot = self.free.unwrap_or(self.slots.len() as u32);
-        Receipt { slot, level: entry.level, seq: entry.seq }
+        let Slot::Taken(held) = &self.slots[slot as usize] else { unreachable!("it was put there just now") };
+        (Receipt { slot, level, seq }, &held.entry)
     }
 
     /// Takes the message out; `None` where the receipt was used before.
