@@ -41,7 +41,7 @@ struct Shared {
         default_value = "amqp://guest:guest@127.0.0.1:5672"
     )]
     amqp_url: String,
-    /// What callbacks are signed with, at least 16 bytes.
+    /// What messages and callbacks are signed with, at least 16 bytes.
     #[arg(long, global = true, env = "TRANSFER_SECRET", hide_env_values = true, default_value = "")]
     secret: String,
     /// Exchange of transfers.

@@ -47,7 +47,7 @@ pub struct SettingsA {
     pub listen: SocketAddr,
     /// Where B is, for the page to show both sides. Default none.
     pub peer_url: Option<String>,
-    /// What callbacks are signed with. There is no default.
+    /// What messages and callbacks are signed with. There is no default.
     pub secret: Secret,
     /// Exchange, key and queue. Default: the notes'.
     pub names: Names,
@@ -94,7 +94,7 @@ pub struct SettingsB {
     pub callback_timeout: Duration,
     /// Where A is, for the page to show both sides. Default none.
     pub peer_url: Option<String>,
-    /// What callbacks are signed with. There is no default.
+    /// What messages and callbacks are signed with. There is no default.
     pub secret: Secret,
     /// Exchange, key and queue. Default: the notes'.
     pub names: Names,

@@ -1,5 +1,6 @@
-//! The callback's signature: HMAC-SHA256 with a shared secret over the time and the body. Both companies agree on this
-//! file; that the same signature is not taken twice is A's database's business.
+//! What the companies sign, with HMAC-SHA256 and a shared secret: A its messages, so that nobody else who may publish
+//! to the exchange can have B credit anything; B its callbacks, over time and body. Both agree on this file; that a
+//! callback's signature is not taken twice is A's database's business.
 
 use std::time::Duration;
 
@@ -9,22 +10,25 @@ use sha2::Sha256;
 
 /// HTTP header of the time of signing, in microseconds since 1970 UTC.
 pub const TIME_HEADER: &str = "x-transfer-time";
-/// HTTP header of the signature, in hexadecimal.
+/// HTTP header and message header of the signature, in hexadecimal.
 pub const SIGNATURE_HEADER: &str = "x-transfer-signature";
 /// How far the two clocks may be apart, and how old a callback may be.
 pub(crate) const TOLERANCE: Duration = Duration::from_secs(300);
 
 const SHORTEST_SECRET: usize = 16;
+/// What stands in a message's signature in place of the time, so that it never passes for a callback's: a message may
+/// wait for as long as it likes, and may come twice.
+const MESSAGE: &str = "message";
 
 /// What both companies know and nobody else.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
-/// Why a callback is not believed.
+/// Why a message or a callback is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// A header is missing or cannot be read.
-    #[error("the callback is not signed")]
+    #[error("it is not signed")]
     Unsigned,
     /// The signature is another.
     #[error("the signature is wrong")]
@@ -47,28 +51,41 @@ impl Secret {
         if secret.len() < SHORTEST_SECRET { Err("must have at least 16 bytes") } else { Ok(Self(secret)) }
     }
 
-    /// Signs a body at this time (microseconds since 1970 UTC).
-    pub fn sign(&self, time_us: i64, body: &[u8]) -> String {
-        let digest = self.mac(time_us, body).finalize().into_bytes();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// Signs a message's body.
+    pub fn sign_message(&self, body: &[u8]) -> String {
+        hex(self.mac(MESSAGE, body))
     }
 
-    /// Checks a signature, in the same time whether it is right or not.
+    /// Checks a message's signature, in the same time whether it is right or not.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn check_message(&self, signature: Option<&str>, body: &[u8]) -> Result<(), Refused> {
+        let signature = signature.and_then(bytes).ok_or(Refused::Unsigned)?;
+        self.mac(MESSAGE, body).verify_slice(&signature).map_err(|_| Refused::Wrong)
+    }
+
+    /// Signs a callback's body at this time (microseconds since 1970 UTC).
+    pub fn sign(&self, time_us: i64, body: &[u8]) -> String {
+        hex(self.mac(&time_us.to_string(), body))
+    }
+
+    /// Checks a callback's signature, in the same time whether it is right or not.
     ///
     /// # Errors
     /// Why it is not believed.
     pub fn check(&self, time: Option<&str>, signature: Option<&str>, body: &[u8]) -> Result<(), Refused> {
         let time_us: i64 = time.and_then(|time| time.parse().ok()).ok_or(Refused::Unsigned)?;
         let signature = signature.and_then(bytes).ok_or(Refused::Unsigned)?;
-        self.mac(time_us, body).verify_slice(&signature).map_err(|_| Refused::Wrong)?;
+        self.mac(&time_us.to_string(), body).verify_slice(&signature).map_err(|_| Refused::Wrong)?;
         let off_ms = clock::now_ms().saturating_sub(time_us / 1000).unsigned_abs();
         if u128::from(off_ms) > TOLERANCE.as_millis() { Err(Refused::Stale) } else { Ok(()) }
     }
 
-    fn mac(&self, time_us: i64, body: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, head: &str, body: &[u8]) -> Hmac<Sha256> {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("any length is a key"));
-        mac.update(time_us.to_string().as_bytes());
+        mac.update(head.as_bytes());
         mac.update(b".");
         mac.update(body);
         mac
@@ -80,6 +97,10 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+fn hex(mac: Hmac<Sha256>) -> String {
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of lower-case hexadecimal digits, so that a signature has one way to be written.
@@ -115,6 +136,18 @@ mod tests {
         assert_eq!(secret.check(None, Some(&signature), b"tid=1"), Err(Refused::Unsigned));
         let other = Secret::new("another secret!!").unwrap();
         assert_eq!(other.check(Some(&time), Some(&signature), b"tid=1"), Err(Refused::Wrong));
+    }
+
+    #[test]
+    fn a_message_is_believed_whenever_it_comes_and_is_no_callback() {
+        let secret = Secret::new("0123456789abcdef").unwrap();
+        let signature = secret.sign_message(b"{}");
+        assert_eq!(secret.check_message(Some(&signature), b"{}"), Ok(()));
+        assert_eq!(secret.check_message(Some(&signature), b"{ }"), Err(Refused::Wrong));
+        assert_eq!(secret.check_message(None, b"{}"), Err(Refused::Unsigned));
+        assert_eq!(secret.check(Some(MESSAGE), Some(&signature), b"{}"), Err(Refused::Unsigned));
+        let callback = secret.sign(1, b"{}");
+        assert_eq!(secret.check_message(Some(&callback), b"{}"), Err(Refused::Wrong));
     }
 
     #[test]

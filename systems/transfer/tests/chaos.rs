@@ -20,13 +20,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use fastrand::Rng;
-use leveret_bus::{Bus, Message, database};
+use leveret_bus::{Bus, database};
 use leveret_rig::{Program, TestDatabase, until};
 use leveret_transfer::{Names, SIGNATURE_HEADER, TIME_HEADER};
 use leveret_web::client::Client;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::json;
-use support::{SECRET, names};
+use support::{SECRET, names, signed};
 use tokio::time::sleep;
 
 const ROUNDS: u32 = 20;
@@ -236,7 +236,7 @@ impl World {
         let names = &self.places.names;
         let copies = transfers.iter().rev().take(20).map(|row| {
             let body = json!({ "tid": row.tid, "from": row.from, "to": row.to, "money": row.money });
-            Message::json(&names.exchange, &names.routing_key, &body).unwrap()
+            signed(names, &body)
         });
         // Whether they arrive is of no interest.
         let _ = bus.publisher().publish_all(copies.collect()).await;

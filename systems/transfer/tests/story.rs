@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use leveret_bus::{Bus, Message};
 use leveret_rig::until;
-use leveret_transfer::{Status, run_b};
+use leveret_transfer::{SIGNATURE_HEADER, Status, run_b};
 use serde_json::{Value, json};
-use support::{Rig, money_of};
+use support::{Rig, money_of, secret, signed};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -63,8 +63,7 @@ async fn copies_of_a_message_credit_once_and_other_content_is_parked() {
     let names = &rig.settings_a.names;
     let bus = Bus::connect(&rig.settings_a.amqp_url).await.unwrap();
     let message = |money: i64| {
-        let body = json!({ "tid": tid, "from": "alice", "to": "bob", "money": money });
-        Message::json(&names.exchange, &names.routing_key, &body).unwrap()
+        signed(names, &json!({ "tid": tid, "from": "alice", "to": "bob", "money": money }))
     };
     let copies = [message(100), message(100), message(100), message(999), message(-1)];
     for answer in bus.publisher().publish_all(copies.to_vec()).await {
@@ -79,6 +78,36 @@ async fn copies_of_a_message_credit_once_and_other_content_is_parked() {
     assert!(reasons[1].ends_with("is known with other content"), "{reasons:?}");
     let (a, b) = rig.at_rest().await;
     assert_eq!((money_of(&a, "alice"), money_of(&b, "bob")), (9_900, 600));
+    rig.stop().await;
+}
+
+/// The signed callback names only the tid: if B believed whichever message comes first, whoever may publish could have
+/// any sum credited to anybody, with A's consent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_message_that_comes_first_makes_no_money() {
+    let rig = Rig::start().await;
+    rig.post(&rig.b().url(), "users", &json!({ "name": "mallory", "money": 0 })).await;
+    let rig = rig.stop_b().await;
+    let names = rig.settings_a.names.clone();
+    let bus = Bus::connect(&rig.settings_a.amqp_url).await.unwrap();
+    let forged = json!({ "tid": 1, "from": "alice", "to": "mallory", "money": 1_000_000 });
+    let unsigned = Message::json(&names.exchange, &names.routing_key, &forged).unwrap();
+    let real = json!({ "tid": 1, "from": "alice", "to": "bob", "money": 100 });
+    let signature = secret().sign_message(real.to_string().as_bytes());
+    let borrowed = unsigned.clone().with_header(SIGNATURE_HEADER, signature);
+    for answer in bus.publisher().publish_all(vec![unsigned, borrowed]).await {
+        answer.unwrap();
+    }
+    assert_eq!(rig.transfer(100).await, 1);
+    let rig = rig.start_b().await;
+    let (a, b) = rig.at_rest().await;
+    assert_eq!((money_of(&a, "alice"), money_of(&b, "bob"), money_of(&b, "mallory")), (9_900, 600, 0));
+    let parked = bus.parked(&names.queue);
+    until("two parked messages", async || (parked.count().await.unwrap() == 2).then_some(())).await;
+    let mut reasons: Vec<_> =
+        parked.list(10).await.unwrap().into_iter().map(|message| message.reason).collect();
+    reasons.sort();
+    assert_eq!(reasons, ["not from A: it is not signed", "not from A: the signature is wrong"]);
     rig.stop().await;
 }
 

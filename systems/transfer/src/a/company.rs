@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::{log, seen, users};
 use crate::books::{self, Account, Books};
 use crate::settings::Names;
+use crate::signature::{SIGNATURE_HEADER, Secret};
 use crate::transfer::Transfer;
 
 /// Company A's operations. Cheap to clone.
@@ -23,6 +24,7 @@ pub struct CompanyA {
     pub(crate) outbox: Outbox,
     pub(crate) parked: Parked,
     pub(crate) names: Arc<Names>,
+    pub(crate) secret: Secret,
     pub(crate) changed: Arc<Notify>,
 }
 
@@ -52,7 +54,7 @@ impl CompanyA {
             });
         }
         let row = log::add(&tx, from, to, money).await?;
-        self.outbox.stage(&tx, trace::attach(message(&self.names, &row.transfer())?)).await?;
+        self.outbox.stage(&tx, trace::attach(self.message(&row.transfer())?)).await?;
         let answer = Answer::new(StatusCode::ACCEPTED, json!({ "tid": row.tid, "status": "pending" }));
         let answer = answer.at(format!("/transfers/{}", row.tid));
         key.record(&tx, &answer).await?;
@@ -104,10 +106,13 @@ impl CompanyA {
         tx.commit().await?;
         Ok(books)
     }
-}
 
-/// The message for B. Every copy of it has the same id.
-pub(super) fn message(names: &Names, transfer: &Transfer) -> Result<Message, leveret_bus::Error> {
-    let message = Message::json(&names.exchange, &names.routing_key, transfer)?;
-    Ok(message.with_message_id(format!("trans-{}", transfer.tid)))
+    /// The message for B, signed. Every copy of it has the same id.
+    pub(super) fn message(&self, transfer: &Transfer) -> Result<Message, leveret_bus::Error> {
+        let message = Message::json(&self.names.exchange, &self.names.routing_key, transfer)?;
+        let signature = self.secret.sign_message(message.body());
+        Ok(message
+            .with_message_id(format!("trans-{}", transfer.tid))
+            .with_header(SIGNATURE_HEADER, signature))
+    }
 }

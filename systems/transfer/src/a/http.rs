@@ -16,18 +16,12 @@ use super::company::{CompanyA, Verdict};
 use super::{log, users};
 use crate::books::{Books, Entry};
 use crate::page::Pages;
-use crate::signature::{Refused, SIGNATURE_HEADER, Secret, TIME_HEADER};
+use crate::signature::{Refused, SIGNATURE_HEADER, TIME_HEADER};
 use crate::transfer::{LONGEST_NAME, MOST_MONEY, account};
 
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
-#[derive(Clone)]
-struct App {
-    company: CompanyA,
-    secret: Secret,
-}
-
-pub(super) fn routes(company: CompanyA, pages: Pages, secret: Secret) -> Router {
+pub(super) fn routes(company: CompanyA, pages: Pages) -> Router {
     let parked = parked::routes(company.parked.clone(), company.changed.clone());
     Router::new()
         .route("/users", post(open_account))
@@ -35,57 +29,57 @@ pub(super) fn routes(company: CompanyA, pages: Pages, secret: Secret) -> Router 
         .route("/transfers/{tid}", get(show))
         .route("/callback", post(callback))
         .route("/books", get(books))
-        .with_state(App { company, secret })
+        .with_state(company)
         .merge(parked)
         .merge(pages.routes())
 }
 
 /// `POST /users {"name","money"}`
-async fn open_account(State(app): State<App>, key: RequestKey, fields: Fields) -> Result<Answer, Problem> {
+async fn open_account(State(company): State<CompanyA>, key: RequestKey, fields: Fields) -> Result<Answer, Problem> {
     let (name, money) = account(&fields)?;
-    let tx = database::begin(&app.company.db).await?;
+    let tx = database::begin(&company.db).await?;
     if !users::open(&tx, name, money).await? {
         return Err(Problem::conflict("there is an account of this name"));
     }
     let answer = Answer::new(StatusCode::CREATED, json!({ "name": name, "money": money }));
     key.record(&tx, &answer).await?;
     tx.commit().await?;
-    app.company.changed.notify_one();
+    company.changed.notify_one();
     Ok(answer)
 }
 
 /// `POST /transfers {"from","to","money"}`
-async fn begin(State(app): State<App>, key: RequestKey, fields: Fields) -> Result<Answer, Problem> {
+async fn begin(State(company): State<CompanyA>, key: RequestKey, fields: Fields) -> Result<Answer, Problem> {
     let from = input::name("from", fields.text("from")?, LONGEST_NAME)?;
     let to = input::name("to", fields.text("to")?, LONGEST_NAME)?;
     let money = fields.integer("money")?;
     if !(1..=MOST_MONEY).contains(&money) {
         return Err(Problem::field("money", "must be cents from 1 to 1000000000000"));
     }
-    app.company.begin(from, to, money, &key).await
+    company.begin(from, to, money, &key).await
 }
 
 /// `GET /transfers/{tid}`
-async fn show(State(app): State<App>, tid: Result<Path<i64>, PathRejection>) -> Result<Json<Entry>, Problem> {
+async fn show(State(company): State<CompanyA>, tid: Result<Path<i64>, PathRejection>) -> Result<Json<Entry>, Problem> {
     let none = || Problem::not_found("there is no such transfer");
     let Path(tid) = tid.map_err(|_| none())?;
-    log::find(&app.company.db, tid).await?.map(|row| Json(row.entry())).ok_or_else(none)
+    log::find(&company.db, tid).await?.map(|row| Json(row.entry())).ok_or_else(none)
 }
 
 /// `POST /callback`, the form `tid=…`, signed. Answered in text as the notes agreed: `success` or `error`.
 async fn callback(
-    State(app): State<App>,
+    State(company): State<CompanyA>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signature = text(SIGNATURE_HEADER);
-    app.secret.check(text(TIME_HEADER), signature, &body).map_err(|refused| refuse(refused, &body))?;
+    company.secret.check(text(TIME_HEADER), signature, &body).map_err(|refused| refuse(refused, &body))?;
     let Some(tid) = tid(&body) else {
         return Err(Problem::field("tid", "must be a number"));
     };
-    match app.company.verdict(tid, signature.unwrap_or_default()).await? {
+    match company.verdict(tid, signature.unwrap_or_default()).await? {
         Verdict::Success => Ok("success".into_response()),
         Verdict::Error => Ok("error".into_response()),
         Verdict::Replayed => Err(refuse(Refused::Replayed, &body)),
@@ -94,7 +88,7 @@ async fn callback(
 
 fn refuse(refused: Refused, body: &[u8]) -> Problem {
     tracing::warn!(body = %String::from_utf8_lossy(body), "callback refused: {refused}");
-    Problem::new(StatusCode::UNAUTHORIZED, refused.to_string())
+    Problem::new(StatusCode::UNAUTHORIZED, format!("the callback is not believed: {refused}"))
 }
 
 fn tid(body: &[u8]) -> Option<i64> {
@@ -102,6 +96,6 @@ fn tid(body: &[u8]) -> Option<i64> {
 }
 
 /// `GET /books`
-async fn books(State(app): State<App>) -> Result<Json<Books>, Problem> {
-    Ok(Json(app.company.books().await?))
+async fn books(State(company): State<CompanyA>) -> Result<Json<Books>, Problem> {
+    Ok(Json(company.books().await?))
 }

@@ -62,7 +62,7 @@ pub async fn run_a(settings: SettingsA) -> Result<RunningA, StartError> {
         stop.clone(),
     );
     let pages = Pages::of_a(&company, settings.peer_url, &stop);
-    let http = serve(listener, site.await?, http::routes(company.clone(), pages, settings.secret));
+    let http = serve(listener, site.await?, http::routes(company.clone(), pages));
     Ok(RunningA { addr, company, relay, timers, http, stop })
 }
 
@@ -78,6 +78,7 @@ async fn connect(settings: &SettingsA) -> Result<CompanyA, StartError> {
         outbox: Outbox::open(db.clone()).await?,
         parked: bus.parked(&settings.names.queue),
         names: Arc::new(settings.names.clone()),
+        secret: settings.secret.clone(),
         changed: Arc::default(),
         db,
         bus,

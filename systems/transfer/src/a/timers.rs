@@ -6,7 +6,7 @@ use leveret_web::Turns;
 use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
-use super::company::{CompanyA, message};
+use super::company::CompanyA;
 use super::{log, seen, users};
 use crate::settings::SettingsA;
 
@@ -30,7 +30,7 @@ async fn publish_pending(company: &CompanyA, settings: &SettingsA) -> Result<(),
     let from_ms = now_ms - clock::ms(settings.republish_until);
     let until_ms = now_ms - clock::ms(settings.republish_every);
     let rows = log::pending(&company.db, from_ms, until_ms, REPUBLISHED_AT_A_TIME).await?;
-    let messages = rows.iter().filter_map(|row| message(&company.names, &row.transfer()).ok()).collect();
+    let messages = rows.iter().filter_map(|row| company.message(&row.transfer()).ok()).collect();
     for answer in company.bus.publisher().publish_all(messages).await {
         if let Err(error) = answer {
             tracing::warn!(%error, "a pending transfer was not published again");

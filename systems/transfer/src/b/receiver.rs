@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::company::{CompanyB, Prepared};
 use super::log;
+use crate::signature::SIGNATURE_HEADER;
 use crate::transfer::Transfer;
 
 const SWEPT_AT_A_TIME: u64 = 500;
@@ -22,6 +23,12 @@ impl Handler for Receiver {
     type Message = Json<Transfer>;
 
     async fn handle(&self, Json(transfer): Json<Transfer>, delivery: &Delivery) -> Outcome {
+        // Anybody who may publish to the exchange can send a transfer; only A can have meant it.
+        let signature = delivery.headers().text(SIGNATURE_HEADER);
+        if let Err(refused) = self.0.settings.secret.check_message(signature.as_deref(), delivery.body()) {
+            tracing::warn!(message_id = delivery.message_id(), "message refused: {refused}");
+            return Outcome::park(format!("not from A: {refused}"));
+        }
         if let Some(nonsense) = transfer.nonsense() {
             return Outcome::park(nonsense);
         }

@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use leveret_bus::Message;
 use leveret_rig::{TestDatabase, broker, until};
 use leveret_transfer::a::RunningA;
 use leveret_transfer::b::RunningB;
-use leveret_transfer::{Books, Entry, Names, Secret, SettingsA, SettingsB, Status, run_a, run_b};
+use leveret_transfer::{
+    Books, Entry, Names, SIGNATURE_HEADER, Secret, SettingsA, SettingsB, Status, run_a, run_b,
+};
 use leveret_web::client::{Client, Response};
 use serde_json::{Value, json};
 
@@ -135,6 +138,13 @@ impl Rig {
         })
         .await
     }
+}
+
+/// A message to B as A would send it.
+pub fn signed(names: &Names, body: &Value) -> Message {
+    let message = Message::json(&names.exchange, &names.routing_key, body).unwrap();
+    let signature = secret().sign_message(message.body());
+    message.with_header(SIGNATURE_HEADER, signature)
 }
 
 /// What somebody has.
