@@ -17,6 +17,7 @@ use crate::numbers::Numbers;
 use crate::settings::Settings;
 use crate::store;
 
+const KEY_OF_ANOTHER: &str = "this Idempotency-Key was used for another order";
 /// How often the queue's depth is asked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// When those turned away may come again.
@@ -123,22 +124,25 @@ impl Desk {
         }
     }
 
-    /// Accepts an order: its number, once the broker has it on disk. With a request key the number is promised first,
+    /// Accepts an order: its number, once the broker has it on disk. With a request key the order is promised first,
     /// so that asking again means the same order.
     ///
     /// # Errors
-    /// The queue is too deep (429), or the broker did not confirm (503): the order is not accepted then.
+    /// The queue is too deep (429), the key was used for another order (422), or the broker did not confirm (503): the
+    /// order is not accepted then.
     pub async fn accept(&self, userid: i64, request_key: Option<&str>) -> Result<String, Problem> {
         if self.counts.waiting.load(Ordering::Relaxed) >= self.settings.deepest_queue {
             let full =
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many orders are waiting to be written");
             return Err(full.retry_after(COME_AGAIN));
         }
-        let (mut orderno, mut ordertime) = (self.number(userid).await?, clock::now_ms());
+        let mut order = Order { userid, orderno: self.number(userid).await?, ordertime: clock::now_ms() };
         if let Some(key) = request_key {
-            (orderno, ordertime) = store::promise(&self.db, key, orderno, ordertime).await?;
+            order = store::promise(&self.db, key, order).await?;
         }
-        let order = Order { userid, orderno, ordertime };
+        if order.userid != userid {
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, KEY_OF_ANOTHER));
+        }
         let names = &self.settings.names;
         let message = Message::json(&names.exchange, &names.routing_key, &order)?;
         let message = trace::attach(message.with_message_id(order.orderno.as_str()));

@@ -11,7 +11,7 @@ use sea_orm::{
 
 use crate::desk::Order;
 
-pub(crate) const MIGRATIONS: Migrations = Migrations::new("orders", &[create]);
+pub(crate) const MIGRATIONS: Migrations = Migrations::new("orders", &[create, create_promises]);
 
 pub(crate) const CREATED: i32 = 1;
 pub(crate) const PAID: i32 = 2;
@@ -42,18 +42,19 @@ pub(crate) mod order {
 }
 
 mod promise {
-    //! The number that a request key stands for, written before the order is published: asked again, the same order
+    //! The order that a request key stands for, written before the order is published: asked again, the same order
     //! is published again, and written once.
 
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "order_promise")]
+    #[sea_orm(table_name = "order_promised")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub request_key: String,
         pub order_no: String,
         pub order_time: i64,
+        pub order_user: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -122,23 +123,27 @@ pub(crate) async fn count(db: &impl ConnectionTrait, state: i32) -> Result<u64, 
     order::Entity::find().filter(order::Column::OrderState.eq(state)).count(db).await
 }
 
-/// The number and time that stand for a request key: these, unless others were promised before.
+/// The order that a request key stands for: this one, unless another was promised before.
 pub(crate) async fn promise(
     db: &impl ConnectionTrait,
     request_key: &str,
-    order_no: String,
-    order_time: i64,
-) -> Result<(String, i64), DbErr> {
+    order: Order,
+) -> Result<Order, DbErr> {
     let row = promise::ActiveModel {
         request_key: Set(request_key.to_owned()),
-        order_no: Set(order_no.clone()),
-        order_time: Set(order_time),
+        order_no: Set(order.orderno.clone()),
+        order_time: Set(order.ordertime),
+        order_user: Set(order.userid),
     };
     if database::insert_if_absent(db, row, [promise::Column::RequestKey]).await? {
-        return Ok((order_no, order_time));
+        return Ok(order);
     }
     let promised = promise::Entity::find_by_id(request_key).one(db).await?;
-    Ok(promised.map_or((order_no, order_time), |row| (row.order_no, row.order_time)))
+    Ok(promised.map_or(order, |row| Order {
+        userid: row.order_user,
+        orderno: row.order_no,
+        ordertime: row.order_time,
+    }))
 }
 
 /// Forgets promises older than this.
@@ -152,7 +157,10 @@ fn create(schema: &Schema) -> Vec<Change> {
         Index::create().name("orders_state").table(order::Entity).col(order::Column::OrderState).to_owned();
     vec![
         Change::CreateTable(Box::new(schema.create_table_from_entity(order::Entity))),
-        Change::CreateTable(Box::new(schema.create_table_from_entity(promise::Entity))),
         Change::CreateIndex(Box::new(by_state)),
     ]
+}
+
+fn create_promises(schema: &Schema) -> Vec<Change> {
+    vec![Change::CreateTable(Box::new(schema.create_table_from_entity(promise::Entity)))]
 }

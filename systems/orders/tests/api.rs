@@ -50,6 +50,25 @@ async fn a_request_key_means_one_order() {
     rig.stop().await;
 }
 
+/// As when the first request was cut short, and no answer of it is on record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_key_is_of_one_order_even_before_there_is_an_answer() {
+    let rig = Rig::start().await;
+    let desk = rig.running.desk();
+    let first = desk.accept(1, Some("a key")).await.unwrap();
+    assert_eq!(desk.accept(1, Some("a key")).await.unwrap(), first);
+    let other = desk.accept(2, Some("a key")).await.unwrap_err();
+    assert!(other.to_string().contains("used for another order"), "{other}");
+    let mut two = Vec::new();
+    let (one, another) = tokio::join!(desk.accept(3, Some("b")), desk.accept(4, Some("b")));
+    two.extend([one, another].into_iter().flatten());
+    assert_eq!(two.len(), 1, "{two:?}");
+    rig.until_state(&first, "created").await;
+    rig.until_state(&two[0], "created").await;
+    assert_eq!(rig.get("orders").await.json::<Vec<Value>>().unwrap().len(), 2);
+    rig.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_withstands_anything() {
     let rig = Rig::start().await;
