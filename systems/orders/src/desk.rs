@@ -238,9 +238,9 @@ impl Desk {
     }
 }
 
-/// Databases need not be asked for anything else; some refuse to be.
-fn can_be_a_number(order_no: &str) -> bool {
-    order_no.len() <= LONGEST_NUMBER && order_no.bytes().all(|byte| byte.is_ascii_graphic())
+/// Databases need not be asked for anything else, nor be given it; some refuse, and a whole batch with it.
+pub(crate) fn can_be_a_number(order_no: &str) -> bool {
+    (1..=LONGEST_NUMBER).contains(&order_no.len()) && order_no.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The last numbers accepted here.

@@ -6,7 +6,7 @@ use leveret_web::trace;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::desk::{Desk, Order};
+use crate::desk::{self, Desk, Order};
 use crate::store::{self, Written};
 
 type Answer = Result<Written, String>;
@@ -37,6 +37,9 @@ impl Handler for Writer {
     type Message = Json<Order>;
 
     async fn handle(&self, Json(order): Json<Order>, delivery: &Delivery) -> Outcome {
+        if !desk::can_be_a_number(&order.orderno) {
+            return Outcome::park("the order number is empty, too long, or has odd characters");
+        }
         trace::handling(delivery, self.write(order)).await
     }
 }

@@ -154,6 +154,28 @@ async fn copies_are_written_once_and_a_taken_number_is_parked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_no_database_takes_is_parked_and_holds_up_nobody() {
+    let rig = Rig::start().await;
+    let names = &rig.settings.names;
+    let bus = Bus::connect(&rig.settings.amqp_url).await.unwrap();
+    let odd = ["", "no\u{0}body", "two words", &"9".repeat(65), &"9".repeat(60_000)];
+    let messages = odd.map(|number| {
+        let body = json!({ "userid": 1, "orderno": number, "ordertime": 1 });
+        Message::json(&names.exchange, &names.routing_key, &body).unwrap()
+    });
+    for answer in bus.publisher().publish_all(messages.to_vec()).await {
+        answer.unwrap();
+    }
+    let number = rig.place(1).await;
+    rig.until_state(&number, "created").await;
+    let parked = bus.parked(&names.queue);
+    until("five parked messages", async || (parked.count().await.unwrap() == 5).then_some(())).await;
+    assert!(parked.list(1).await.unwrap()[0].reason.starts_with("the order number is"));
+    assert_eq!(rig.get("orders").await.json::<Vec<Value>>().unwrap().len(), 1);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_in_the_middle_loses_no_order() {
     let rig = Rig::start_with(|settings| settings.is_writing = false).await;
     let mut numbers = Vec::new();
