@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use leveret_bus::{Bus, Message, Parked, clock};
+use leveret_bus::{Bus, Message, Parked, PublishError, clock};
 use leveret_web::{Problem, Turns, trace};
 use sea_orm::{DatabaseConnection, DbErr};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use crate::settings::Settings;
 use crate::store;
 
 const KEY_OF_ANOTHER: &str = "this Idempotency-Key was used for another order";
+const MAYBE_ACCEPTED: &str = "the order may have been accepted: the broker did not confirm it in time. Sent again with its \
+     Idempotency-Key, it is the same order";
 /// How often the queue's depth is asked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// When those turned away may come again.
@@ -128,8 +130,8 @@ impl Desk {
     /// so that asking again means the same order.
     ///
     /// # Errors
-    /// The queue is too deep (429), the key was used for another order (422), or the broker did not confirm (503): the
-    /// order is not accepted then.
+    /// The queue is too deep (429), or the key was used for another order (422): the order is not accepted then. The
+    /// broker did not confirm (503): it is not accepted, or where the connection broke in between, may have been.
     pub async fn accept(&self, userid: i64, request_key: Option<&str>) -> Result<String, Problem> {
         if self.counts.waiting.load(Ordering::Relaxed) >= self.settings.deepest_queue {
             let full =
@@ -146,11 +148,7 @@ impl Desk {
         let names = &self.settings.names;
         let message = Message::json(&names.exchange, &names.routing_key, &order)?;
         let message = trace::attach(message.with_message_id(order.orderno.as_str()));
-        if let Err(error) = self.bus.publish(message).await {
-            let refused =
-                Problem::unavailable(error, "the order was not accepted: the broker did not confirm it");
-            return Err(refused.retry_after(COME_AGAIN));
-        }
+        self.bus.publish(message).await.map_err(unconfirmed)?;
         self.counts.accepted.fetch_add(1, Ordering::Relaxed);
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         self.recent().remember(order.orderno.clone());
@@ -238,6 +236,15 @@ impl Desk {
     }
 }
 
+/// A message that was under way when its connection broke may be at the broker all the same, and nobody can know.
+fn unconfirmed(error: PublishError) -> Problem {
+    let what = match error {
+        PublishError::Unknown { .. } => MAYBE_ACCEPTED,
+        _ => "the order was not accepted: the broker did not take it",
+    };
+    Problem::unavailable(error, what).retry_after(COME_AGAIN)
+}
+
 /// Databases need not be asked for anything else, nor be given it; some refuse, and a whole batch with it.
 pub(crate) fn can_be_a_number(order_no: &str) -> bool {
     (1..=LONGEST_NUMBER).contains(&order_no.len()) && order_no.bytes().all(|byte| byte.is_ascii_graphic())
@@ -260,5 +267,18 @@ impl Recent {
         {
             self.numbers.remove(&oldest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_arrived_is_not_called_refused() {
+        let unknown = PublishError::Unknown { message_id: "1".into(), cause: "the connection broke".into() };
+        assert!(unconfirmed(unknown).to_string().contains("may have been accepted"));
+        let refused = PublishError::Nacked { message_id: "1".into() };
+        assert!(unconfirmed(refused).to_string().contains("was not accepted"));
     }
 }
