@@ -12,11 +12,14 @@ use leveret_bus::{Delivery, Handler, Outcome, Text, clock, database};
 use leveret_web::trace;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::mail::{self, MailError, MailSender};
 use crate::store::claim::{Claim, Lease};
 use crate::store::{attempt, claim, notify, user};
+
+/// When a message comes back whose mail somebody else has been sending for longer than a mail can take.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Sends the mails.
 pub(crate) struct Welcome {
@@ -50,8 +53,10 @@ impl Welcome {
         if self.gave_up(user_id, delivery).await? {
             return Ok(Outcome::park("gave up before"));
         }
-        let Some(lease) = self.lease(user_id, delivery.message_id()).await? else {
-            return Ok(Outcome::Done);
+        let lease = match self.lease(user_id, delivery.message_id()).await? {
+            Claim::Mine(lease) => lease,
+            Claim::Sent => return Ok(Outcome::Done),
+            Claim::Busy { .. } => return Ok(Outcome::retry_after(AGAIN_AFTER, "another is sending this mail")),
         };
         match self.send(&user, delivery.message_id()).await {
             Ok(()) => self.succeeded(&user, delivery, &lease).await,
@@ -69,19 +74,20 @@ impl Welcome {
         Ok(notify::find(&self.db, user_id).await?.is_some_and(|count| count.gave_up()))
     }
 
-    /// The right to send the mail, or `None` where it has been sent. Waits while another holds it.
-    async fn lease(&self, user_id: i64, message_id: &str) -> Result<Option<Lease>, DbErr> {
+    /// The right to send the mail. Waits while another holds it, though not for longer than a lease is: one that lasts
+    /// longer was taken before the clock was set back, and is not worth a worker's place.
+    async fn lease(&self, user_id: i64, message_id: &str) -> Result<Claim, DbErr> {
         // Longer than a mail can take: when it runs out, its holder is not sending any more.
         let length = self.mail_timeout.saturating_mul(2);
+        let deadline = Instant::now() + length;
         loop {
-            match claim::claim(&self.db, message_id, user_id, length).await? {
-                Claim::Mine(lease) => return Ok(Some(lease)),
-                Claim::Sent => return Ok(None),
-                Claim::Busy { until_ms } => {
-                    let left_ms = (until_ms - clock::now_ms()).clamp(10, 1000);
-                    sleep(Duration::from_millis(left_ms.unsigned_abs())).await;
-                }
+            let claim = claim::claim(&self.db, message_id, user_id, length).await?;
+            let Claim::Busy { until_ms } = claim else { return Ok(claim) };
+            if Instant::now() >= deadline {
+                return Ok(claim);
             }
+            let left_ms = (until_ms - clock::now_ms()).clamp(10, 1000);
+            sleep(Duration::from_millis(left_ms.unsigned_abs())).await;
         }
     }
 
@@ -141,5 +147,30 @@ impl Welcome {
         }
         let step = usize::try_from(count.notifynum).unwrap_or(1).saturating_sub(1);
         self.delays.get(step).or(self.delays.last()).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::MailFolder;
+    use crate::store::MIGRATIONS;
+
+    #[tokio::test]
+    async fn a_lease_from_before_the_clock_was_set_back_is_not_waited_for() {
+        let db = database::connect("sqlite::memory:").await.unwrap();
+        MIGRATIONS.run(&db).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let welcome = Welcome {
+            sender: Arc::new(MailFolder::open(folder.path()).await.unwrap()),
+            db,
+            from: "a@localhost".parse().unwrap(),
+            delays: Vec::new(),
+            mail_timeout: Duration::from_millis(20),
+            changed: Arc::default(),
+        };
+        claim::claim(&welcome.db, "m", 1, Duration::from_secs(3600)).await.unwrap();
+        let waiting = timeout(Duration::from_secs(20), welcome.lease(1, "m"));
+        assert!(matches!(waiting.await.unwrap().unwrap(), Claim::Busy { .. }));
     }
 }
