@@ -21,6 +21,9 @@ use crate::transfer::{LONGEST_NAME, MOST_MONEY, account};
 
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
+/// Of a body that is not believed.
+const LOGGED_BYTES: usize = 100;
+
 pub(super) fn routes(company: CompanyA, pages: Pages) -> Router {
     let parked = parked::routes(company.parked.clone(), company.changed.clone());
     Router::new()
@@ -87,7 +90,9 @@ async fn callback(
 }
 
 fn refuse(refused: Refused, body: &[u8]) -> Problem {
-    tracing::warn!(body = %String::from_utf8_lossy(body), "callback refused: {refused}");
+    // Anybody may have sent it, and as much of it as they like.
+    let begin = String::from_utf8_lossy(body.get(..LOGGED_BYTES).unwrap_or(body));
+    tracing::warn!(?begin, length = body.len(), "callback refused: {refused}");
     Problem::new(StatusCode::UNAUTHORIZED, format!("the callback is not believed: {refused}"))
 }
 

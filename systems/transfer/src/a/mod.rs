@@ -15,7 +15,7 @@ use sea_orm::sea_query::Index;
 pub use company::{CompanyA, Verdict};
 pub use running::{RunningA, run_a};
 
-pub(crate) const MIGRATIONS: Migrations = Migrations::new("transfer_a", &[create]);
+pub(crate) const MIGRATIONS: Migrations = Migrations::new("transfer_a", &[create, index_signatures]);
 
 fn create(schema: &Schema) -> Vec<Change> {
     let by_status = Index::create()
@@ -31,4 +31,9 @@ fn create(schema: &Schema) -> Vec<Change> {
         Change::CreateTable(Box::new(schema.create_table_from_entity(seen::Entity))),
         Change::CreateIndex(Box::new(by_status)),
     ]
+}
+
+fn index_signatures(_: &Schema) -> Vec<Change> {
+    let by_age = Index::create().name("callback_seen_ms").table(seen::Entity).col(seen::Column::SeenMs).to_owned();
+    vec![Change::CreateIndex(Box::new(by_age))]
 }

@@ -51,6 +51,7 @@ pub async fn run_a(settings: SettingsA) -> Result<RunningA, StartError> {
     let timers = TaskTracker::new();
     timers.spawn(timers::republish(company.clone(), settings.clone(), stop.clone()));
     timers.spawn(timers::expire(company.clone(), settings.clone(), stop.clone()));
+    timers.spawn(timers::forget(company.clone(), stop.clone()));
     timers.close();
     let outbox = Some(company.outbox.clone());
     let site = Site::open(

@@ -1,5 +1,7 @@
-//! What A does by itself: publish again what is pending, fail what is overdue, refund what failed. Any number of
-//! copies of A may do so at once.
+//! What A does by itself: publish again what is pending, fail what is overdue, refund what failed, forget old
+//! signatures. Any number of copies of A may do so at once.
+
+use std::time::Duration;
 
 use leveret_bus::{clock, database};
 use leveret_web::Turns;
@@ -10,6 +12,7 @@ use super::company::CompanyA;
 use super::{log, seen, users};
 use crate::settings::SettingsA;
 
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// Refunds in one transaction, as in the notes.
 const REFUNDS_AT_A_TIME: u64 = 10;
 /// Most that is published again at a time: enough for what was lost, too little to bury a broker that is only slow.
@@ -63,7 +66,17 @@ async fn fail_and_refund(company: &CompanyA, settings: &SettingsA) -> Result<(),
         tracing::info!(failed, refunded, "overdue transfers");
         company.changed.notify_one();
     }
-    seen::purge(&company.db).await
+    Ok(())
+}
+
+/// Forgets signatures that would not be believed any more.
+pub(super) async fn forget(company: CompanyA, stop: CancellationToken) {
+    let mut turns = Turns::every(FORGET_EVERY, stop);
+    while turns.next().await {
+        if let Err(error) = seen::purge(&company.db).await {
+            tracing::warn!(%error, "old signatures could not be removed");
+        }
+    }
 }
 
 /// Refunds up to ten, in one transaction: the log rows and the balances change together or not at all.
