@@ -2,6 +2,7 @@
 //! violation of its content security policy among it, is there to be asserted on.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -166,7 +167,15 @@ impl Browser {
         self.client.screenshot().await.expect("a picture")
     }
 
-    /// Ends the session. Chromium ends with it; without this, with the process.
+    /// Keeps a picture of the window in the folder that `LEVERET_TEST_PICTURES` names, if it does: for who wants to look.
+    pub async fn picture(&self, name: &str) {
+        if let Ok(folder) = std::env::var("LEVERET_TEST_PICTURES") {
+            let path = std::path::Path::new(&folder).join(format!("{name}.png"));
+            std::fs::write(path, self.screenshot().await).expect("the picture is kept");
+        }
+    }
+
+    /// Ends the session, and Chromium with it. A test that fails does without.
     pub async fn close(self) {
         self.client.clone().close().await.expect("the session ends");
     }
@@ -203,8 +212,10 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // chromedriver ends its browsers when it is asked to end, which a signal that can be handled does.
-        let _ended = Command::new("kill").arg(self.driver.id().to_string()).status();
+        // A test that failed has not ended its session, and chromedriver would leave its browser behind. Both are in a
+        // process group of their own.
+        let group = format!("-{}", self.driver.id());
+        let _ended = Command::new("kill").args(["-KILL", "--", &group]).status();
         let _reaped = self.driver.wait();
     }
 }
@@ -214,6 +225,7 @@ fn start_driver() -> (Child, u16) {
         .arg("--port=0")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .expect("chromedriver starts; it is in the Debian package chromium-driver");
     let stdout = driver.stdout.take().expect("its output is piped");

@@ -1,0 +1,51 @@
+//! The page in a real browser: orders are placed, seen to be written, and paid, and a message that is no order is thrown
+//! away. The page is loaded once: what changes on it was pushed.
+
+mod support;
+
+use leveret_bus::{Bus, Message};
+use leveret_testkit::{Browser, Width};
+use serde_json::json;
+use support::Rig;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_placed_and_paid_on_the_page() {
+    let rig = Rig::start().await;
+    let browser = Browser::start().await;
+    browser.resize(Width::Phone).await;
+    browser.open(&rig.running.url()).await;
+    browser.read("None yet.").await;
+    browser.fill("[name=userid]", "42").await;
+    browser.press("Place an order").await;
+    browser.read("user 42").await;
+    browser.press("Pay").await;
+    browser.see(".badge.sent").await;
+    // Placed by somebody else.
+    rig.place(7).await;
+    browser.read("user 7").await;
+
+    let names = &rig.settings.names;
+    let bus = Bus::connect(&rig.settings.amqp_url).await.expect("the broker is there");
+    let odd = json!({ "userid": 1, "orderno": "", "ordertime": 1 });
+    let odd = Message::json(&names.exchange, &names.routing_key, &odd).expect("it is JSON");
+    bus.publish(odd).await.expect("it is routed");
+    browser.read("the order number is empty").await;
+    assert_eq!(browser.overflow().await, 0);
+    browser.picture("orders-phone").await;
+    // Tried again it is no better, and then it is thrown away.
+    browser.press("Try again").await;
+    browser.read("the order number is empty").await;
+    browser.press("Drop all").await;
+    browser.read("Nothing was given up.").await;
+
+    browser.press("中文").await;
+    browser.read("已付款").await;
+    for width in [Width::Phone, Width::Desktop] {
+        browser.resize(width).await;
+        assert_eq!(browser.overflow().await, 0, "{width:?}");
+        browser.picture(&format!("orders-zh-{width:?}")).await;
+    }
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    rig.stop().await;
+}
