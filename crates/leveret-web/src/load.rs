@@ -1,8 +1,18 @@
-//! How fast a system is: many clients at once, each asking again as soon as it is answered.
+//! How fast a system is: many clients at once, each asking again as soon as it is answered; then a wait until all that
+//! was asked for is done. Both show on stderr how far they are.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
+use tokio::time::{interval, sleep};
+
+use crate::client::NoAnswer;
+
+const TELL_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -25,16 +35,20 @@ where
     F: Future<Output = Result<(), String>> + Send,
 {
     let start = Instant::now();
+    let done = Arc::new(AtomicUsize::new(0));
     let mut driving = JoinSet::new();
     for client in 0..clients {
-        let work = work.clone();
+        let (work, done) = (work.clone(), Arc::clone(&done));
         driving.spawn(async move {
             let (mut latencies, mut failures) = (Vec::new(), Vec::new());
             // Once at least, however late this client comes to its turn.
             loop {
                 let asked = Instant::now();
                 match work(client).await {
-                    Ok(()) => latencies.push(asked.elapsed()),
+                    Ok(()) => {
+                        latencies.push(asked.elapsed());
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
                     Err(why) => failures.push(why),
                 }
                 if start.elapsed() >= length {
@@ -45,13 +59,52 @@ where
         });
     }
     let (mut latencies, mut failures) = (Vec::new(), Vec::new());
-    while let Some(driven) = driving.join_next().await {
-        let (fast, slow) = driven.unwrap_or_default();
-        latencies.extend(fast);
-        failures.extend(slow);
+    let (bar, mut ticks) = (progress("asking", length.as_secs()), interval(TELL_EVERY));
+    loop {
+        tokio::select! {
+            driven = driving.join_next() => {
+                let Some(driven) = driven else { break };
+                let (fast, slow) = driven.unwrap_or_default();
+                latencies.extend(fast);
+                failures.extend(slow);
+            }
+            _ = ticks.tick() => {
+                bar.set_position(start.elapsed().as_secs());
+                bar.set_message(format!("s, {} done", done.load(Ordering::Relaxed)));
+            }
+        }
     }
+    bar.finish_and_clear();
     let (failed, why) = (failures.len(), failures.pop());
     Report { failed, why, ..Report::of(latencies, start.elapsed()) }
+}
+
+/// Waits until `look` has counted all of them, and says how long that took.
+///
+/// # Errors
+/// `look`'s.
+pub async fn until_all(
+    what: &'static str,
+    all: u64,
+    mut look: impl AsyncFnMut() -> Result<u64, NoAnswer>,
+) -> Result<Duration, NoAnswer> {
+    let (start, bar) = (Instant::now(), progress(what, all));
+    loop {
+        let count = look().await?;
+        bar.set_position(count);
+        if count >= all {
+            bar.finish_and_clear();
+            return Ok(start.elapsed());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A bar on stderr, where that is a terminal.
+pub fn progress(what: &'static str, length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}{msg}");
+    let bar = ProgressBar::new(length).with_prefix(what);
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
 impl Report {
@@ -59,6 +112,11 @@ impl Report {
     pub fn of(mut latencies: Vec<Duration>, took: Duration) -> Self {
         latencies.sort();
         Self { done: latencies.len(), failed: 0, why: None, took, latencies }
+    }
+
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        self.took
     }
 
     /// What succeeded, per second.

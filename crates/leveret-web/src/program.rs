@@ -1,8 +1,11 @@
 //! What every system's program does: logs, and the end on request.
 
 use std::io::IsTerminal;
+use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
+
+use crate::StartError;
 
 /// Starts logging to stderr, as `RUST_LOG` says, else `info`. One JSON object a line with `LOG_FORMAT=json`.
 pub fn log() {
@@ -14,6 +17,15 @@ pub fn log() {
     } else {
         lines.with_ansi(std::io::stderr().is_terminal()).init();
     }
+}
+
+/// The program's exit code: 0, or 2 where a setting is at fault, else 1. What went wrong is told on stderr.
+pub fn end<E: std::error::Error + 'static>(name: &str, done: Result<(), E>) -> ExitCode {
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprintln!("{name}: {error}");
+    let error: &(dyn std::error::Error + 'static) = &error;
+    let is_setting = matches!(error.downcast_ref(), Some(StartError::Setting { .. }));
+    ExitCode::from(if is_setting { 2 } else { 1 })
 }
 
 /// Returns on Ctrl-C or SIGTERM.

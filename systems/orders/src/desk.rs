@@ -104,6 +104,21 @@ pub struct Desk {
     recent: Arc<Mutex<Recent>>,
 }
 
+/// How many orders are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Accepted by this process since its start.
+    pub accepted: u64,
+    /// Waiting to be written, as last seen, with those accepted here since.
+    pub waiting: u64,
+    /// In the table and open.
+    pub created: u64,
+    /// In the table and paid.
+    pub paid: u64,
+    /// In the table and closed.
+    pub closed: u64,
+}
+
 /// What this process has seen.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -185,6 +200,20 @@ impl Desk {
             order_time: None,
         };
         Ok(is_accepted.then(accepted))
+    }
+
+    /// How many orders are where.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn flow(&self) -> Result<Flow, DbErr> {
+        Ok(Flow {
+            accepted: self.counts.accepted.load(Ordering::Relaxed),
+            waiting: self.counts.waiting.load(Ordering::Relaxed),
+            created: store::count(&self.db, store::CREATED).await?,
+            paid: store::count(&self.db, store::PAID).await?,
+            closed: store::count(&self.db, store::CLOSED).await?,
+        })
     }
 
     /// Pays an order. Paying twice is paying once; an order that closed first stays closed (409).

@@ -15,7 +15,7 @@ use leveret_web::{Answer, Problem, RequestKey, Turns, parked};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::desk::{self, Desk, Found};
+use crate::desk::{self, Desk, Flow, Found};
 use crate::page::Pages;
 use crate::store;
 
@@ -35,6 +35,7 @@ pub(crate) fn routes(desk: Desk, stop: &CancellationToken) -> Router {
     let pages = Pages::start(desk.clone(), stop).routes();
     Router::new()
         .route("/orders", get(list).post(place))
+        .route("/flow", get(flow))
         .route("/orders/{order_no}", get(show))
         .route("/orders/{order_no}/pay", post(pay))
         .route("/orders/{order_no}/events", get(events))
@@ -58,6 +59,11 @@ async fn place(State(app): State<App>, key: RequestKey, fields: Fields) -> Resul
 async fn list(State(app): State<App>) -> Result<Json<Vec<Found>>, Problem> {
     let rows = store::latest(&app.desk.db, LISTED).await?;
     Ok(Json(rows.into_iter().map(Found::from).collect()))
+}
+
+/// `GET /flow`: how many orders are where.
+async fn flow(State(app): State<App>) -> Result<Json<Flow>, Problem> {
+    Ok(Json(app.desk.flow().await?))
 }
 
 /// `GET /orders/{order_no}`

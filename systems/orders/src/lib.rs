@@ -14,7 +14,7 @@ mod settings;
 mod store;
 mod writer;
 
-pub use desk::{Desk, Found, State};
+pub use desk::{Desk, Flow, Found, State};
 pub use leveret_web::StartError;
 pub use numbers::Numbering;
 pub use running::{Running, run};

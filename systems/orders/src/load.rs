@@ -1,10 +1,15 @@
-//! `orders load`: how many orders a running system accepts a second.
+//! `orders load`: how many orders a running system accepts a second, how many it writes meanwhile, and that each of them
+//! gets into the database.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use leveret_web::client::Client;
+use leveret_orders::Flow;
+use leveret_web::client::{Client, NoAnswer};
 use leveret_web::load;
+use serde_json::Value;
 
 /// Where, how many clients, how long.
 #[derive(Args)]
@@ -20,18 +25,72 @@ pub(crate) struct Flags {
     seconds: u64,
 }
 
-/// Places orders, and tells how fast they were accepted.
-pub(crate) async fn run(flags: Flags) {
-    let client = Client::new(Duration::from_secs(30));
-    let url = format!("{}/orders", flags.url.trim_end_matches('/'));
-    let report = load::drive(flags.clients, Duration::from_secs(flags.seconds), move |number| {
-        let (client, url) = (client.clone(), url.clone());
+/// Places orders, tells how fast they were accepted and written, and looks each of them up.
+pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
+    let system =
+        System { client: Client::new(Duration::from_secs(30)), url: flags.url.trim_end_matches('/').into() };
+    let before = system.written().await?;
+    let numbers = Arc::new(Mutex::new(Vec::new()));
+    let (placing, accepted) = (system.clone(), Arc::clone(&numbers));
+    let report = load::drive(flags.clients, Duration::from_secs(flags.seconds), move |client| {
+        let (system, accepted) = (placing.clone(), Arc::clone(&accepted));
         async move {
-            let headers = [("content-type", "application/json")];
-            let body = format!("{{\"userid\":{}}}", number + 1);
-            let answer = client.post(&url, &headers, body).await.map_err(|error| error.to_string())?;
-            if answer.status == 202 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
+            let number = system.place(client + 1).await?;
+            accepted.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+            Ok(())
         }
     });
-    println!("orders accepted: {}", report.await);
+    let report = report.await;
+    println!("accepted, confirmed durable: {report}");
+    let meanwhile = system.written().await? - before;
+    println!("written meanwhile: {meanwhile}, {:.0}/s", meanwhile as f64 / report.took().as_secs_f64());
+    let written = async || Ok(system.written().await? - before);
+    let drained = load::until_all("writing", report.done as u64, written).await?;
+    println!("the rest was written in {:.1} s more", drained.as_secs_f64());
+    let numbers = std::mem::take(&mut *numbers.lock().unwrap_or_else(PoisonError::into_inner));
+    system.look_up(numbers).await
+}
+
+/// The running system.
+#[derive(Clone)]
+struct System {
+    client: Client,
+    url: String,
+}
+
+impl System {
+    /// Places an order, and says its number.
+    async fn place(&self, userid: usize) -> Result<String, String> {
+        let headers = [("content-type", "application/json")];
+        let body = format!("{{\"userid\":{userid}}}");
+        let answer = self.client.post(&format!("{}/orders", self.url), &headers, body).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let number = answer.json::<Value>().ok().and_then(|order| Some(order["order_no"].as_str()?.to_owned()));
+        number.ok_or_else(|| format!("{} {}", answer.status, answer.text()))
+    }
+
+    /// How many orders are in the table.
+    async fn written(&self) -> Result<u64, NoAnswer> {
+        let flow: Flow = self.client.get(&format!("{}/flow", self.url)).await?.json()?;
+        Ok(flow.created + flow.paid + flow.closed)
+    }
+
+    /// Asks for each order by its number.
+    async fn look_up(&self, numbers: Vec<String>) -> Result<(), NoAnswer> {
+        let (accepted, mut lost) = (numbers.len(), 0);
+        let different: HashSet<String> = numbers.into_iter().collect();
+        let bar = load::progress("looking each up", accepted as u64);
+        for number in &different {
+            let answer = self.client.get(&format!("{}/orders/{number}", self.url)).await?;
+            let is_written = answer.json::<Value>().is_ok_and(|order| order["userid"].is_number());
+            lost += usize::from(!is_written);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        println!("looked up: {accepted} accepted, {} numbers, {lost} lost", different.len());
+        if lost == 0 && different.len() == accepted {
+            return Ok(());
+        }
+        Err(NoAnswer::because("not every accepted order is in the database under a number of its own"))
+    }
 }

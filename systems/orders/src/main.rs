@@ -111,12 +111,9 @@ async fn main() -> ExitCode {
     program::log();
     let Cli { flags, command } = Cli::parse();
     if let Some(Command::Load(flags)) = command {
-        load::run(flags).await;
-        return ExitCode::SUCCESS;
+        return program::end("orders", load::run(flags).await);
     }
-    let Err(error) = serve(flags.into_settings()).await else { return ExitCode::SUCCESS };
-    eprintln!("orders: {error}");
-    ExitCode::from(if matches!(error, StartError::Setting { .. }) { 2 } else { 1 })
+    program::end("orders", serve(flags.into_settings()).await)
 }
 
 async fn serve(settings: Settings) -> Result<(), StartError> {

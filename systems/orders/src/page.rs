@@ -1,7 +1,6 @@
 //! The page: orders as they flow, and a form to place them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::State as Shared;
@@ -14,7 +13,7 @@ use maud::{Markup, html};
 use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
-use crate::desk::{Desk, Found, State};
+use crate::desk::{Desk, Flow, Found, State};
 use crate::store;
 
 const SHOWN: u64 = 40;
@@ -28,11 +27,7 @@ pub(crate) struct Pages {
 
 #[derive(Clone, Debug, Default)]
 struct Snapshot {
-    accepted: u64,
-    waiting: u64,
-    created: u64,
-    paid: u64,
-    closed: u64,
+    flow: Flow,
     orders: Vec<Found>,
     parked: Shelf,
     trouble: Option<String>,
@@ -66,11 +61,7 @@ async fn events(Shared(pages): Shared<Pages>, lang: Lang) -> impl IntoResponse {
 }
 
 async fn gather(desk: &Desk, known: &Snapshot) -> Snapshot {
-    let mut snapshot = Snapshot {
-        accepted: desk.counts.accepted.load(Ordering::Relaxed),
-        waiting: desk.counts.waiting.load(Ordering::Relaxed),
-        ..Default::default()
-    };
+    let mut snapshot = Snapshot::default();
     if let Err(error) = from_database(desk, &mut snapshot).await {
         snapshot.trouble = Some(error.to_string());
     }
@@ -82,11 +73,8 @@ async fn gather(desk: &Desk, known: &Snapshot) -> Snapshot {
 }
 
 async fn from_database(desk: &Desk, snapshot: &mut Snapshot) -> Result<(), DbErr> {
-    let db = &desk.db;
-    snapshot.created = store::count(db, store::CREATED).await?;
-    snapshot.paid = store::count(db, store::PAID).await?;
-    snapshot.closed = store::count(db, store::CLOSED).await?;
-    snapshot.orders = store::latest(db, SHOWN).await?.into_iter().map(Found::from).collect();
+    snapshot.flow = desk.flow().await?;
+    snapshot.orders = store::latest(&desk.db, SHOWN).await?.into_iter().map(Found::from).collect();
     Ok(())
 }
 
@@ -113,11 +101,11 @@ fn live(snapshot: &Snapshot, lang: Lang) -> Markup {
         section {
             h2 { (lang.say("Flow", "流转")) }
             div .cards {
-                (card(lang.say("accepted here", "已接受"), snapshot.accepted))
-                (card(lang.say("in the queue", "排队中"), snapshot.waiting))
-                (card(lang.say("created", "已创建"), snapshot.created))
-                (card(lang.say("paid", "已付款"), snapshot.paid))
-                (card(lang.say("closed", "已关闭"), snapshot.closed))
+                (card(lang.say("accepted here", "已接受"), snapshot.flow.accepted))
+                (card(lang.say("in the queue", "排队中"), snapshot.flow.waiting))
+                (card(lang.say("created", "已创建"), snapshot.flow.created))
+                (card(lang.say("paid", "已付款"), snapshot.flow.paid))
+                (card(lang.say("closed", "已关闭"), snapshot.flow.closed))
             }
         }
         section {

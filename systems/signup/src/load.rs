@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use leveret_bus::clock;
 use leveret_web::client::{Client, NoAnswer};
-use leveret_web::load::Report;
+use leveret_web::load::{self, Report};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -27,6 +27,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
     let client = Client::new(Duration::from_secs(30));
     let (url, start) = (flags.url.trim_end_matches('/'), Instant::now());
     let mut latencies = Vec::with_capacity(flags.users);
+    let bar = load::progress("signing up", flags.users as u64);
     for number in 0..flags.users {
         let email = format!("load-{}-{number}@example.org", clock::now_ms());
         let body = json!({ "name": "Load", "email": email }).to_string();
@@ -37,7 +38,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
         let user_id = user_id.ok_or_else(|| NoAnswer::because(answer.text()))?;
         let sent_ms = sent_ms(&client, &format!("{url}/users/{user_id}")).await?;
         latencies.push(Duration::from_millis((sent_ms - answered_ms).max(0).unsigned_abs()));
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     println!("first mails after the 201: {}", Report::of(latencies, start.elapsed()));
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! `transfer load`: how many transfers two running companies settle a second, from the request to the credit.
+//! `transfer load`: how many transfers two running companies settle a second, from the request to the credit, and that
+//! no cent is made or lost meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,9 @@ use leveret_transfer::Books;
 use leveret_web::client::{Client, NoAnswer};
 use leveret_web::load;
 use serde_json::json;
-use tokio::time::sleep;
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What each account is opened with, in cents; transfers are of one cent each.
+const OPENED: i64 = 1_000_000_000;
 
 /// Where, how many clients, how long.
 #[derive(Args)]
@@ -28,53 +29,81 @@ pub(crate) struct Flags {
     seconds: u64,
 }
 
-/// Transfers, waits until the last is settled, and tells how fast that was.
+/// Transfers, waits until the last is settled, tells how fast that was, and counts the money.
 pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
-    let client = Client::new(Duration::from_secs(30));
+    let companies = Companies {
+        client: Client::new(Duration::from_secs(30)),
+        a: flags.a_url.trim_end_matches('/').into(),
+        b: flags.b_url.trim_end_matches('/').into(),
+    };
     let run = fastrand::u64(..);
     let name = move |number: usize| format!("load-{run:016x}-{number}");
     for number in 0..flags.clients {
-        for url in [&flags.a_url, &flags.b_url] {
-            let body = json!({ "name": name(number), "money": 1_000_000_000 }).to_string();
-            post(&client, url, "users", body).await.map_err(NoAnswer::because)?;
-        }
+        companies.open_accounts(&name(number)).await?;
     }
+    let (_, before) = companies.books().await?;
     let start = Instant::now();
-    let (asking, url) = (client.clone(), flags.a_url.clone());
+    let asking = companies.clone();
     let report = load::drive(flags.clients, Duration::from_secs(flags.seconds), move |number| {
-        let (client, url) = (asking.clone(), url.clone());
-        let body = json!({ "from": name(number), "to": name(number), "money": 1 }).to_string();
-        async move { post(&client, &url, "transfers", body).await }
+        let (companies, name) = (asking.clone(), name(number));
+        async move { companies.transfer(&name).await }
     });
     let report = report.await;
-    println!("transfers begun: {report}");
-    let (a, b) = settled(&client, &flags).await?;
-    let took = start.elapsed();
-    println!(
-        "settled: {} in {:.1} s: {:.0}/s",
-        report.done,
-        took.as_secs_f64(),
-        report.done as f64 / took.as_secs_f64()
-    );
-    println!("no money was made or lost: {}", Books::balance(&a, &b));
-    Ok(())
-}
-
-/// Both companies' books, once nothing is open at either.
-async fn settled(client: &Client, flags: &Flags) -> Result<(Books, Books), NoAnswer> {
-    loop {
-        let b: Books = client.get(&format!("{}/books", flags.b_url.trim_end_matches('/'))).await?.json()?;
-        let a: Books = client.get(&format!("{}/books", flags.a_url.trim_end_matches('/'))).await?.json()?;
-        if (a.open, b.open) == (0, 0) && Books::in_flight(&a, &b) == 0 {
-            return Ok((a, b));
-        }
-        sleep(LOOK_EVERY).await;
+    println!("begun: {report}");
+    let all = report.done as u64;
+    let arrived = async || {
+        let (a, b) = companies.books().await?;
+        let is_at_rest = (a.open, b.open) == (0, 0) && Books::in_flight(&a, &b) == 0;
+        let arrived = (b.moved - before.moved).unsigned_abs();
+        // Some may have come back, and never arrive: it is over when nothing is open any more.
+        Ok(if is_at_rest { all } else { arrived.min(all.saturating_sub(1)) })
+    };
+    load::until_all("settling", all, arrived).await?;
+    let took = start.elapsed().as_secs_f64();
+    let (a, b) = companies.books().await?;
+    let arrived = b.moved - before.moved;
+    println!("settled end to end: {arrived} in {took:.1} s: {:.0}/s", arrived as f64 / took);
+    println!("in the accounts: {} of {} cents", a.balances + b.balances, a.opened + b.opened);
+    if Books::balance(&a, &b) && arrived >= report.done as i64 {
+        return Ok(());
     }
+    Err(NoAnswer::because(format!("of {} transfers {arrived} arrived", report.done)))
 }
 
-async fn post(client: &Client, base: &str, path: &str, body: String) -> Result<(), String> {
-    let headers = [("content-type", "application/json")];
-    let url = format!("{}/{path}", base.trim_end_matches('/'));
-    let answer = client.post(&url, &headers, body).await.map_err(|error| error.to_string())?;
-    if answer.status.is_success() { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
+/// The two running companies.
+#[derive(Clone)]
+struct Companies {
+    client: Client,
+    a: String,
+    b: String,
+}
+
+impl Companies {
+    /// One at each.
+    async fn open_accounts(&self, name: &str) -> Result<(), NoAnswer> {
+        for base in [&self.a, &self.b] {
+            let body = json!({ "name": name, "money": OPENED }).to_string();
+            self.post(base, "users", body).await.map_err(NoAnswer::because)?;
+        }
+        Ok(())
+    }
+
+    /// A cent, from an account to the one of the same name.
+    async fn transfer(&self, name: &str) -> Result<(), String> {
+        self.post(&self.a, "transfers", json!({ "from": name, "to": name, "money": 1 }).to_string()).await
+    }
+
+    /// A's and B's, B's read first, so that what is in flight is never less than nothing.
+    async fn books(&self) -> Result<(Books, Books), NoAnswer> {
+        let b = self.client.get(&format!("{}/books", self.b)).await?.json()?;
+        let a = self.client.get(&format!("{}/books", self.a)).await?.json()?;
+        Ok((a, b))
+    }
+
+    async fn post(&self, base: &str, path: &str, body: String) -> Result<(), String> {
+        let headers = [("content-type", "application/json")];
+        let answer = self.client.post(&format!("{base}/{path}"), &headers, body).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        if answer.status.is_success() { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
+    }
 }

@@ -158,20 +158,11 @@ impl Shared {
 async fn main() -> ExitCode {
     program::log();
     let Cli { shared, company } = Cli::parse();
-    let done = match company {
-        Company::A(flags) => a(shared.a(flags)).await,
-        Company::B(flags) => b(shared.b(flags)).await,
-        Company::Load(flags) => return measure(flags).await,
-    };
-    let Err(error) = done else { return ExitCode::SUCCESS };
-    eprintln!("transfer: {error}");
-    ExitCode::from(if matches!(error, StartError::Setting { .. }) { 2 } else { 1 })
-}
-
-async fn measure(flags: load::Flags) -> ExitCode {
-    let Err(error) = load::run(flags).await else { return ExitCode::SUCCESS };
-    eprintln!("transfer: {error}");
-    ExitCode::FAILURE
+    match company {
+        Company::A(flags) => program::end("transfer", a(shared.a(flags)).await),
+        Company::B(flags) => program::end("transfer", b(shared.b(flags)).await),
+        Company::Load(flags) => program::end("transfer", load::run(flags).await),
+    }
 }
 
 async fn a(settings: Result<SettingsA, StartError>) -> Result<(), StartError> {
