@@ -10,6 +10,8 @@
 pub mod a;
 pub mod b;
 mod books;
+mod company;
+mod http;
 mod page;
 mod settings;
 mod signature;

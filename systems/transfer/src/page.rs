@@ -7,7 +7,6 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
-use leveret_bus::{Outbox, Parked};
 use leveret_web::Board;
 use leveret_web::client::{Client, NoAnswer};
 use leveret_web::page::{self, Lang};
@@ -15,19 +14,11 @@ use leveret_web::parked::Shelf;
 use maud::{Markup, html};
 use tokio_util::sync::CancellationToken;
 
-use crate::a::CompanyA;
-use crate::b::CompanyB;
 use crate::books::{Account, Books, Entry, Status};
+use crate::company::Company;
 
 /// How long the other company may take to show its books.
 const PEER_TIMEOUT: Duration = Duration::from_millis(800);
-
-/// Whose page it is.
-#[derive(Clone)]
-enum Company {
-    A(CompanyA),
-    B(CompanyB),
-}
 
 /// A company's page.
 #[derive(Clone)]
@@ -54,24 +45,11 @@ struct Snapshot {
 }
 
 impl Pages {
-    pub(crate) fn of_a(company: &CompanyA, peer: Option<String>, stop: &CancellationToken) -> Self {
-        Self::start(Company::A(company.clone()), peer, Arc::clone(&company.changed), stop)
-    }
-
-    pub(crate) fn of_b(company: &CompanyB, peer: Option<String>, stop: &CancellationToken) -> Self {
-        Self::start(Company::B(company.clone()), peer, Arc::clone(&company.changed), stop)
-    }
-
-    fn start(
-        company: Company,
-        peer: Option<String>,
-        changed: Arc<tokio::sync::Notify>,
-        stop: &CancellationToken,
-    ) -> Self {
+    pub(crate) fn start(company: &Company, peer: Option<String>, stop: &CancellationToken) -> Self {
         let peer = peer.map(|url| format!("{}/books", url.trim_end_matches('/')));
-        let source = Source { company, peer, client: Client::new(PEER_TIMEOUT) };
+        let source = Source { company: company.clone(), peer, client: Client::new(PEER_TIMEOUT) };
         let gathering = source.clone();
-        let board = Board::start(changed, stop.clone(), move |known| {
+        let board = Board::start(Arc::clone(company.changed()), stop.clone(), move |known| {
             let source = gathering.clone();
             async move { source.gather(&known).await }
         });
@@ -86,7 +64,7 @@ impl Pages {
 /// `GET /`
 async fn index(State(pages): State<Pages>, lang: Lang) -> Html<String> {
     let snapshot = pages.source.gather(&Snapshot::default()).await;
-    let is_a = matches!(pages.source.company, Company::A(_));
+    let is_a = pages.source.company.is_a();
     let title = match is_a {
         true => lang.say("Transfers: company A", "转账：A公司"),
         false => lang.say("Transfers: company B", "转账：B公司"),
@@ -105,25 +83,19 @@ impl Source {
     async fn gather(&self, known: &Snapshot) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let mut note = |error: String| snapshot.trouble = Some(error);
-        let peer_first = matches!(self.company, Company::A(_));
-        let mut peer = None;
-        if peer_first {
-            peer = self.peer_books().await.map_err(|error| note(error.to_string())).ok().flatten();
+        let mut peer = Ok(None);
+        if self.company.is_a() {
+            peer = self.peer_books().await;
         }
-        let (mine, parked, outbox): (_, &Parked, Option<&Outbox>) = match &self.company {
-            Company::A(a) => (a.books().await, &a.parked, Some(&a.outbox)),
-            Company::B(b) => (b.books().await, &b.parked, None),
-        };
-        if !peer_first {
-            peer = self.peer_books().await.map_err(|error| note(error.to_string())).ok().flatten();
+        let mine = self.company.books().await;
+        if !self.company.is_a() {
+            peer = self.peer_books().await;
         }
+        let peer = peer.map_err(|error| note(error.to_string())).unwrap_or_default();
         let mine = mine.map_err(|error| note(error.to_string())).unwrap_or_default();
-        let parked = Shelf::look(parked, &known.parked).await;
+        let parked = Shelf::look(self.company.parked(), &known.parked).await;
         let parked = parked.map_err(|error| note(error.to_string())).unwrap_or_default();
-        let unsent = match outbox {
-            Some(outbox) => outbox.depth().await.map_or(0, |depth| depth.unsent),
-            None => 0,
-        };
+        let unsent = self.company.unsent().await;
         Snapshot { mine, peer, parked, unsent, ..snapshot }
     }
 

@@ -1,54 +1,29 @@
-//! A's routes. What they do is decided in `company.rs`.
+//! The routes that only A has. What they do is decided in `company.rs`.
 
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use leveret_bus::database;
+use axum::routing::post;
 use leveret_web::input::{self, Fields};
-use leveret_web::{Answer, Problem, RequestKey, parked};
-use serde_json::json;
+use leveret_web::{Answer, Problem, RequestKey};
 
 use super::company::{CompanyA, Verdict};
-use super::{log, users};
-use crate::books::{Books, Entry};
-use crate::page::Pages;
 use crate::signature::{Refused, SIGNATURE_HEADER, TIME_HEADER};
-use crate::transfer::{LONGEST_NAME, MOST_MONEY, account};
+use crate::transfer::{LONGEST_NAME, MOST_MONEY};
 
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
 /// Of a body that is not believed.
 const LOGGED_BYTES: usize = 100;
 
-pub(super) fn routes(company: CompanyA, pages: Pages) -> Router {
-    let parked = parked::routes(company.parked.clone(), company.changed.clone());
+pub(super) fn routes(company: CompanyA) -> Router {
     Router::new()
-        .route("/users", post(open_account))
         .route("/transfers", post(begin))
-        .route("/transfers/{tid}", get(show))
         .route("/callback", post(callback))
-        .route("/books", get(books))
         .with_state(company)
-        .merge(parked)
-        .merge(pages.routes())
-}
-
-/// `POST /users {"name","money"}`
-async fn open_account(State(company): State<CompanyA>, key: RequestKey, fields: Fields) -> Result<Answer, Problem> {
-    let (name, money) = account(&fields)?;
-    let tx = database::begin(&company.db).await?;
-    if !users::open(&tx, name, money).await? {
-        return Err(Problem::conflict("there is an account of this name"));
-    }
-    let answer = Answer::new(StatusCode::CREATED, json!({ "name": name, "money": money }));
-    key.record(&tx, &answer).await?;
-    tx.commit().await?;
-    company.changed.notify_one();
-    Ok(answer)
 }
 
 /// `POST /transfers {"from","to","money"}`
@@ -60,13 +35,6 @@ async fn begin(State(company): State<CompanyA>, key: RequestKey, fields: Fields)
         return Err(Problem::field("money", "must be cents from 1 to 1000000000000"));
     }
     company.begin(from, to, money, &key).await
-}
-
-/// `GET /transfers/{tid}`
-async fn show(State(company): State<CompanyA>, tid: Result<Path<i64>, PathRejection>) -> Result<Json<Entry>, Problem> {
-    let none = || Problem::not_found("there is no such transfer");
-    let Path(tid) = tid.map_err(|_| none())?;
-    log::find(&company.db, tid).await?.map(|row| Json(row.entry())).ok_or_else(none)
 }
 
 /// `POST /callback`, the form `tid=…`, signed. Answered in text as the notes agreed: `success` or `error`.
@@ -98,9 +66,4 @@ fn refuse(refused: Refused, body: &[u8]) -> Problem {
 
 fn tid(body: &[u8]) -> Option<i64> {
     std::str::from_utf8(body).ok()?.strip_prefix("tid=")?.parse().ok()
-}
-
-/// `GET /books`
-async fn books(State(company): State<CompanyA>) -> Result<Json<Books>, Problem> {
-    Ok(Json(company.books().await?))
 }

@@ -2,11 +2,11 @@
 
 mod company;
 mod http;
-mod log;
+pub(crate) mod log;
 mod running;
 mod seen;
 mod timers;
-mod users;
+pub(crate) mod users;
 
 use leveret_bus::database::{Change, Migrations};
 use sea_orm::Schema;

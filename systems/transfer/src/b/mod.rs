@@ -1,11 +1,10 @@
 //! Company B: where money arrives, once A has said that it may.
 
 mod company;
-mod http;
-mod log;
+pub(crate) mod log;
 mod receiver;
 mod running;
-mod users;
+pub(crate) mod users;
 
 use leveret_bus::database::{Change, Migrations};
 use sea_orm::Schema;
@@ -14,7 +13,8 @@ use sea_orm::sea_query::Index;
 pub use company::CompanyB;
 pub use running::{RunningB, run_b};
 
-pub(crate) const MIGRATIONS: Migrations = Migrations::new("transfer_b", &[create]);
+const OPENAPI: &str = include_str!("openapi.json");
+const MIGRATIONS: Migrations = Migrations::new("transfer_b", &[create]);
 
 fn create(schema: &Schema) -> Vec<Change> {
     let by_turn = Index::create()
