@@ -1,4 +1,4 @@
-//! What the HTTP sides of the systems share, so that each system's code is about the system. A [`Site`] is given a
+//! What the systems share beside the bus, so that each system's code is about the system. A [`Ground`] is given a
 //! system's own routes and adds the rest: errors as RFC 9457 has them, request keys that make a repeated POST harmless,
 //! health, metrics, trace ids, the page's frame and the parked messages.
 //!
@@ -7,6 +7,7 @@
 
 pub mod board;
 pub mod client;
+mod ground;
 mod guard;
 mod health;
 pub mod input;
@@ -24,8 +25,8 @@ pub mod trace;
 mod turns;
 
 pub use board::Board;
+pub use ground::{Ground, Places, Served, until_the_database_is_back};
 pub use problem::Problem;
 pub use request_key::{Answer, RequestKey};
-pub use site::{Site, serve};
 pub use start_error::StartError;
 pub use turns::Turns;

@@ -24,7 +24,7 @@ const PURGE_EVERY: Duration = Duration::from_secs(600);
 
 /// What the shared routes need to know of a system. Cheap to clone.
 #[derive(Clone)]
-pub struct Site {
+pub(crate) struct Site {
     pub(crate) name: &'static str,
     pub(crate) openapi: &'static str,
     pub(crate) bus: Bus,
@@ -35,12 +35,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// The site of a system: `openapi` describes the system's own routes, as JSON with `info` and `paths`. Makes the table of request keys where
-    /// there is none.
-    ///
-    /// # Errors
-    /// The database refuses or cannot be reached.
-    pub async fn open(
+    /// The site of a system. Makes the table of request keys where there is none.
+    pub(crate) async fn open(
         name: &'static str,
         openapi: &'static str,
         bus: Bus,
@@ -55,7 +51,7 @@ impl Site {
 
     /// Adds to a system's own routes: `/health`, `/ready`, `/metrics`, `/openapi.json`, what pages load, an answer for
     /// what is not there, and the guards that every request passes.
-    pub fn complete(self, routes: Router) -> Router {
+    fn complete(self, routes: Router) -> Router {
         let openapi = openapi::document(self.openapi);
         let document = async move || ([(header::CONTENT_TYPE, "application/json")], openapi);
         let shared = Router::new()
@@ -81,7 +77,7 @@ impl Site {
 }
 
 /// Serves a site until its `stop`, then finishes what is open.
-pub fn serve(listener: TcpListener, site: Site, routes: Router) -> JoinHandle<()> {
+pub(crate) fn serve(listener: TcpListener, site: Site, routes: Router) -> JoinHandle<()> {
     let stop = site.stop.clone();
     let purging = purge(site.db.clone(), stop.clone());
     let serving = axum::serve(listener, site.complete(routes)).with_graceful_shutdown(stop.cancelled_owned());
