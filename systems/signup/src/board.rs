@@ -37,7 +37,7 @@ pub(crate) async fn gather(signup: &Signup, known: &Snapshot) -> Snapshot {
     snapshot
 }
 
-async fn from_database(signup: &Signup, snapshot: &mut Snapshot) -> Result<(), crate::Error> {
+async fn from_database(signup: &Signup, snapshot: &mut Snapshot) -> Result<(), leveret_bus::Error> {
     snapshot.users = signup.latest_users(USERS_SHOWN).await?;
     snapshot.unsent = signup.outbox.depth().await?.unsent;
     Ok(())

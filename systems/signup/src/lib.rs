@@ -8,7 +8,7 @@
 //! [`run`] starts all of it in this process:
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), leveret_signup::Error> {
+//! # async fn example() -> Result<(), leveret_signup::StartError> {
 //! let settings = leveret_signup::Settings { listen: ([127, 0, 0, 1], 0).into(), ..Default::default() };
 //! let running = leveret_signup::run(settings).await?;
 //! println!("open {}", running.url());
@@ -17,7 +17,6 @@
 //! ```
 
 mod board;
-mod error;
 mod http;
 mod mail;
 mod names;
@@ -30,11 +29,11 @@ mod store;
 mod view;
 mod welcome;
 
-pub use error::Error;
+pub use leveret_web::StartError;
 pub use mail::{MailError, MailFile, MailFolder, MailSender, ScriptedMailServer, SmtpSender};
 pub use names::Names;
-pub use registration::{Invalid, Registration};
-pub use running::{Running, connect, run};
+pub use registration::Registration;
+pub use running::{Running, run};
 pub use settings::Settings;
-pub use signup::{Registered, Signup};
+pub use signup::Signup;
 pub use view::{Attempt, State, User};

@@ -1,4 +1,4 @@
-//! The sign-up system as a program: `signup serve`, `signup parked` and `signup load`.
+//! The sign-up system as a program, and `signup load`, which measures it.
 
 mod load;
 
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use leveret_signup::{Error, Names, Settings, Signup};
+use leveret_signup::{Names, Settings, StartError};
 use leveret_web::program;
 
 /// Sign-up with a welcome mail that is tried again with growing delays.
@@ -25,31 +25,8 @@ struct Cli {
 enum Command {
     /// Runs API, page and worker (the default).
     Serve,
-    /// Mails that were given up.
-    #[command(subcommand)]
-    Parked(Parked),
     /// Measures how soon a running system sends the first mail.
     Load(load::Flags),
-}
-
-#[derive(Subcommand)]
-enum Parked {
-    /// Lists them, oldest first.
-    List,
-    /// Tries one again, or all.
-    Replay(Which),
-    /// Throws one away, or all.
-    Drop(Which),
-}
-
-#[derive(Args)]
-#[group(required = true, multiple = false)]
-struct Which {
-    /// Id of the message.
-    message_id: Option<String>,
-    /// All of them.
-    #[arg(long)]
-    all: bool,
 }
 
 #[derive(Args)]
@@ -137,58 +114,16 @@ async fn main() -> ExitCode {
     program::log();
     let cli = Cli::parse();
     let settings = cli.flags.into_settings();
-    let done = match cli.command {
-        None | Some(Command::Serve) => serve(settings).await,
-        Some(Command::Parked(command)) => parked(&settings, command).await,
-        Some(Command::Load(flags)) => return measure(flags).await,
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("signup: {error}");
-        let is_setting = matches!(error, Error::Setting { .. });
-        ExitCode::from(if is_setting { 2 } else { 1 })
-    })
+    match cli.command {
+        None | Some(Command::Serve) => program::end("signup", serve(settings).await),
+        Some(Command::Load(flags)) => program::end("signup", load::run(flags).await),
+    }
 }
 
-async fn measure(flags: load::Flags) -> ExitCode {
-    let Err(error) = load::run(flags).await else { return ExitCode::SUCCESS };
-    eprintln!("signup: {error}");
-    ExitCode::FAILURE
-}
-
-async fn serve(settings: Settings) -> Result<ExitCode, Error> {
+async fn serve(settings: Settings) -> Result<(), StartError> {
     let running = leveret_signup::run(settings).await?;
     println!("sign-up: {}", running.url());
     program::asked_to_end().await;
     running.shutdown().await;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn parked(settings: &Settings, command: Parked) -> Result<ExitCode, Error> {
-    let signup = leveret_signup::connect(settings).await?;
-    let found = match command {
-        Parked::List => list(&signup).await?,
-        Parked::Replay(Which { message_id: Some(id), .. }) => signup.replay(&id).await?,
-        Parked::Replay(_) => told("replayed", signup.replay_all().await?),
-        Parked::Drop(Which { message_id: Some(id), .. }) => signup.drop_parked(&id).await?,
-        Parked::Drop(_) => told("dropped", signup.drop_all_parked().await?),
-    };
-    signup.close().await;
-    if found {
-        return Ok(ExitCode::SUCCESS);
-    }
-    eprintln!("signup: there is no such parked message");
-    Ok(ExitCode::FAILURE)
-}
-
-async fn list(signup: &Signup) -> Result<bool, Error> {
-    for message in signup.parked(usize::MAX).await? {
-        let user_id = String::from_utf8_lossy(&message.body);
-        println!("{}\tuser {user_id}\t{} failures\t{}", message.message_id, message.attempts, message.reason);
-    }
-    Ok(true)
-}
-
-fn told(what: &str, count: u32) -> bool {
-    println!("{what}: {count}");
-    true
+    Ok(())
 }

@@ -7,8 +7,8 @@ use leveret_web::input::Fields;
 use leveret_web::{Answer, Problem, RequestKey};
 
 use super::App;
-use crate::registration::{Invalid, Registration};
-use crate::signup::Registered;
+use crate::registration::Registration;
+use crate::signup;
 use crate::view::User;
 
 const USERS_LISTED: u64 = 100;
@@ -19,12 +19,9 @@ pub(super) async fn register(
     key: RequestKey,
     fields: Fields,
 ) -> Result<Answer, Problem> {
-    let invalid = |Invalid { field, problem }| Problem::field(field, problem);
-    let registration = Registration::new(fields.text("name")?, fields.text("email")?).map_err(invalid)?;
-    match app.signup.register(&registration, &key).await? {
-        Registered::New { user_id } => Ok(Registered::answer(user_id)),
-        Registered::EmailTaken => Err(Problem::conflict("somebody has signed up with this address")),
-    }
+    let registration = Registration::new(fields.text("name")?, fields.text("email")?)?;
+    let user_id = app.signup.register(&registration, &key).await?;
+    Ok(signup::answer(user_id))
 }
 
 /// `GET /users`: the last who signed up, newest first.

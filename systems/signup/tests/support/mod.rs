@@ -86,7 +86,7 @@ impl Rig {
     pub async fn until_parked(&self, wanted: usize) -> Vec<leveret_bus::ParkedMessage> {
         let reaching = async {
             loop {
-                let parked = self.running.signup().parked(100).await.unwrap();
+                let parked = self.running.signup().parked().list(100).await.unwrap();
                 if parked.len() == wanted {
                     return parked;
                 }

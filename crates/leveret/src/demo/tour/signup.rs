@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use leveret_signup::{Attempt, Registered, Registration, Signup, State, User};
+use leveret_signup::{Attempt, Registration, Signup, State, User};
 use leveret_web::RequestKey;
 use tokio::time::{Instant, sleep};
 
@@ -30,19 +30,13 @@ pub(super) async fn walk(stage: &Stage, story: Telling) -> Result<(), Failure> {
 async fn sign_up(signup: &Signup, story: &Telling) -> Result<(i64, String), Failure> {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let email = format!("newcomer-{now_ms}@example.com");
-    let registration =
-        Registration::new("Newcomer", &email).map_err(|error| Failure::run(error.to_string()))?;
+    let registration = Registration::new("Newcomer", &email).map_err(|problem| failed(&problem))?;
     story.tell(format!("The mail server is in trouble: it will refuse the next {REFUSALS} mails."));
-    match signup.register(&registration, &RequestKey::default()).await.map_err(|problem| failed(&problem))? {
-        Registered::New { user_id } => {
-            story.tell(format!("{email} signs up and is user {user_id}."));
-            story.tell(
-                "User and message were written to the database together: neither can be without the other.",
-            );
-            Ok((user_id, email))
-        }
-        Registered::EmailTaken => Err(Failure::run(format!("{email} has signed up before"))),
-    }
+    let user_id = signup.register(&registration, &RequestKey::default()).await;
+    let user_id = user_id.map_err(|problem| failed(&problem))?;
+    story.tell(format!("{email} signs up and is user {user_id}."));
+    story.tell("User and message were written to the database together: neither can be without the other.");
+    Ok((user_id, email))
 }
 
 /// Tells every attempt, until the mail is sent or given up.
