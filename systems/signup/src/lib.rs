@@ -30,7 +30,7 @@ mod view;
 mod welcome;
 
 pub use leveret_web::StartError;
-pub use mail::{MailError, MailFile, MailFolder, MailSender, ScriptedMailServer, SmtpSender};
+pub use mail::{MailError, MailFile, MailFolder, MailSender, SmtpSender};
 pub use names::Names;
 pub use registration::Registration;
 pub use running::{Running, run};

@@ -6,8 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+use leveret_mailserver::ScriptedMailServer;
 use leveret_rig::{TestDatabase, broker, soon};
-use leveret_signup::{MailFolder, ScriptedMailServer};
+use leveret_signup::MailFolder;
 
 const USERS: usize = 60;
 const KILLS: usize = 5;
@@ -78,7 +79,7 @@ async fn killed_again_and_again_it_sends_every_mail() {
     let (server, amqp_url) = broker().await;
     let database = TestDatabase::new().await;
     let mails = MailFolder::open(folder.path().join("mails")).await.unwrap();
-    let mail_server = ScriptedMailServer::start(mails.clone(), 3).await.unwrap();
+    let mail_server = ScriptedMailServer::start(folder.path().join("mails"), 3).await.unwrap();
     let id = uuid::Uuid::now_v7().to_string();
     let start = || Program::start(folder.path(), &database.url, &amqp_url, &mail_server.url(), &id);
 

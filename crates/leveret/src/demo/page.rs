@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, serve};
-use leveret_signup::ScriptedMailServer;
+use leveret_mailserver::ScriptedMailServer;
 use maud::{DOCTYPE, Markup, html};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

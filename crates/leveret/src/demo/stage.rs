@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use leveret_mailserver::ScriptedMailServer;
 use leveret_management::{Logs, Management};
 use leveret_server::{Config, Server};
-use leveret_signup::{MailFolder, ScriptedMailServer};
 use leveret_transfer::a::RunningA;
 use leveret_transfer::b::RunningB;
 use leveret_transfer::{Secret, SettingsA, SettingsB};
@@ -251,8 +251,7 @@ fn fixed(address: SocketAddr) -> Result<SocketAddr, Failure> {
 
 async fn start_mail_server(mails: &Path) -> Result<ScriptedMailServer, Failure> {
     let failed = |error| Failure::run(format!("mail folder {}: {error}", mails.display()));
-    let folder = MailFolder::open(mails).await.map_err(failed)?;
-    ScriptedMailServer::start(folder, REFUSALS).await.map_err(failed)
+    ScriptedMailServer::start(mails, REFUSALS).await.map_err(failed)
 }
 
 /// A system that does not start. Most often its port is taken, and its error says which.

@@ -1,8 +1,7 @@
-//! Sending mail. A [`MailSender`] is anything that takes a finished mail; there is one for mail servers, one that
-//! writes files, and a mail server to try it all out with.
+//! Sending mail. A [`MailSender`] is anything that takes a finished mail; there is one for mail servers, and
+//! one that writes files.
 
 mod folder;
-mod scripted_server;
 mod smtp;
 
 use futures_util::future::BoxFuture;
@@ -11,7 +10,6 @@ use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, Message, MessageBuilder};
 
 pub use folder::{MailFile, MailFolder};
-pub use scripted_server::ScriptedMailServer;
 pub use smtp::SmtpSender;
 
 use crate::store::user;

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use leveret_mailserver::ScriptedMailServer;
 pub use leveret_rig::soon;
 use leveret_rig::{TestDatabase, broker};
-use leveret_signup::{MailFolder, Names, Running, ScriptedMailServer, Settings, State, User};
+use leveret_signup::{MailFolder, Names, Running, Settings, State, User};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,7 +30,7 @@ impl Rig {
         let database = TestDatabase::new().await;
         let (broker, amqp_url) = broker().await;
         let mails = MailFolder::open(folder.path().join("mails")).await.unwrap();
-        let mail_server = ScriptedMailServer::start(mails.clone(), failures).await.unwrap();
+        let mail_server = ScriptedMailServer::start(folder.path().join("mails"), failures).await.unwrap();
         let settings = Settings {
             amqp_url,
             database_url: database.url.clone(),

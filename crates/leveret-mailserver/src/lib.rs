@@ -1,17 +1,18 @@
 //! A mail server to try things out with: a real one on a real port, that refuses as many mails as it is told
-//! to and keeps the others as files. Not for the open network.
+//! to and keeps the others as `.eml` files in a folder. The demo and the tests of the sign-up system have it; it is not for
+//! the open network.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use leveret_bus::clock;
+use tokio::fs;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-
-use super::MailFolder;
 
 const LONGEST_LINE_BYTES: u64 = 64 * 1024;
 const LARGEST_MAIL_BYTES: usize = 10 * 1024 * 1024;
@@ -24,7 +25,7 @@ pub struct ScriptedMailServer {
 }
 
 struct Script {
-    folder: MailFolder,
+    folder: PathBuf,
     failures_left: AtomicU32,
     delivered: AtomicU32,
 }
@@ -34,8 +35,10 @@ impl ScriptedMailServer {
     /// those after them in the folder.
     ///
     /// # Errors
-    /// No port is to be had.
-    pub async fn start(folder: MailFolder, failures: u32) -> io::Result<Self> {
+    /// No port is to be had, or the folder cannot be made.
+    pub async fn start(folder: impl Into<PathBuf>, failures: u32) -> io::Result<Self> {
+        let folder = folder.into();
+        fs::create_dir_all(&folder).await?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
         let script = Arc::new(Script {
@@ -53,7 +56,7 @@ impl ScriptedMailServer {
         self.addr
     }
 
-    /// The URL to give to [`SmtpSender`](super::SmtpSender) or `--smtp-url`.
+    /// The URL to give to those who send.
     pub fn url(&self) -> String {
         format!("smtp://{}", self.addr)
     }
@@ -86,15 +89,23 @@ impl Script {
         if self.refuses() {
             return "451 4.3.0 try again later\r\n";
         }
-        let number = self.delivered.fetch_add(1, Ordering::SeqCst) + 1;
-        let name = format!("{}-{number:06}", clock::now_ms());
-        match self.folder.keep(&name, mail).await {
+        match self.keep(mail).await {
             Ok(()) => "250 2.0.0 taken\r\n",
             Err(error) => {
                 tracing::error!(%error, "a mail could not be kept");
                 "452 4.3.1 no room\r\n"
             }
         }
+    }
+
+    /// The mail appears whole or not at all.
+    async fn keep(&self, mail: &[u8]) -> io::Result<()> {
+        let number = self.delivered.fetch_add(1, Ordering::SeqCst) + 1;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("{}-{number:06}.eml", now.as_millis());
+        let unfinished = self.folder.join(format!(".{name}.part"));
+        fs::write(&unfinished, mail).await?;
+        fs::rename(&unfinished, self.folder.join(name)).await
     }
 }
 
@@ -211,29 +222,28 @@ impl Conversation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{MailSender, SmtpSender};
     use super::*;
     use lettre::message::MessageBuilder;
+    use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 
     #[tokio::test]
     async fn the_first_mails_fail_and_the_next_is_kept_whole() {
-        let temporary = tempfile::tempdir().unwrap();
-        let folder = MailFolder::open(temporary.path()).await.unwrap();
-        let server = ScriptedMailServer::start(folder.clone(), 2).await.unwrap();
-        let sender = SmtpSender::new(&server.url()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let server = ScriptedMailServer::start(folder.path(), 2).await.unwrap();
+        let sender = AsyncSmtpTransport::<Tokio1Executor>::from_url(&server.url()).unwrap().build();
         let mail = MessageBuilder::new()
             .from("a@localhost".parse().unwrap())
             .to("b@localhost".parse().unwrap())
             .body(".a line that begins with a dot\r\n".to_owned())
             .unwrap();
         for _ in 0..2 {
-            let error = sender.send("n", &mail).await.unwrap_err();
-            assert!(error.0.contains("try again later"), "{error}");
+            assert!(sender.send(mail.clone()).await.unwrap_err().is_transient());
         }
-        sender.send("n", &mail).await.unwrap();
+        sender.send(mail.clone()).await.unwrap();
         assert_eq!(server.delivered(), 1);
-        let kept = folder.latest(5).await.unwrap();
-        let text = folder.read(&kept[0].name).await.unwrap().unwrap();
+        let kept: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        let text = std::fs::read(kept[0].as_ref().unwrap().path()).unwrap();
+        assert_eq!(kept.len(), 1);
         // The sender puts one more line end before the dot that ends the mail.
         assert_eq!(text.trim_ascii_end(), mail.formatted().trim_ascii_end());
     }
