@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use leveret_server::Tls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
@@ -32,6 +32,25 @@ impl Certificates {
         certificates.write("server.key", &key);
         certificates.write("authority.pem", &certificates.authority.pem());
         certificates
+    }
+
+    /// What a server needs that shows the certificate for `localhost`.
+    #[must_use]
+    pub fn server(&self) -> Arc<ServerConfig> {
+        let (certificate, key) = self.signed("localhost");
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("our own PEM");
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("our own PEM");
+        let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("default versions")
+            .with_no_client_auth();
+        Arc::new(builder.with_single_cert(vec![certificate], key).expect("our own certificate"))
+    }
+
+    /// The authority's certificate, for those who are to trust it.
+    #[must_use]
+    pub fn authority_file(&self) -> PathBuf {
+        self.path("authority.pem")
     }
 
     pub(crate) fn server_files(&self) -> Tls {

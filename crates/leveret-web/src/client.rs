@@ -1,12 +1,16 @@
-//! A small HTTP client, for one system to speak to another: `http://` only, each request within a time limit.
+//! A small HTTP client, for one system to speak to another: over `http://`, or over `https://` to those whom the machine
+//! trusts (`SSL_CERT_FILE` names others than the system's authorities). Each request ends within a time limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::time::timeout;
 
 use crate::trace;
@@ -36,18 +40,33 @@ pub struct Response {
     pub body: Bytes,
 }
 
+/// Whether requests can be sent there at all.
+///
+/// # Errors
+/// Why not, in words: it is no URL that begins with `http://` or `https://`.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{url:?} cannot be read: {error}"))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(_)) => Ok(()),
+        _ => Err(format!("{url:?} does not begin with http:// or https://")),
+    }
+}
+
 /// Asks, over connections that it keeps. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    inner: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
+    inner: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     limit: Duration,
 }
 
 impl Client {
     /// A client whose requests may take `limit` each.
     pub fn new(limit: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls()).https_or_http();
+        let connector = connector.enable_http1().wrap_connector(tcp);
         let inner = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -98,6 +117,16 @@ impl Client {
             .await
             .unwrap_or_else(|_| Err(NoAnswer(format!("none within {:?}", self.limit))))
     }
+}
+
+/// Where the machine trusts nobody, nobody is believed, and each request over TLS says so.
+fn tls() -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions();
+    let builder = versions.unwrap_or_else(|_| unreachable!("ring speaks the default versions"));
+    builder.with_root_certificates(roots).with_no_client_auth()
 }
 
 fn request(

@@ -29,6 +29,11 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// A setting that makes no sense.
+    pub fn setting(setting: &'static str, problem: impl ToString) -> Self {
+        Self::Setting { setting, problem: problem.to_string() }
+    }
+
     /// An error over a URL that cannot be read is the setting's fault.
     #[must_use]
     pub fn blame(error: leveret_bus::Error, setting: &'static str) -> Self {

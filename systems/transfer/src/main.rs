@@ -88,7 +88,7 @@ struct FlagsB {
     /// Address of API and page; port 0 picks a free one.
     #[arg(long, env = "TRANSFER_B_LISTEN", default_value = "127.0.0.1:8083")]
     listen: SocketAddr,
-    /// A's callback.
+    /// A's callback, http:// or https://; whom to trust is the system's business, or SSL_CERT_FILE's.
     #[arg(long, env = "TRANSFER_CALLBACK_URL", default_value = "http://127.0.0.1:8082/callback")]
     callback_url: String,
     /// How long one callback may take, in milliseconds.
@@ -110,7 +110,7 @@ struct FlagsB {
 
 impl Shared {
     fn secret(&self) -> Result<Secret, StartError> {
-        let wrong = |problem: &str| StartError::Setting { setting: "--secret", problem: problem.to_owned() };
+        let wrong = |problem: &str| StartError::setting("--secret", problem);
         Secret::new(self.secret.as_str()).map_err(wrong)
     }
 

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use leveret_bus::{ExchangeKind, Topology};
+use leveret_web::StartError;
+use leveret_web::client::check_url;
 
 use crate::signature::Secret;
 
@@ -79,6 +81,15 @@ impl SettingsA {
     }
 }
 
+/// What a company asks another is asked over HTTP.
+pub(crate) fn check_urls(urls: &[(&'static str, Option<&str>)]) -> Result<(), StartError> {
+    for (setting, url) in urls {
+        let checked = url.map_or(Ok(()), check_url);
+        checked.map_err(|problem| StartError::setting(setting, problem))?;
+    }
+    Ok(())
+}
+
 /// Settings of company B.
 #[derive(Clone, Debug)]
 pub struct SettingsB {
@@ -88,7 +99,7 @@ pub struct SettingsB {
     pub database_url: String,
     /// Address of API and page; port 0 picks a free one. Default `127.0.0.1:8083`.
     pub listen: SocketAddr,
-    /// A's callback. Default `http://127.0.0.1:8082/callback`.
+    /// A's callback, `http://` or `https://`. Default `http://127.0.0.1:8082/callback`.
     pub callback_url: String,
     /// How long one callback may take. Default 5 s.
     pub callback_timeout: Duration,

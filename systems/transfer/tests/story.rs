@@ -6,11 +6,25 @@ use std::time::Duration;
 
 use leveret_bus::{Bus, Message};
 use leveret_rig::until;
-use leveret_transfer::{SIGNATURE_HEADER, Status, run_b};
+use leveret_transfer::{SIGNATURE_HEADER, SettingsB, Status, run_b};
 use serde_json::{Value, json};
 use support::{Rig, money_of, secret, signed};
 
 const SHORT: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn a_callback_that_cannot_be_asked_is_refused_at_the_start() {
+    for (url, why) in [
+        ("ftp://a.example/callback", "http:// or https://"),
+        ("a.example/callback", "http:// or https://"),
+        ("http://", "cannot be read"),
+    ] {
+        let settings = SettingsB { callback_url: url.into(), ..SettingsB::new(secret()) };
+        let Err(refused) = run_b(settings).await else { panic!("{url} is taken") };
+        let refused = refused.to_string();
+        assert!(refused.starts_with("callback_url: ") && refused.contains(why), "{refused}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn money_arrives() {

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::company::CompanyA;
 use super::{MIGRATIONS, http, timers};
 use crate::company::Company;
-use crate::settings::SettingsA;
+use crate::settings::{SettingsA, check_urls};
 
 /// Shorter than the bus's own, so that the lease below can be: what a killed copy had taken to publish waits until
 /// that runs out.
@@ -32,6 +32,7 @@ pub struct RunningA {
 /// # Errors
 /// A setting makes no sense, or the broker, the database or the address cannot be had.
 pub async fn run_a(settings: SettingsA) -> Result<RunningA, StartError> {
+    check_urls(&[("peer_url", settings.peer_url.as_deref())])?;
     let places = Places {
         listen: settings.listen,
         database_url: &settings.database_url,

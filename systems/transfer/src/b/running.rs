@@ -12,7 +12,7 @@ use super::company::CompanyB;
 use super::receiver::{self, Receiver};
 use super::{MIGRATIONS, OPENAPI};
 use crate::company::Company;
-use crate::settings::SettingsB;
+use crate::settings::{SettingsB, check_urls};
 
 /// Company B, running. [`shutdown`](Self::shutdown) ends it in good order.
 pub struct RunningB {
@@ -27,6 +27,8 @@ pub struct RunningB {
 /// # Errors
 /// A setting makes no sense, or the broker, the database or the address cannot be had.
 pub async fn run_b(settings: SettingsB) -> Result<RunningB, StartError> {
+    let asked = Some(settings.callback_url.as_str());
+    check_urls(&[("callback_url", asked), ("peer_url", settings.peer_url.as_deref())])?;
     let places = Places {
         listen: settings.listen,
         database_url: &settings.database_url,
