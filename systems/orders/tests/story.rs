@@ -131,6 +131,36 @@ async fn every_numbering_is_unique_with_two_copies_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_copies_at_once_write_pay_and_close_every_order_once() {
+    let rig = Rig::start_with(|settings| settings.close_after = Duration::from_millis(500)).await;
+    let second = Settings { listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
+    let second = run(second).await.unwrap();
+    let mut paid = 0;
+    for number in 0..40 {
+        let (desk, other) = match number % 2 {
+            0 => (rig.running.desk(), second.desk()),
+            _ => (second.desk(), rig.running.desk()),
+        };
+        let order_no = desk.accept(number + 1, None).await.unwrap();
+        if number % 4 == 0 {
+            rig.until_state(&order_no, "created").await;
+            // At both at once: it is paid once, unless its time was up.
+            let both = tokio::join!(desk.pay(&order_no), other.pay(&order_no));
+            assert_eq!(both.0.is_ok(), both.1.is_ok(), "{both:?}");
+            paid += u64::from(both.0.is_ok());
+        }
+    }
+    let flow = until("40 orders at their end", async || {
+        let flow = rig.running.desk().flow().await.unwrap();
+        (flow.paid + flow.closed == 40).then_some(flow)
+    });
+    let flow = flow.await;
+    assert_eq!((flow.created, flow.paid, flow.closed), (0, paid, 40 - paid));
+    second.shutdown().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_are_written_once_and_a_taken_number_is_parked() {
     let rig = Rig::start().await;
     let number = rig.place(1).await;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use leveret_signup::{MailFolder, Settings, State};
+use leveret_signup::{MailFolder, Registration, Settings, State};
 use support::{Rig, is_sent, soon};
 
 #[tokio::test]
@@ -91,6 +91,26 @@ async fn a_message_that_comes_twice_sends_one_mail() {
     rig.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_copies_at_once_send_every_mail_once() {
+    let rig = Rig::start(5, &[20, 40, 80, 160]).await;
+    let second = leveret_signup::run(rig.settings.clone()).await.unwrap();
+    let mut user_ids = Vec::new();
+    for number in 0..40 {
+        let copy = if number % 2 == 0 { rig.running.signup() } else { second.signup() };
+        let registration = Registration::new("Ada", &format!("ada{number}@example.org")).unwrap();
+        user_ids.push(copy.register(&registration, &Default::default()).await.unwrap());
+    }
+    let mut failures = 0;
+    for user_id in user_ids {
+        let attempts = rig.until(user_id, is_sent).await.attempts;
+        failures += attempts.iter().filter(|attempt| attempt.error.is_some()).count();
+    }
+    assert_eq!((rig.mail_server.delivered(), failures), (40, 5));
+    second.shutdown().await;
+    rig.stop().await;
+}
+
 #[tokio::test]
 async fn a_restart_forgets_nothing() {
     let rig = Rig::start(1, &[700]).await;
@@ -131,7 +151,7 @@ async fn without_a_mail_server_mails_become_files() {
         ..rig.settings.clone()
     };
     let files = leveret_signup::run(settings).await.unwrap();
-    let registration = leveret_signup::Registration::new("Ada", "ada@example.org").unwrap();
+    let registration = Registration::new("Ada", "ada@example.org").unwrap();
     files.signup().register(&registration, &Default::default()).await.unwrap();
     let mails = MailFolder::open(folder.path()).await.unwrap();
     let arrived = async { while mails.latest(1).await.unwrap().is_empty() {} };
