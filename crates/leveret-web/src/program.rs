@@ -1,8 +1,12 @@
-//! What every system's program does: logs, and the end on request.
+//! What every system's program does: settings, logs, and the end on request.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::num::ParseIntError;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use clap::builder::Resettable;
 use tracing_subscriber::EnvFilter;
 
 use crate::StartError;
@@ -17,6 +21,26 @@ pub fn log() {
     } else {
         lines.with_ansi(std::io::stderr().is_terminal()).init();
     }
+}
+
+/// The settings that flags and environment would make of these flags in an empty environment.
+///
+/// # Panics
+/// A flag that has to be given is missing, or one makes no sense: whoever calls this knows the flags.
+pub fn settings<T: clap::Args>(flags: &[&str]) -> T {
+    let command = T::augment_args(clap::Command::new("settings").no_binary_name(true));
+    let command = command.mut_args(|flag| flag.env(Resettable::Reset));
+    let found = command.try_get_matches_from(flags.iter().map(OsString::from));
+    let settings = found.and_then(|found| T::from_arg_matches(&found));
+    settings.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Reads a setting of so many milliseconds.
+///
+/// # Errors
+/// It is no whole number.
+pub fn ms(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse().map(Duration::from_millis)
 }
 
 /// The program's exit code: 0, or 2 where a setting is at fault, else 1. What went wrong is told on stderr.

@@ -1,10 +1,11 @@
 //! Order numbers, in one of the notes' three ways.
 
+use clap::ValueEnum;
 use leveret_bus::ids::{self, Snowflake, SnowflakeOptions};
 use sea_orm::DatabaseConnection;
 
 /// How orders are numbered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Numbering {
     /// A UUID of version 7.
     #[default]

@@ -43,7 +43,7 @@ pub async fn run(settings: Settings) -> Result<Running, StartError> {
     ground.bus.declare(&settings.names.topology()).await?;
     let numbers = Numbers::start(settings.numbering, &ground.db).await?;
     let desk = Desk::new(ground.db.clone(), ground.bus.clone(), settings, numbers);
-    let workers = if desk.settings.is_writing { start_workers(&desk).await? } else { Vec::new() };
+    let workers = if desk.settings.accept_only { Vec::new() } else { start_workers(&desk).await? };
     let looking = tokio::spawn(desk.clone().look_after(ground.stop.clone()));
     let routes = http::routes(desk.clone(), &ground.stop);
     let served = ground.serve(http::OPENAPI, None, routes).await?;

@@ -68,7 +68,7 @@ async fn of_paying_and_closing_at_once_one_wins() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_broker_does_not_confirm_is_not_accepted() {
-    let rig = Rig::start_with(|settings| settings.is_writing = false).await;
+    let rig = Rig::start_with(|settings| settings.accept_only = true).await;
     let names = &rig.settings.names;
     let connection =
         Connection::connect(&rig.settings.amqp_url, ConnectionProperties::default()).await.unwrap();
@@ -85,7 +85,7 @@ async fn what_the_broker_does_not_confirm_is_not_accepted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deep_queue_turns_orders_away_until_it_is_written() {
     let rig = Rig::start_with(|settings| {
-        settings.is_writing = false;
+        settings.accept_only = true;
         settings.deepest_queue = 5;
     })
     .await;
@@ -94,7 +94,7 @@ async fn a_deep_queue_turns_orders_away_until_it_is_written() {
         (answer.status == 429).then_some(())
     })
     .await;
-    let writing = Settings { is_writing: true, listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
+    let writing = Settings { accept_only: false, listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
     let writer = run(writing).await.unwrap();
     until("202", async || {
         let answer = rig.post("orders", &json!({ "userid": 1 })).await;
@@ -207,12 +207,12 @@ async fn a_number_that_no_database_takes_is_parked_and_holds_up_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_in_the_middle_loses_no_order() {
-    let rig = Rig::start_with(|settings| settings.is_writing = false).await;
+    let rig = Rig::start_with(|settings| settings.accept_only = true).await;
     let mut numbers = Vec::new();
     for userid in 1..=50 {
         numbers.push(rig.place(userid).await);
     }
-    let settings = Settings { is_writing: true, listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
+    let settings = Settings { accept_only: false, listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
     for _ in 0..3 {
         let writer = run(settings.clone()).await.unwrap();
         writer.shutdown().await;

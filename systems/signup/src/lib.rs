@@ -19,7 +19,6 @@
 mod board;
 mod http;
 mod mail;
-mod names;
 mod page;
 mod registration;
 mod running;
@@ -31,9 +30,8 @@ mod welcome;
 
 pub use leveret_web::StartError;
 pub use mail::{MailError, MailFile, MailFolder, MailSender, SmtpSender};
-pub use names::Names;
 pub use registration::Registration;
 pub use running::{Running, run};
-pub use settings::Settings;
+pub use settings::{Names, Settings};
 pub use signup::Signup;
 pub use view::{Attempt, State, User};

@@ -1,56 +1,88 @@
-//! What can be set on the system, with defaults. Reading flags and environment is the binary's business.
+//! What can be set on the system, by flag and environment or by a program that has it inside. The defaults are the
+//! notes' names and times.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leveret_bus::DelayMode;
+use clap::Args;
+use leveret_bus::{DelayMode, ExchangeKind, Topology};
+use leveret_web::program;
 
-use crate::names::Names;
+/// Where sign-up messages travel.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Exchange that sign-ups are announced to.
+    #[arg(long, env = "SIGNUP_EXCHANGE", default_value = "UserExchange")]
+    pub exchange: String,
+    /// Exchange that delays retries, on brokers that can.
+    #[arg(long, env = "SIGNUP_DELAY_EXCHANGE", default_value = "UserDelayExchange")]
+    pub delay_exchange: String,
+    /// Routing key.
+    #[arg(long, env = "SIGNUP_ROUTING_KEY", default_value = "userreg")]
+    pub routing_key: String,
+    /// Queue of mails to be sent.
+    #[arg(long, env = "SIGNUP_QUEUE", default_value = "UserQueue")]
+    pub queue: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        program::settings(&[])
+    }
+}
+
+impl Names {
+    pub(crate) fn topology(&self) -> Topology {
+        Topology::new().exchange(&self.exchange, ExchangeKind::Direct).queue(&self.queue).bind(
+            &self.queue,
+            &self.exchange,
+            &self.routing_key,
+        )
+    }
+}
 
 /// Settings of the sign-up system.
-#[derive(Clone, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// The broker. Default `amqp://guest:guest@127.0.0.1:5672`.
+    /// The broker.
+    #[arg(long, env = "SIGNUP_AMQP_URL", default_value = "amqp://guest:guest@127.0.0.1:5672")]
     pub amqp_url: String,
-    /// The database. Default `sqlite://signup.db`, made if there is none.
+    /// The database; a SQLite file is made if there is none.
+    #[arg(long, env = "SIGNUP_DATABASE_URL", default_value = "sqlite://signup.db")]
     pub database_url: String,
-    /// Address of API and page; port 0 picks a free one. Default `127.0.0.1:8081`.
+    /// Address of API and page; port 0 picks a free one.
+    #[arg(long, env = "SIGNUP_LISTEN", default_value = "127.0.0.1:8081")]
     pub listen: SocketAddr,
-    /// Folder of `.eml` files: where mails go without `smtp_url`, and what the page shows. Default `mails`.
+    /// Folder of .eml files: where mails go without a mail server, and what the page shows.
+    #[arg(long, env = "SIGNUP_MAIL_FOLDER", default_value = "mails")]
     pub mail_folder: PathBuf,
-    /// Mail server, as `smtp://host:port`, `smtps://user:password@host` or `smtp://host?tls=required`. Default
-    /// none: mails become files.
+    /// Mail server, as smtp://host:port, smtps://user:password@host or smtp://host?tls=required; without one, mails become
+    /// files.
+    #[arg(long, env = "SIGNUP_SMTP_URL")]
     pub smtp_url: Option<String>,
-    /// Sender of the mails. Default `Sign-up <welcome@localhost>`.
+    /// Sender of the mails.
+    #[arg(long, env = "SIGNUP_MAIL_FROM", default_value = "Sign-up <welcome@localhost>")]
     pub mail_from: String,
-    /// How long one mail may take, connecting included. Default 20 s.
+    /// How long one mail may take, connecting included, in milliseconds.
+    #[arg(long = "mail-timeout-ms", env = "SIGNUP_MAIL_TIMEOUT_MS", default_value = "20000", value_parser = program::ms)]
     pub mail_timeout: Duration,
-    /// Pauses before the second and each further attempt; after the last one the message is parked. Default 3 s, 6 s,
-    /// 12 s, 24 s.
+    /// Pauses before the second and each further attempt, in milliseconds; after the last one the message is parked.
+    #[arg(long = "delays-ms", env = "SIGNUP_DELAYS_MS", value_delimiter = ',', default_value = "3000,6000,12000,24000", value_parser = program::ms)]
     pub delays: Vec<Duration>,
-    /// How retries are held back. Default: by what the broker has.
+    /// How retries are held back: by what the broker has.
+    #[arg(skip = DelayMode::Auto)]
     pub delay_mode: DelayMode,
-    /// How many mails are sent at once. Default 8.
+    /// How many mails are sent at once.
+    #[arg(long, env = "SIGNUP_CONCURRENCY", default_value_t = 8)]
     pub concurrency: usize,
-    /// Exchanges, queue and key. Default: the notes'.
+    /// Exchanges, queue and key.
+    #[command(flatten)]
     pub names: Names,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            amqp_url: "amqp://guest:guest@127.0.0.1:5672".into(),
-            database_url: "sqlite://signup.db".into(),
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
-            mail_folder: "mails".into(),
-            smtp_url: None,
-            mail_from: "Sign-up <welcome@localhost>".into(),
-            mail_timeout: Duration::from_secs(20),
-            delays: [3, 6, 12, 24].map(Duration::from_secs).to_vec(),
-            delay_mode: DelayMode::Auto,
-            concurrency: 8,
-            names: Names::default(),
-        }
+        program::settings(&[])
     }
 }

@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::mail::MailFolder;
-use crate::names::Names;
 use crate::registration::Registration;
+use crate::settings::Names;
 use crate::store::user;
 use crate::view::{self, User};
 
