@@ -44,8 +44,8 @@ pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
     println!("accepted, confirmed durable: {report}");
     let meanwhile = system.written().await? - before;
     println!("written meanwhile: {meanwhile}, {:.0}/s", meanwhile as f64 / report.took().as_secs_f64());
-    let written = async || Ok(system.written().await? - before);
-    let drained = load::until_all("writing", report.done as u64, written).await?;
+    let drained =
+        load::until_all("writing", report.done as u64, async || Ok(system.written().await? - before)).await?;
     println!("the rest was written in {:.1} s more", drained.as_secs_f64());
     let numbers = std::mem::take(&mut *numbers.lock().unwrap_or_else(PoisonError::into_inner));
     system.look_up(numbers).await

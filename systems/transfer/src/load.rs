@@ -51,14 +51,14 @@ pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
     let report = report.await;
     println!("begun: {report}");
     let all = report.done as u64;
-    let arrived = async || {
+    load::until_all("settling", all, async || {
         let (a, b) = companies.books().await?;
         let is_at_rest = (a.open, b.open) == (0, 0) && Books::in_flight(&a, &b) == 0;
         let arrived = (b.moved - before.moved).unsigned_abs();
         // Some may have come back, and never arrive: it is over when nothing is open any more.
         Ok(if is_at_rest { all } else { arrived.min(all.saturating_sub(1)) })
-    };
-    load::until_all("settling", all, arrived).await?;
+    })
+    .await?;
     let took = start.elapsed().as_secs_f64();
     let (a, b) = companies.books().await?;
     let arrived = b.moved - before.moved;
