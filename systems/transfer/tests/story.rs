@@ -16,7 +16,7 @@ const SHORT: Duration = Duration::from_millis(300);
 async fn a_callback_that_cannot_be_asked_is_refused_at_the_start() {
     for (url, why) in [
         ("ftp://a.example/callback", "http:// or https://"),
-        ("a.example/callback", "http:// or https://"),
+        ("a.example/callback", "cannot be read"),
         ("http://", "cannot be read"),
     ] {
         let settings = SettingsB { callback_url: url.into(), ..SettingsB::new(secret()) };
