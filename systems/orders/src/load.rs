@@ -65,7 +65,8 @@ impl System {
         let body = format!("{{\"userid\":{userid}}}");
         let answer = self.client.post(&format!("{}/orders", self.url), &headers, body).await;
         let answer = answer.map_err(|error| error.to_string())?;
-        let number = answer.json::<Value>().ok().and_then(|order| Some(order["order_no"].as_str()?.to_owned()));
+        let number =
+            answer.json::<Value>().ok().and_then(|order| Some(order["order_no"].as_str()?.to_owned()));
         number.ok_or_else(|| format!("{} {}", answer.status, answer.text()))
     }
 

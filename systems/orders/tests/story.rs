@@ -212,7 +212,8 @@ async fn a_restart_in_the_middle_loses_no_order() {
     for userid in 1..=50 {
         numbers.push(rig.place(userid).await);
     }
-    let settings = Settings { accept_only: false, listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
+    let settings =
+        Settings { accept_only: false, listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
     for _ in 0..3 {
         let writer = run(settings.clone()).await.unwrap();
         writer.shutdown().await;

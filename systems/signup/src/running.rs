@@ -34,8 +34,11 @@ pub struct Running {
 /// # Errors
 /// A setting makes no sense, or the broker, the database or the address cannot be had.
 pub async fn run(settings: Settings) -> Result<Running, StartError> {
-    let from: Mailbox = settings.mail_from.parse().map_err(|error| StartError::setting("mail_from", error))?;
-    let mails = MailFolder::open(&settings.mail_folder).await.map_err(|error| StartError::setting("mail_folder", error))?;
+    let from: Mailbox =
+        settings.mail_from.parse().map_err(|error| StartError::setting("mail_from", error))?;
+    let mails = MailFolder::open(&settings.mail_folder)
+        .await
+        .map_err(|error| StartError::setting("mail_folder", error))?;
     let sender = sender(&settings, &mails)?;
     let places = Places {
         listen: settings.listen,
@@ -93,7 +96,9 @@ impl Running {
 
 fn sender(settings: &Settings, folder: &MailFolder) -> Result<Arc<dyn MailSender>, StartError> {
     match &settings.smtp_url {
-        Some(url) => Ok(Arc::new(SmtpSender::new(url).map_err(|error| StartError::setting("smtp_url", error))?)),
+        Some(url) => {
+            Ok(Arc::new(SmtpSender::new(url).map_err(|error| StartError::setting("smtp_url", error))?))
+        }
         None => Ok(Arc::new(folder.clone())),
     }
 }

@@ -56,7 +56,9 @@ impl Welcome {
         let lease = match self.lease(user_id, delivery.message_id()).await? {
             Claim::Mine(lease) => lease,
             Claim::Sent => return Ok(Outcome::Done),
-            Claim::Busy { .. } => return Ok(Outcome::retry_after(AGAIN_AFTER, "another is sending this mail")),
+            Claim::Busy { .. } => {
+                return Ok(Outcome::retry_after(AGAIN_AFTER, "another is sending this mail"));
+            }
         };
         match self.send(&user, delivery.message_id()).await {
             Ok(()) => self.succeeded(&user, delivery, &lease).await,

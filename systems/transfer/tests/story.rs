@@ -76,9 +76,8 @@ async fn copies_of_a_message_credit_once_and_other_content_is_parked() {
     rig.at_rest().await;
     let names = &rig.settings_a.names;
     let bus = Bus::connect(&rig.settings_a.amqp_url).await.unwrap();
-    let message = |money: i64| {
-        signed(names, &json!({ "tid": tid, "from": "alice", "to": "bob", "money": money }))
-    };
+    let message =
+        |money: i64| signed(names, &json!({ "tid": tid, "from": "alice", "to": "bob", "money": money }));
     let copies = [message(100), message(100), message(100), message(999), message(-1)];
     for answer in bus.publisher().publish_all(copies.to_vec()).await {
         answer.unwrap();

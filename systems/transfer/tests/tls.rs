@@ -29,8 +29,7 @@ async fn a_callback_goes_over_tls_to_whom_b_trusts_and_to_nobody_else() {
     assert_eq!(rig.at_a(tid).await.status, Status::Pending);
     distrusting.kill();
 
-    let trusting =
-        Program::start(company_b(&rig, port).env("SSL_CERT_FILE", certificates.authority_file()));
+    let trusting = Program::start(company_b(&rig, port).env("SSL_CERT_FILE", certificates.authority_file()));
     rig.until_at_a(tid, Status::Ok).await;
     until("bob's money", async || {
         let books: Books = rig.client.get(&format!("{}books", trusting.url)).await.unwrap().json().unwrap();

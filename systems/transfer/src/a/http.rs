@@ -20,10 +20,7 @@ pub(super) const OPENAPI: &str = include_str!("openapi.json");
 const LOGGED_BYTES: usize = 100;
 
 pub(super) fn routes(company: CompanyA) -> Router {
-    Router::new()
-        .route("/transfers", post(begin))
-        .route("/callback", post(callback))
-        .with_state(company)
+    Router::new().route("/transfers", post(begin)).route("/callback", post(callback)).with_state(company)
 }
 
 /// `POST /transfers {"from","to","money"}`

@@ -34,6 +34,7 @@ fn create(schema: &Schema) -> Vec<Change> {
 }
 
 fn index_signatures(_: &Schema) -> Vec<Change> {
-    let by_age = Index::create().name("callback_seen_ms").table(seen::Entity).col(seen::Column::SeenMs).to_owned();
+    let by_age =
+        Index::create().name("callback_seen_ms").table(seen::Entity).col(seen::Column::SeenMs).to_owned();
     vec![Change::CreateIndex(Box::new(by_age))]
 }
