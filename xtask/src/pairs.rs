@@ -18,6 +18,8 @@ const ON_ANY_DATABASE: &[&str] = &["leveret-bus", "leveret-signup", "leveret-tra
 /// Without the first the tests start Leveret in their own process, without the second they use SQLite.
 const BROKER: &str = "LEVERET_TEST_AMQP_URL";
 const DATABASE: &str = "LEVERET_TEST_DATABASE_URL";
+/// The command that kills the broker of the first and starts it again.
+const CRASH: &str = "LEVERET_TEST_CRASH";
 
 /// Starts private servers, runs the tests on each pair but the one of the plain test run, and ends those servers that
 /// did not run already.
@@ -37,6 +39,9 @@ pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
         });
         interop::drive(tree, &interop::Options::rabbitmq(rabbitmq.url.clone()), steps);
         conformance::run_step(tree, &rabbitmq.url, steps);
+        steps.run("the bus while RabbitMQ is killed", || {
+            run_tests(&killing(tree).env(BROKER, &rabbitmq.url).env(CRASH, crash_command()?))
+        });
     }
     servers.down(steps);
 }
@@ -119,6 +124,21 @@ fn migration(tree: &Tree) -> Expression {
         return tree.cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "-E", filter]);
     }
     tree.cargo(&["test", "--workspace", "--test", "migrate"])
+}
+
+/// The bus's test that kills the broker again and again.
+fn killing(tree: &Tree) -> Expression {
+    if prerequisites::succeeds(&["cargo", "nextest", "--version"]) {
+        let filter = "package(leveret) & binary(bus) & test(killed_mid_publish)";
+        return tree.cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "-E", filter]);
+    }
+    tree.cargo(&["test", "--workspace", "--test", "bus", "killed_mid_publish"])
+}
+
+/// This very program, for the shell.
+fn crash_command() -> Result<String> {
+    let program = std::env::current_exe()?;
+    Ok(format!("'{}' services crash rabbitmq", program.display()))
 }
 
 fn done(outcome: Result<()>) -> Result<Counts> {

@@ -29,6 +29,8 @@ pub(crate) enum Action {
     Down,
     /// Say which run
     Status,
+    /// Kill those that run, with -9, and start them again with their data and ports
+    Crash,
 }
 
 /// The services there are.
@@ -66,6 +68,7 @@ pub(crate) fn run(tree: &Tree, action: Action, names: &[Name]) -> Result<()> {
             Action::Up => instance.up()?,
             Action::Down => instance.down()?,
             Action::Status => instance.status()?,
+            Action::Crash => instance.crash()?,
         }
     }
     Ok(())
@@ -90,9 +93,12 @@ impl Instance {
 
     /// Where clients find the service, which must run.
     pub(crate) fn url(&self) -> Result<String> {
+        Ok(self.service.url(self.ports()?))
+    }
+
+    fn ports(&self) -> Result<Ports> {
         let ports = Ports::remembered(&self.home)?;
-        let ports = ports.with_context(|| format!("{} does not run", self.service.name()))?;
-        Ok(self.service.url(ports))
+        ports.with_context(|| format!("{} does not run", self.service.name()))
     }
 
     pub(crate) fn up(&self) -> Result<()> {
@@ -125,6 +131,15 @@ impl Instance {
         }
         process::forget(&self.home)?;
         ports::forget(&self.home)
+    }
+
+    fn crash(&self) -> Result<()> {
+        let ports = self.ports()?;
+        for process in process::remembered(&self.home)?.iter().rev() {
+            process.kill()?;
+        }
+        self.start(ports)?;
+        self.status()
     }
 
     fn status(&self) -> Result<()> {

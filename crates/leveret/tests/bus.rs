@@ -1,17 +1,20 @@
 //! The bus with the leveret binary: parked messages from the command line, and a broker that is killed while messages are
-//! being published and handled.
+//! being published and handled: ours, or the one that `LEVERET_TEST_AMQP_URL` names.
 #![cfg(feature = "systems")]
 #![allow(clippy::unwrap_used)]
 
 mod binary;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use binary::Broker;
 use leveret_bus::{
-    Bus, Delivery, Handler, Message, Outcome, PublishError, PublisherOptions, RetryPolicy, Text, Topology,
+    Bus, Delivery, Handler, Message, Outcome, PublishError, PublisherOptions, Queue, RetryPolicy, Text,
+    Topology,
 };
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -81,45 +84,101 @@ impl Handler for Passing {
     }
 }
 
+/// Messages that get confirmed, at least, between one kill and the next.
+const BETWEEN_KILLS: u32 = 100;
+
 /// Every message is published until it is confirmed, and arrives at least once, although the broker is killed and started
-/// again in the middle of it.
+/// again in the middle of it. What it forgot, such as a transient queue, is there again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_killed_mid_publish_loses_nothing() {
-    let mut broker = Broker::ours();
+    let mut broker = Broker::start();
     let options = PublisherOptions { timeout: Duration::from_secs(5), ..Default::default() };
     let bus = Bus::builder(&broker.url).publisher(options).connect().await.unwrap();
-    bus.declare(&Topology::new().queue("q")).await.unwrap();
+    let (queue, forgotten) = (unique("q"), unique("forgotten"));
     let (passing, mut arrived) = mpsc::unbounded_channel();
-    let worker = bus.worker("q").start(Passing(passing)).await.unwrap();
-    let publishing = (0..8).map(|publisher| tokio::spawn(publish_until_confirmed(bus.clone(), publisher)));
-    let publishing: Vec<_> = publishing.collect();
+    let worker = bus.worker(&queue).start(Passing(passing)).await.unwrap();
+    let (passing, mut arrived_there) = mpsc::unbounded_channel();
+    let transient = Topology::new().queue_with(Queue::transient(&forgotten));
+    let beside = bus.worker(&forgotten).topology(transient).start(Passing(passing)).await.unwrap();
+
+    let progress = Arc::new(Progress::default());
+    let publishers = (0..8).map(|publisher| {
+        let progress = Arc::clone(&progress);
+        tokio::spawn(publish_until_stopped(bus.clone(), queue.clone(), publisher, progress))
+    });
+    let publishers: Vec<_> = publishers.collect();
     for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        broker = broker.crash_and_restart_there();
+        progress.wait_for_more().await;
+        broker = tokio::task::spawn_blocking(|| broker.crash_and_restart_there()).await.unwrap();
     }
-    for publisher in publishing {
-        timeout(PATIENCE, publisher).await.unwrap().unwrap();
+    progress.wait_for_more().await;
+    progress.stop.store(true, Ordering::Relaxed);
+    let mut missing = HashSet::new();
+    for publisher in publishers {
+        missing.extend(timeout(PATIENCE, publisher).await.unwrap().unwrap());
     }
-    let mut seen = HashMap::<String, u32>::new();
-    while seen.len() < 8 * 200 {
+    while !missing.is_empty() {
         let id = timeout(PATIENCE, arrived.recv()).await.expect("a confirmed message is lost").unwrap();
-        *seen.entry(id).or_default() += 1;
+        missing.remove(&id);
     }
+
+    // Until its worker has declared the queue again, the message returns.
+    let there = Message::text("", &forgotten, "x").with_message_id("there");
+    while bus.publish(there.clone()).await.is_err() {}
+    let id = timeout(PATIENCE, arrived_there.recv()).await.expect("its worker consumes again").unwrap();
+    assert_eq!(id, "there");
     worker.shutdown().await;
+    beside.shutdown().await;
     bus.close().await;
 }
 
-async fn publish_until_confirmed(bus: Bus, publisher: u32) {
-    for n in 0..200 {
-        let message = Message::text("", "q", "x").with_message_id(format!("{publisher}-{n}"));
+#[derive(Default)]
+struct Progress {
+    confirmed: AtomicU32,
+    stop: AtomicBool,
+}
+
+impl Progress {
+    async fn wait_for_more(&self) {
+        let wanted = self.confirmed.load(Ordering::Relaxed) + BETWEEN_KILLS;
+        let reaching = async {
+            while self.confirmed.load(Ordering::Relaxed) < wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, reaching).await.expect("publishing goes on");
+    }
+}
+
+/// Publishes each message under the same id as long as the answer leaves open whether it arrived. Says which were
+/// confirmed.
+async fn publish_until_stopped(
+    bus: Bus,
+    queue: String,
+    publisher: u32,
+    progress: Arc<Progress>,
+) -> Vec<String> {
+    let mut confirmed = Vec::new();
+    while !progress.stop.load(Ordering::Relaxed) {
+        let id = format!("{publisher}-{}", confirmed.len());
+        let message = Message::text("", &queue, "x").with_message_id(&id);
         loop {
             match bus.publish(message.clone()).await {
                 Ok(()) => break,
-                Err(PublishError::Unknown { .. } | PublishError::NotSent { .. }) => {}
+                Err(PublishError::Unknown { message_id, .. } | PublishError::NotSent { message_id, .. }) => {
+                    assert_eq!(message_id, id);
+                }
                 Err(other) => panic!("{other}"),
             }
         }
-        // Slow enough that the kills fall into the middle.
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        confirmed.push(id);
+        progress.confirmed.fetch_add(1, Ordering::Relaxed);
     }
+    confirmed
+}
+
+/// A name that no other run uses.
+fn unique(base: &str) -> String {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    format!("{base}-{now}")
 }

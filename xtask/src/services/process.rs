@@ -31,14 +31,23 @@ impl Process {
 
     /// Asks the process to end and waits for it.
     pub(crate) fn end(&self) -> Result<()> {
+        self.end_by("-TERM")
+    }
+
+    /// Ends the process without asking, as a crash does.
+    pub(crate) fn kill(&self) -> Result<()> {
+        self.end_by("-KILL")
+    }
+
+    fn end_by(&self, signal: &str) -> Result<()> {
         if !self.is_alive() {
             return Ok(());
         }
-        cmd!("kill", "-TERM", self.id.to_string()).run()?;
+        cmd!("kill", signal, self.id.to_string()).run()?;
         let start = Instant::now();
         while self.is_alive() {
             if start.elapsed() > END_LIMIT {
-                bail!("process {} still runs {} s after SIGTERM", self.id, END_LIMIT.as_secs());
+                bail!("process {} still runs {} s after kill {signal}", self.id, END_LIMIT.as_secs());
             }
             std::thread::sleep(Duration::from_millis(50));
         }

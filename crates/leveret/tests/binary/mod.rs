@@ -1,5 +1,6 @@
 //! The leveret binary as a child process with a free port and a folder of its own, for tests that drive it
-//! from outside. With `LEVERET_TEST_AMQP_URL` set the tests drive that broker instead, RabbitMQ for one.
+//! from outside. With `LEVERET_TEST_AMQP_URL` set the tests drive that broker instead, RabbitMQ for one, and
+//! `LEVERET_TEST_CRASH` is the command that kills it and starts it again.
 
 #![allow(dead_code)] // Each test program uses its part of this.
 
@@ -125,8 +126,14 @@ impl Broker {
         Self::spawn(data)
     }
 
-    /// The same, and at the same address too.
+    /// The same, and at the same address too; also with a broker from outside.
     pub(crate) fn crash_and_restart_there(mut self) -> Self {
+        if !self.is_ours() {
+            let command = std::env::var("LEVERET_TEST_CRASH").expect("how to crash the broker");
+            let status = Command::new("sh").args(["-c", &command]).stdout(Stdio::null()).status();
+            assert!(status.expect("a shell").success(), "{command}");
+            return self;
+        }
         let (data, address) = (self.data.take().expect("its data"), self.address().to_owned());
         drop(self);
         Self::spawn_at(data, &address)
