@@ -60,8 +60,7 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Takes along what comes behind the keys' first rows. Nobody else can: their first row is ours, and unsent. A row
-    /// that another transaction happens to have locked holds up what stands behind it.
+    /// Takes along what comes behind the keys' first rows. Nobody else can: their first row is ours, and unsent.
     async fn take_followers(
         &mut self,
         tx: &DatabaseTransaction,
@@ -89,6 +88,13 @@ impl Batch {
             .all(tx)
             .await?;
         let locked = free(limit).filter(behind).filter(Column::LeaseUntilMs.lte(now_ms)).all(tx).await?;
+        self.line_up(waiting, locked);
+        Ok(())
+    }
+
+    /// A row that waits and could not be locked holds up what stands behind it. That may be what was taken for its key's
+    /// first row: MySQL locks by what is committed now, but looks for earlier rows as they were a moment before.
+    fn line_up(&mut self, waiting: Vec<(i64, Option<String>)>, locked: Vec<Model>) {
         let mut locked: HashMap<i64, Model> = locked.into_iter().map(|row| (row.id, row)).collect();
         let mut held_up = HashSet::new();
         for (id, key) in waiting {
@@ -223,4 +229,53 @@ fn heads() -> Condition {
         .and_where(of(Column::Id).lt(row(Column::Id)))
         .to_owned();
     Condition::any().add(Column::OrderKey.is_null()).add(Expr::exists(before).not())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64, key: &str) -> Model {
+        Model {
+            id,
+            message_id: id.to_string(),
+            exchange: String::new(),
+            routing_key: String::new(),
+            body: Vec::new(),
+            properties: String::new(),
+            mandatory: true,
+            created_ms: 0,
+            due_ms: 0,
+            attempts: 0,
+            last_error: None,
+            lease: None,
+            lease_until_ms: 0,
+            sent_ms: None,
+            order_key: Some(key.into()),
+        }
+    }
+
+    fn lined_up(heads: &[(i64, &str)], waiting: &[(i64, &str)], locked: &[(i64, &str)]) -> Vec<i64> {
+        let rows = |list: &[(i64, &str)]| list.iter().map(|(id, key)| row(*id, key)).collect();
+        let mut batch = Batch { lease: String::new(), rows: rows(heads) };
+        let waiting = waiting.iter().map(|(id, key)| (*id, Some((*key).to_owned()))).collect();
+        batch.line_up(waiting, rows(locked));
+        let mut ids: Vec<_> = batch.rows.iter().map(|row| row.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn nothing_overtakes_a_row_that_another_has_locked() {
+        let behind = [(2, "k"), (3, "k"), (5, "l")];
+        assert_eq!(lined_up(&[(1, "k"), (4, "l")], &behind, &behind), [1, 2, 3, 4, 5]);
+        assert_eq!(lined_up(&[(1, "k"), (4, "l")], &behind, &[(3, "k"), (5, "l")]), [1, 4, 5]);
+    }
+
+    #[test]
+    fn one_wrongly_taken_for_the_first_of_its_key_waits_too() {
+        let waiting = [(2, "k"), (6, "k")];
+        assert_eq!(lined_up(&[(5, "k"), (7, "l")], &waiting, &[(6, "k")]), [7]);
+        assert_eq!(lined_up(&[(5, "k"), (7, "l")], &waiting, &[(2, "k"), (6, "k")]), [2, 5, 6, 7]);
+    }
 }
