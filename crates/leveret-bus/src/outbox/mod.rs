@@ -165,7 +165,7 @@ fn row(message: Message, now_ms: i64, delay: Duration) -> Result<entity::ActiveM
         properties: Set(serde_json::to_string(&properties)?),
         mandatory: Set(message.is_mandatory()),
         created_ms: Set(now_ms),
-        due_ms: Set(now_ms.saturating_add(clock::ms(delay))),
+        due_ms: Set(due_ms(now_ms, delay)),
         attempts: Set(0),
         last_error: Set(None),
         lease: Set(None),
@@ -173,6 +173,11 @@ fn row(message: Message, now_ms: i64, delay: Duration) -> Result<entity::ActiveM
         sent_ms: Set(None),
         order_key: Set(None),
     })
+}
+
+/// Without a delay it is due whatever the relay's clock says: this one's may be ahead of it.
+fn due_ms(now_ms: i64, delay: Duration) -> i64 {
+    if delay.is_zero() { 0 } else { now_ms.saturating_add(clock::ms(delay)) }
 }
 
 fn create(schema: &Schema) -> Vec<Change> {
@@ -185,4 +190,16 @@ fn create(schema: &Schema) -> Vec<Change> {
         Change::CreateIndex(Box::new(index("leveret_outbox_unsent", entity::Column::SentMs))),
         Change::CreateIndex(Box::new(index("leveret_outbox_order", entity::Column::OrderKey))),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_delayed_heeds_the_clock_of_who_staged_it() {
+        let due_ms = |delay| row(Message::text("", "q", "x"), 1000, delay).unwrap().due_ms;
+        assert_eq!(due_ms(Duration::ZERO), Set(0));
+        assert_eq!(due_ms(Duration::from_millis(5)), Set(1005));
+    }
 }
