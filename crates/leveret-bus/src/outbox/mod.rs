@@ -138,6 +138,7 @@ impl Outbox {
             .clone()
             .select_only()
             .column(entity::Column::CreatedMs)
+            .order_by_asc(entity::Column::SentMs)
             .order_by_asc(entity::Column::Id)
             .into_tuple()
             .one(&self.db)
