@@ -82,18 +82,15 @@ async fn free(tx: &DatabaseTransaction, now_ms: i64) -> Result<(i32, i64), Error
     if let Some(row) = left {
         return Ok((row.worker_id, row.reserved_until_ms));
     }
-    loop {
-        let highest: Option<i32> = entity::Entity::find()
-            .select_only()
-            .column(entity::Column::WorkerId)
-            .order_by_desc(entity::Column::WorkerId)
-            .into_tuple()
-            .one(tx)
-            .await?;
-        let worker_id = highest.map_or(0, |highest| highest + 1);
-        if worker_id >= WORKERS {
-            return Err(Error::NoWorkerId);
-        }
+    let highest: Option<i32> = entity::Entity::find()
+        .select_only()
+        .column(entity::Column::WorkerId)
+        .order_by_desc(entity::Column::WorkerId)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    // Counted up rather than looked up again: at REPEATABLE READ a second look shows what the first did.
+    for worker_id in highest.map_or(0, |highest| highest + 1)..WORKERS {
         let row = entity::ActiveModel {
             worker_id: sea_orm::Set(worker_id),
             owner: sea_orm::Set(String::new()),
@@ -104,6 +101,7 @@ async fn free(tx: &DatabaseTransaction, now_ms: i64) -> Result<(i32, i64), Error
             return Ok((worker_id, 0));
         }
     }
+    Err(Error::NoWorkerId)
 }
 
 fn create(schema: &Schema) -> Vec<Change> {
