@@ -3,13 +3,13 @@
 //! nothing else holds a connection, and nothing waits without a limit.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::{Channel, Connection, Event};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -54,8 +54,8 @@ pub(crate) struct Link {
 struct Shared {
     state: watch::Sender<LinkState>,
     present: watch::Sender<Option<Arc<Connection>>>,
-    /// Rung by whoever found the connection dead before it said so.
-    dead: Notify,
+    /// The last connection that somebody found dead before it said so.
+    dead: watch::Sender<Weak<Connection>>,
 }
 
 impl Link {
@@ -65,7 +65,7 @@ impl Link {
         let shared = Arc::new(Shared {
             state: watch::Sender::new(LinkState::Connected),
             present: watch::Sender::new(None),
-            dead: Notify::new(),
+            dead: watch::Sender::new(Weak::new()),
         });
         let closed = CancellationToken::new();
         let supervisor =
@@ -129,7 +129,7 @@ impl Link {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => {
-                self.shared.dead.notify_one();
+                self.shared.dead.send_replace(Arc::downgrade(&connection));
                 Err(Error::TimedOut(CHANNEL_TIMEOUT))
             }
         }
@@ -198,13 +198,16 @@ impl Supervisor {
     }
 
     /// Ends when the connection is lost.
-    async fn watch(&self, connection: &Connection) {
+    async fn watch(&self, connection: &Arc<Connection>) {
+        let mut dead = self.shared.dead.subscribe();
+        let is_this = |dead: &Weak<Connection>| dead.as_ptr() == Arc::as_ptr(connection);
+        let mut found_dead = pin!(async { dead.wait_for(is_this).await.map(drop) });
         let mut events = pin!(connection.events_listener());
         let mut looks = interval(LOOK_EVERY);
         while connection.status().connected() {
             let event = tokio::select! {
                 event = events.next() => event,
-                () = self.shared.dead.notified() => return tracing::warn!("the broker no longer answers"),
+                _ = &mut found_dead => return tracing::warn!("the broker no longer answers"),
                 _ = looks.tick() => continue,
             };
             match event {

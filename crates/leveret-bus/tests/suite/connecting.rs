@@ -73,16 +73,22 @@ async fn a_mute_broker_is_given_up_and_another_connection_made() {
     let bus = Bus::connect(proxy.url()).await.unwrap();
     proxy.set(Weather::Mute);
     let mut state = bus.state();
-    let declaring = tokio::spawn({
+    let declaring = (0..8).map(|_| {
         let bus = bus.clone();
-        async move { bus.declare(&Topology::new().queue(unique("q"))).await }
+        tokio::spawn(async move { bus.declare(&Topology::new().queue(unique("q"))).await })
     });
+    let declaring: Vec<_> = declaring.collect();
     soon("loss noticed", state.wait_for(|state| *state == LinkState::Disconnected)).await.unwrap();
     proxy.set(Weather::Fine);
     // In time or too late: but it ends.
-    let _ = soon("answer", declaring).await.unwrap();
+    for declaring in declaring {
+        let _ = soon("answer", declaring).await.unwrap();
+    }
     soon("return", state.wait_for(|state| *state == LinkState::Connected)).await.unwrap();
-    bus.declare(&Topology::new().queue(unique("q"))).await.unwrap();
+    for _ in 0..20 {
+        bus.declare(&Topology::new().queue(unique("q"))).await.unwrap();
+    }
+    assert_eq!(proxy.accepted(), 2, "that several found the first one dead does the second no harm");
     broker.stop().await;
 }
 

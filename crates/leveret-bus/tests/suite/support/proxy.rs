@@ -1,5 +1,9 @@
 //! A TCP proxy before a broker, to cut its connections at will: what a network does, on any broker.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,14 +14,20 @@ use tokio::sync::watch;
 pub enum Weather {
     /// Passes everything on.
     Fine,
+    /// The client's words take their time.
+    Slow,
     /// The broker's words no longer reach the client.
     Mute,
     /// Cuts connections and refuses new ones.
     Down,
 }
 
+/// How long the client's words take in slow weather.
+const SLOW: Duration = Duration::from_millis(40);
+
 pub struct Proxy {
     url: String,
+    accepted: Arc<AtomicUsize>,
     weather: watch::Sender<Weather>,
 }
 
@@ -29,12 +39,18 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{head}@{}/{path}", listener.local_addr().unwrap());
         let weather = watch::Sender::new(Weather::Fine);
-        tokio::spawn(serve(listener, target.to_owned(), weather.clone()));
-        Self { url, weather }
+        let accepted = Arc::<AtomicUsize>::default();
+        tokio::spawn(serve(listener, target.to_owned(), weather.clone(), Arc::clone(&accepted)));
+        Self { url, accepted, weather }
     }
 
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Connections that it passed on so far.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     pub fn set(&self, weather: Weather) {
@@ -42,12 +58,18 @@ impl Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, target: String, weather: watch::Sender<Weather>) {
+async fn serve(
+    listener: TcpListener,
+    target: String,
+    weather: watch::Sender<Weather>,
+    accepted: Arc<AtomicUsize>,
+) {
     while let Ok((client, _)) = listener.accept().await {
         if *weather.borrow() == Weather::Down {
             continue;
         }
         let Ok(broker) = TcpStream::connect(&target).await else { continue };
+        accepted.fetch_add(1, Ordering::Relaxed);
         let (from_client, to_client) = client.into_split();
         let (from_broker, to_broker) = broker.into_split();
         tokio::spawn(pump(from_client, to_broker, weather.subscribe(), false));
@@ -59,7 +81,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
-    can_be_muted: bool,
+    is_brokers: bool,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -68,8 +90,12 @@ async fn pump(
             read = from.read(&mut buffer) => read,
         };
         let Ok(length @ 1..) = read else { return };
-        if can_be_muted && *weather.borrow() == Weather::Mute {
+        let now = *weather.borrow();
+        if is_brokers && now == Weather::Mute {
             continue;
+        }
+        if !is_brokers && now == Weather::Slow {
+            tokio::time::sleep(SLOW).await;
         }
         if to.write_all(&buffer[..length]).await.is_err() {
             return;
