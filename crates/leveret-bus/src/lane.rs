@@ -90,17 +90,18 @@ impl Lane {
     }
 
     async fn send(&mut self, items: Vec<Item>) {
-        let deadline = items.iter().map(|item| item.deadline).max().unwrap_or_else(Instant::now);
-        let round = match self.open_channel(deadline).await {
-            Ok(channel) => publish_round(&channel, &items, deadline).await,
-            Err(error) => return self.refuse_all(items, &error),
-        };
-        if round.channel_lost {
+        let Some((channel, items)) = self.open_channel_for(items).await else { return };
+        let Round { fates, channel_lost, refused } = publish_round(&channel, &items).await;
+        if channel_lost {
             self.channel = None;
         }
-        match round.refused {
-            Some(cause) => self.settle_refused(items, round.fates, &cause).await,
-            None => self.answer_all(items, round.fates),
+        match refused {
+            Some(cause) => self.settle_refused(items, fates, &cause).await,
+            None => self.answer_all(items, fates),
+        }
+        if channel_lost && channel.status().connected() {
+            // A confirm that comes after its time must not be taken for a later message's.
+            link::close(&channel).await;
         }
     }
 
@@ -117,6 +118,28 @@ impl Lane {
                 }
                 Fate::Open(_) => Box::pin(self.send(vec![item])).await,
             }
+        }
+    }
+
+    /// A channel, and those of the messages that still have time when there is one.
+    async fn open_channel_for(&mut self, mut items: Vec<Item>) -> Option<(Channel, Vec<Item>)> {
+        loop {
+            let deadline = items.iter().map(|item| item.deadline).min()?;
+            let opened = self.open_channel(deadline).await;
+            let now = Instant::now();
+            let (late, rest): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.deadline <= now);
+            match opened {
+                Ok(channel) => {
+                    self.refuse_all(late, &Error::Late);
+                    return (!rest.is_empty()).then_some((channel, rest));
+                }
+                Err(error) if late.is_empty() => {
+                    self.refuse_all(rest, &error);
+                    return None;
+                }
+                Err(error) => self.refuse_all(late, &error),
+            }
+            items = rest;
         }
     }
 
@@ -158,14 +181,10 @@ impl Lane {
     }
 }
 
-async fn publish_round(channel: &Channel, items: &[Item], deadline: Instant) -> Round {
-    let results = confirm_all(channel, items, deadline).await;
+async fn publish_round(channel: &Channel, items: &[Item]) -> Round {
+    let results = confirm_all(channel, items).await;
     let refused = results.iter().find_map(|result| result.as_ref().err().and_then(Failure::refusal));
     let channel_lost = results.iter().any(|result| matches!(result, Err(Failure::Lost(_) | Failure::Late)));
-    if channel_lost && channel.status().connected() {
-        // A confirm that comes after its time must not be taken for a later message's.
-        link::close(channel).await;
-    }
     let (confirms, mut returns) = split(results);
     let fates = confirms.into_iter().zip(items).map(|(confirm, item)| {
         let sure = !channel_lost || !confirm.carried_another(item.message.message_id());
@@ -174,25 +193,20 @@ async fn publish_round(channel: &Channel, items: &[Item], deadline: Instant) -> 
     Round { fates: fates.collect(), channel_lost, refused }
 }
 
-/// Writes all messages, then awaits all confirms, each until the deadline.
-async fn confirm_all(
-    channel: &Channel,
-    items: &[Item],
-    deadline: Instant,
-) -> Vec<Result<Confirmation, Failure>> {
+/// Writes all messages, then awaits all confirms, each until its message's deadline.
+async fn confirm_all(channel: &Channel, items: &[Item]) -> Vec<Result<Confirmation, Failure>> {
     // `join_all` starts the publishes in order, and each puts its frames in line before it first waits.
-    let writing = join_all(items.iter().map(|item| write(channel, &item.message)));
-    let Ok(written) = timeout_at(deadline, writing).await else {
-        return items.iter().map(|_| Err(Failure::Late)).collect();
-    };
+    let writing = items.iter().map(|item| timeout_at(item.deadline, write(channel, &item.message)));
+    let written = join_all(writing).await;
     let mut results = Vec::with_capacity(items.len());
-    for written in written {
+    for (written, item) in written.into_iter().zip(items) {
         results.push(match written {
-            Ok(confirm) => match timeout_at(deadline, confirm).await {
+            Ok(Ok(confirm)) => match timeout_at(item.deadline, confirm).await {
                 Ok(confirmed) => confirmed.map_err(Failure::Lost),
                 Err(_) => Err(Failure::Late),
             },
-            Err(failure) => Err(failure),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::Late),
         });
     }
     results

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::PublishError;
 use crate::lane::Lane;
@@ -30,6 +32,10 @@ impl Default for PublisherOptions {
         Self { lanes: 4, window: 512, timeout: Duration::from_secs(30) }
     }
 }
+
+/// How much later than its deadline a lane may answer before the caller is told without it: one that waits for a later
+/// message of the same round does not.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The answer to one publish.
 pub(crate) type Answer = Result<(), PublishError>;
@@ -74,35 +80,58 @@ impl Publisher {
     /// [`PublishError`] says which of the possible ends it was.
     pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
         let message_id = message.message_id().to_owned();
-        let (item, answer) = self.item(message);
-        if self.jobs.send(vec![item]).await.is_err() {
-            return Err(closed(message_id));
-        }
-        answer.await.unwrap_or_else(|_| Err(closed(message_id)))
+        let started = Instant::now();
+        let deadline = started + self.timeout;
+        let (item, answer) = item(message, started, deadline);
+        // When the lanes are gone the item is dropped, and with it the answer's sender.
+        let answered = async {
+            let _ = self.jobs.send(vec![item]).await;
+            answer.await
+        };
+        answer_of(timeout_at(deadline + GRACE, answered).await, message_id)
     }
 
     /// Publishes several, in this order on one channel, and resolves with an answer for each once all
     /// have theirs.
     pub async fn publish_all(&self, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
+        self.publish_all_by(messages, Instant::now() + self.timeout).await
+    }
+
+    /// The same with a deadline of its own, which is the time-out's at the latest.
+    pub(crate) async fn publish_all_by(&self, messages: Vec<Message>, deadline: Instant) -> Vec<Answer> {
+        let started = Instant::now();
+        let deadline = deadline.min(started + self.timeout);
         let ids: Vec<_> = messages.iter().map(|message| message.message_id().to_owned()).collect();
-        let (job, answers): (Job, Vec<_>) = messages.into_iter().map(|message| self.item(message)).unzip();
-        // When the lanes are gone the items are dropped, and with them the answers' senders.
-        let _ = self.jobs.send(job).await;
+        let items = messages.into_iter().map(|message| item(message, started, deadline));
+        let (job, answers): (Job, Vec<_>) = items.unzip();
+        let late = deadline + GRACE;
+        let _ = timeout_at(late, self.jobs.send(job)).await;
         let mut results = Vec::with_capacity(ids.len());
         for (answer, message_id) in answers.into_iter().zip(ids) {
-            results.push(answer.await.unwrap_or_else(|_| Err(closed(message_id))));
+            results.push(answer_of(timeout_at(late, answer).await, message_id));
         }
         results
     }
 
-    fn item(&self, message: Message) -> (Item, oneshot::Receiver<Answer>) {
-        let (answer, receiver) = oneshot::channel();
-        let started = Instant::now();
-        let message = message.traced();
-        (Item { message, answer, started, deadline: started + self.timeout }, receiver)
+    /// How long a publish may take in all.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 }
 
-fn closed(message_id: String) -> PublishError {
-    PublishError::NotSent { message_id, cause: "the bus is closed".into() }
+fn item(message: Message, started: Instant, deadline: Instant) -> (Item, oneshot::Receiver<Answer>) {
+    let (answer, receiver) = oneshot::channel();
+    (Item { message: message.traced(), answer, started, deadline }, receiver)
+}
+
+/// What a lane answered, or what is known without it.
+fn answer_of(answered: Result<Result<Answer, RecvError>, Elapsed>, message_id: String) -> Answer {
+    match answered {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(PublishError::NotSent {
+            message_id,
+            cause: "no lane took it: the bus is closed or too busy".into(),
+        }),
+        Err(_) => Err(PublishError::Unknown { message_id, cause: "no confirm in time".into() }),
+    }
 }

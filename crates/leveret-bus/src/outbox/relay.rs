@@ -36,7 +36,8 @@ pub struct RelayOptions {
     pub batches: usize,
     /// How often to look without being woken: what other processes stage is found so. Default 500 ms.
     pub poll: Duration,
-    /// How long rows stay taken when their relay dies. Must exceed the publisher's time-out. Default 60 s.
+    /// How long rows stay taken when their relay dies. A relay publishes none of them after that. Twice the
+    /// publisher's time-out leaves a slow broker all of that. Default 60 s.
     pub lease: Duration,
     /// Pause before a failed row is tried again, doubled with each failure. Default 1 s.
     pub first_backoff: Duration,
@@ -138,27 +139,32 @@ impl Relaying {
     /// Publishes one batch and says how many rows it had.
     async fn round(&self) -> Result<usize, Error> {
         let lease = self.options.lease;
+        let until = Instant::now() + lease;
         let taking = Batch::take(self.db(), self.options.batch, lease);
         let batch = timeout(lease, taking).await.map_err(|_| Error::TimedOut(lease))??;
         if batch.rows.is_empty() {
             return Ok(0);
         }
-        let until = Instant::now() + lease;
         let span = tracing::debug_span!("relay", rows = batch.rows.len());
-        let report = self.publish(&batch.rows).instrument(span).await;
+        let report = self.publish(&batch.rows, until).instrument(span).await;
         self.settle(&batch, &report, until).await?;
         Ok(batch.rows.len())
     }
 
     /// Publishes rows without a key together, and those of a key one after the other: each wave has the next row of
-    /// every key. A row that fails keeps those behind it back.
-    async fn publish(&self, rows: &[Model]) -> Report {
+    /// every key. A row that fails keeps those behind it back. What there is no time for while the lease lasts is left
+    /// for another round.
+    async fn publish(&self, rows: &[Model], until: Instant) -> Report {
         let mut report = Report::default();
         let mut held: HashSet<&str> = HashSet::new();
+        let last_start = until - self.publisher.timeout().min(self.options.lease / 2);
         for wave in waves(rows) {
+            if Instant::now() > last_start {
+                break;
+            }
             let free = |row: &&Model| row.order_key.as_deref().is_none_or(|key| !held.contains(key));
             let wave: Vec<&Model> = wave.into_iter().filter(free).collect();
-            let answers = self.publish_wave(&wave).await;
+            let answers = self.publish_wave(&wave, until).await;
             for (row, answer) in wave.into_iter().zip(answers) {
                 match answer {
                     Ok(()) => report.sent.push(row.id),
@@ -175,7 +181,7 @@ impl Relaying {
     }
 
     /// One that cannot be read fails alone.
-    async fn publish_wave(&self, rows: &[&Model]) -> Vec<Result<(), PublishError>> {
+    async fn publish_wave(&self, rows: &[&Model], until: Instant) -> Vec<Result<(), PublishError>> {
         let mut results: Vec<_> = rows.iter().map(|_| Ok(())).collect();
         let mut readable = Vec::with_capacity(rows.len());
         for (row, result) in rows.iter().zip(&mut results) {
@@ -185,7 +191,8 @@ impl Relaying {
             }
         }
         let (messages, slots): (Vec<_>, Vec<_>) = readable.into_iter().unzip();
-        for (slot, result) in slots.into_iter().zip(self.publisher.publish_all(messages).await) {
+        let answers = self.publisher.publish_all_by(messages, until).await;
+        for (slot, result) in slots.into_iter().zip(answers) {
             *slot = result;
         }
         results

@@ -1,6 +1,6 @@
 //! The connection breaks, and everything goes on when it is back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::{Broker, probe, soon, unique};
@@ -54,6 +54,43 @@ async fn a_confirm_that_never_comes_leaves_it_unknown() {
         Err(PublishError::Unknown { message_id, .. }) => assert_eq!(message_id, "m"),
         other => panic!("{other:?}"),
     }
+    broker.stop().await;
+}
+
+/// Those that wait for a lane end in time too, whoever is sent together with them.
+#[tokio::test]
+async fn each_publish_ends_at_its_own_time() {
+    let broker = Broker::start().await;
+    let proxy = Proxy::before(broker.url()).await;
+    let time_limit = Duration::from_secs(2);
+    let options = PublisherOptions { timeout: time_limit, lanes: 1, ..Default::default() };
+    let bus = Bus::builder(proxy.url()).publisher(options).connect().await.unwrap();
+    let queue = unique("q");
+    bus.declare(&Topology::new().queue(&queue)).await.unwrap();
+    bus.publish(Message::text("", &queue, "heard")).await.unwrap();
+    proxy.set(Weather::Mute);
+    let publish = || {
+        let (bus, message) = (bus.clone(), Message::text("", &queue, "unheard"));
+        tokio::spawn(async move {
+            let started = Instant::now();
+            (bus.publish(message).await, started.elapsed())
+        })
+    };
+    // The first is on its way; the others wait for it and are sent together.
+    let first = publish();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let second = publish();
+    tokio::time::sleep(time_limit - Duration::from_millis(300)).await;
+    let publishes = [first, second, publish()];
+    for publish in publishes {
+        let (answer, took) = soon("answer", publish).await.unwrap();
+        assert!(
+            matches!(answer, Err(PublishError::Unknown { .. } | PublishError::NotSent { .. })),
+            "{answer:?}"
+        );
+        assert!(took < time_limit + Duration::from_secs(1), "{took:?}");
+    }
+    proxy.set(Weather::Down);
     broker.stop().await;
 }
 
