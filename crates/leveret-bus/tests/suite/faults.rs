@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use leveret_bus::inbox::{self, Claim};
 use leveret_bus::outbox::RelayOptions;
-use leveret_bus::{Message, Outbox, Outcome, database};
+use leveret_bus::{Bus, Message, Outbox, Outcome, PublisherOptions, database};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement};
 
 use crate::support::database::TestDatabase;
 use crate::support::proxy::{Proxy, Weather};
@@ -63,15 +64,68 @@ async fn a_relay_killed_again_and_again_loses_nothing() {
     database.remove().await;
 }
 
-/// The connection to the database is cut with a transaction open: neither its rows nor its message come to be, and relay
-/// and claims go on when it is back.
+/// One row of a key after the other, on a broker so slow that the lease is over before them: the relay gives back what it
+/// has no time for, and publishes nothing that another may have taken over.
 #[tokio::test]
-async fn a_database_connection_cut_in_a_transaction_leaves_nothing_behind() {
+async fn a_relay_publishes_nothing_after_its_lease() {
+    let (broker, database) = (Broker::start().await, TestDatabase::new().await);
+    let proxy = Proxy::before(broker.url()).await;
+    let (bus, slow) = (broker.bus().await, Bus::connect(proxy.url()).await.unwrap());
+    let outbox = Outbox::open(database.db.clone()).await.unwrap();
+    let queue = unique("q");
+    let (handler, mut arrived) = probe(|_| Outcome::Done);
+    let worker = bus.worker(&queue).concurrency(1).start(handler).await.unwrap();
+    let tx = database::begin(&database.db).await.unwrap();
+    for n in 0..100 {
+        let message = Message::text("", &queue, format!("{n:02}"));
+        outbox.stage_in_order(&tx, "key", message).await.unwrap();
+    }
+    outbox.commit(tx).await.unwrap();
+    proxy.set(Weather::Slow);
+    let options = RelayOptions { lease: Duration::from_secs(3), ..Default::default() };
+    let relays = [(); 2].map(|()| outbox.relay(slow.publisher(), options.clone()));
+    soon("all sent", async { while outbox.depth().await.unwrap().unsent > 0 {} }).await;
+    for relay in relays {
+        relay.shutdown().await;
+    }
+    let mut texts = Vec::new();
+    while texts.len() < 100 {
+        texts.push(soon("arrival", arrived.recv()).await.unwrap().0);
+    }
+    worker.shutdown().await;
+    assert!(texts.is_sorted_by(|one, next| one < next), "{texts:?}");
+    assert!(arrived.try_recv().is_err(), "a message came twice");
+    broker.stop().await;
+    database.remove().await;
+}
+
+/// How the connection to the database ends in the middle of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Network,
+    Server,
+}
+
+#[tokio::test]
+async fn a_transaction_cut_off_by_the_network_leaves_nothing_behind() {
+    cut_in_a_transaction(Cut::Network).await;
+}
+
+#[tokio::test]
+async fn a_transaction_ended_by_the_database_leaves_nothing_behind() {
+    cut_in_a_transaction(Cut::Server).await;
+}
+
+/// Neither the transaction's rows nor its message come to be, and relay and claims go on when the database is back. There
+/// is no connection to cut to SQLite's file; there the transaction is dropped instead.
+async fn cut_in_a_transaction(cut: Cut) {
     let (broker, database) = (Broker::start().await, TestDatabase::new().await);
     let bus = broker.bus().await;
     let is_server = !database.url.starts_with("sqlite");
-    // There is no connection to cut to SQLite's file; there the transaction is dropped instead.
-    let proxy = if is_server { Some(Proxy::before(&database.url).await) } else { None };
+    let proxy = match is_server && cut == Cut::Network {
+        true => Some(Proxy::before(&database.url).await),
+        false => None,
+    };
     let db = match &proxy {
         Some(proxy) => database::connect(proxy.url()).await.unwrap(),
         None => database.db.clone(),
@@ -93,6 +147,10 @@ async fn a_database_connection_cut_in_a_transaction_leaves_nothing_behind() {
             assert!(outbox.commit(tx).await.is_err());
             proxy.set(Weather::Fine);
         }
+        None if is_server => {
+            end_connection(&database.db, &tx).await;
+            assert!(outbox.commit(tx).await.is_err());
+        }
         None => drop(tx),
     }
     let again = async {
@@ -107,6 +165,59 @@ async fn a_database_connection_cut_in_a_transaction_leaves_nothing_behind() {
     soon("second try", again).await;
     assert_eq!(soon("arrival", arrived.recv()).await.unwrap().0, "once");
     relay.shutdown().await;
+    worker.shutdown().await;
+    assert!(arrived.try_recv().is_err());
+    broker.stop().await;
+    database.remove().await;
+}
+
+/// Tells the server to end the connection that the transaction is on.
+async fn end_connection(db: &DatabaseConnection, tx: &DatabaseTransaction) {
+    let backend = db.get_database_backend();
+    let (asking, ending) = match backend {
+        DbBackend::Postgres => ("SELECT pg_backend_pid()::bigint", "SELECT pg_terminate_backend"),
+        _ => ("SELECT CAST(CONNECTION_ID() AS SIGNED)", "KILL "),
+    };
+    let row = tx.query_one_raw(Statement::from_string(backend, asking)).await.unwrap().unwrap();
+    let id: i64 = row.try_get_by_index(0).unwrap();
+    let ending =
+        if backend == DbBackend::Postgres { format!("{ending}({id}::int)") } else { format!("{ending}{id}") };
+    db.execute_unprepared(&ending).await.unwrap();
+}
+
+/// Another relay whose clock is an hour ahead takes over what the first is just publishing. It comes twice then, under one
+/// message id, and the first one's word on it no longer counts.
+#[tokio::test]
+async fn a_clock_that_is_ahead_duplicates_and_loses_nothing() {
+    let (broker, database) = (Broker::start().await, TestDatabase::new().await);
+    let proxy = Proxy::before(broker.url()).await;
+    let options = PublisherOptions { timeout: Duration::from_secs(2), ..Default::default() };
+    let held_up = Bus::builder(proxy.url()).publisher(options).connect().await.unwrap();
+    let bus = broker.bus().await;
+    let outbox = Outbox::open(database.db.clone()).await.unwrap();
+    let queue = unique("q");
+    let (handler, mut arrived) = probe(|_| Outcome::Done);
+    let worker = bus.worker(&queue).start(handler).await.unwrap();
+    held_up.publish(Message::text("", &queue, "before")).await.unwrap();
+    assert_eq!(soon("arrival", arrived.recv()).await.unwrap().0, "before");
+    proxy.set(Weather::Mute);
+    let tx = database::begin(&database.db).await.unwrap();
+    outbox.stage(&tx, Message::text("", &queue, "x").with_message_id("m")).await.unwrap();
+    outbox.commit(tx).await.unwrap();
+    let options = RelayOptions { batches: 1, ..Default::default() };
+    let first = outbox.relay(held_up.publisher(), options);
+    // It has arrived, but the first relay does not hear of it.
+    assert_eq!(soon("arrival", arrived.recv()).await.unwrap().1.message_id(), "m");
+    let ahead = "UPDATE leveret_outbox SET lease_until_ms = lease_until_ms - 3600000";
+    database.db.execute_unprepared(ahead).await.unwrap();
+    let second = outbox.relay(bus.publisher(), RelayOptions::default());
+    assert_eq!(soon("arrival", arrived.recv()).await.unwrap().1.message_id(), "m");
+    soon("all sent", async { while outbox.depth().await.unwrap().unsent > 0 {} }).await;
+    // The first one's publish ends as a failure, which must not make the row unsent again.
+    first.shutdown().await;
+    assert_eq!(outbox.depth().await.unwrap().unsent, 0);
+    proxy.set(Weather::Down);
+    second.shutdown().await;
     worker.shutdown().await;
     assert!(arrived.try_recv().is_err());
     broker.stop().await;
