@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::Executor;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::time::sleep;
@@ -132,4 +132,13 @@ pub async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr
         ..Default::default()
     };
     db.begin_with_options(options).await
+}
+
+/// Keeps PostgreSQL from compiling the statements of this transaction to machine code (JIT), which takes up to a second each
+/// time where it believes that a statement of a millisecond will be a long one.
+pub(crate) async fn without_compiling(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared("SET LOCAL jit = off").await?;
+    }
+    Ok(())
 }

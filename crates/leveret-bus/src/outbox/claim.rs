@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, LockBehavior, LockType, Query};
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, Condition, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -43,11 +43,16 @@ impl Batch {
     pub(super) async fn take(db: &DatabaseConnection, limit: u64, lease: Duration) -> Result<Self, DbErr> {
         let now_ms = clock::now_ms();
         let mut batch = Self { lease: Uuid::now_v7().to_string(), rows: Vec::new() };
-        if !is_anything_due(db, now_ms).await? {
+        if db.get_database_backend() == DbBackend::Sqlite && !is_anything_due(db, now_ms).await? {
             return Ok(batch);
         }
         let tx = database::begin(db).await?;
+        database::without_compiling(&tx).await?;
         batch.rows = free(limit).filter(due(now_ms)).filter(heads()).all(&tx).await?;
+        if batch.rows.is_empty() {
+            tx.commit().await?;
+            return Ok(batch);
+        }
         batch.take_followers(&tx, limit, now_ms).await?;
         Entity::update_many()
             .col_expr(Column::Lease, Expr::value(batch.lease.as_str()))
@@ -194,7 +199,7 @@ pub(super) async fn purge(db: &DatabaseConnection, before_ms: i64) -> Result<(),
     }
 }
 
-/// A look without a lock, so that an idle relay does not get in the way of writers.
+/// A look without a lock, so that an idle relay does not get in the way of writers on SQLite.
 async fn is_anything_due(db: &DatabaseConnection, now_ms: i64) -> Result<bool, DbErr> {
     let rows = Entity::find().select_only().column(Column::Id).filter(due(now_ms)).filter(heads());
     let first = rows.order_by_asc(Column::SentMs).order_by_asc(Column::Id).limit(1);
