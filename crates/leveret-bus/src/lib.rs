@@ -104,12 +104,15 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The database is SQLite, MySQL or MariaDB, or PostgreSQL: only the URL differs. SQLite runs in WAL mode with
-//! `synchronous=FULL`: what is committed survives a power cut. See [`database::connect`].
+//! The database is SQLite, MySQL or MariaDB, or PostgreSQL: only the URL differs, which also says how the connection is
+//! encrypted. SQLite runs in WAL mode with `synchronous=FULL`: what is committed survives a power cut. See
+//! [`database::connect`]. The bus's tables are its own, with names that begin with `leveret_`; any number of instances may
+//! make them at once.
 //!
 //! Any number of relays may run, in any number of processes: each takes rows under a lease, which is checked again when
-//! they are marked as sent. [`Outbox::stage_in_order`] keeps the messages of one key in their order;
-//! [`Outbox::depth`] and the metrics tell how long the oldest has been waiting.
+//! they are marked as sent. Sent rows are kept for an hour unless
+//! [`retention`](outbox::RelayOptions::retention) says otherwise. [`Outbox::stage_in_order`] keeps the messages of one key
+//! in their order; [`Outbox::depth`] and the metrics tell how long the oldest has been waiting.
 //!
 //! # Doing things once
 //!
@@ -118,15 +121,70 @@
 //! first time from the others, as long as the work is in that database. Work elsewhere, like sending a mail,
 //! can at best be made unlikely to happen twice.
 //!
+//! ```no_run
+//! use leveret_bus::inbox::{self, Claim};
+//! use leveret_bus::{Delivery, Error, clock, database};
+//! use sea_orm::DatabaseConnection;
+//!
+//! async fn book(db: &DatabaseConnection, delivery: &Delivery) -> Result<(), Error> {
+//!     let tx = database::begin(db).await?;
+//!     if inbox::claim(&tx, "booking", delivery.message_id()).await? == Claim::First {
+//!         // ... book it, on &tx ...
+//!     }
+//!     tx.commit().await?;
+//!     Ok(())
+//! }
+//!
+//! # async fn example(db: DatabaseConnection) -> Result<(), Error> {
+//! // Once, at the start, for the table; and now and then, for what is older than a message can be under way:
+//! inbox::migrate(&db).await?;
+//! inbox::forget(&db, clock::now_ms() - 7 * 24 * 3600 * 1000).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! A handler that ends with `book(&db, delivery).await.into()` is done when that is `Ok`, and tries again when it is not.
+//! Claims are kept until [`inbox::forget`] is called; a message that comes again after that is a new one.
+//!
 //! # Deciding once
 //!
 //! Where two sides race for one answer (a payment and its time-out, say), [`decision::decide`] lets the first win and
 //! tells the other. It is called in the transaction that acts on the answer.
 //!
+//! ```no_run
+//! use leveret_bus::{Error, database, decision};
+//! use sea_orm::DatabaseConnection;
+//!
+//! async fn close_unpaid(db: &DatabaseConnection, order: &str) -> Result<(), Error> {
+//!     let tx = database::begin(db).await?;
+//!     let stands = decision::decide(&tx, order, "closed").await?;
+//!     if stands.is_new {
+//!         // ... give the goods back, on &tx; if `stands.outcome` is "paid", somebody was faster ...
+//!     }
+//!     tx.commit().await?;
+//!     Ok(())
+//! }
+//!
+//! # async fn example(db: DatabaseConnection) -> Result<(), Error> {
+//! decision::migrate(&db).await?; // once, at the start
+//! # Ok(()) }
+//! ```
+//!
 //! # Doing things by the calendar
 //!
-//! [`Schedules`] runs a job when a cron expression says so, in one of however many instances there are. A single message
-//! for later goes into the outbox with [`Outbox::stage_after`].
+//! [`Schedules`] runs a job when a cron expression says so (in UTC), in one of however many instances there are. A single
+//! message for later goes into the outbox with [`Outbox::stage_after`].
+//!
+//! ```no_run
+//! use leveret_bus::{Error, Schedules};
+//!
+//! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Error> {
+//! let schedules = Schedules::open(db).await?;
+//! let nightly = schedules.cron("nightly report", "30 2 * * *")?;
+//! let nightly = nightly.start(async |occurrence| report(occurrence.due_ms).await).await?;
+//! # nightly.shutdown().await;
+//! # Ok(()) }
+//! # async fn report(_: i64) -> Result<(), Error> { Ok(()) }
+//! ```
 //!
 //! # Ids
 //!
@@ -139,16 +197,20 @@
 //! - a message whose handler was at work, or whose acknowledgement was under way, when the process, the connection or
 //!   the broker died; the same between publishing a retry or a parked copy and acknowledging the original;
 //! - an outbox message whose relay died between publishing and marking it (up to [`batch`](outbox::RelayOptions::batch)
-//!   times [`batches`](outbox::RelayOptions::batches) at a time), or was silent for longer than its lease;
+//!   times [`batches`](outbox::RelayOptions::batches) at a time), or was silent for longer than its lease, or than another
+//!   relay's clock took it to be;
 //! - a publish that ended in [`PublishError::Unknown`] and was sent again.
 //!
 //! # Watching it
 //!
 //! Publishing, handling and relaying run in `tracing` spans. With an OpenTelemetry layer in the subscriber the trace goes
 //! along in the header `traceparent`, through the outbox too, and the handler's span continues it. The `metrics` facade
-//! gets `leveret_bus_published_total`, `leveret_bus_publish_seconds`, `leveret_bus_handled_total`,
-//! `leveret_bus_handle_seconds`, `leveret_bus_at_work`, `leveret_bus_outbox_unsent`,
-//! `leveret_bus_outbox_oldest_unsent_seconds`, `leveret_bus_outbox_relayed_total` and `leveret_bus_outbox_failed_total`.
+//! gets these, from whatever starts after its recorder was installed:
+//! - `leveret_bus_published_total` by `result` (confirmed, returned, nacked, unknown, failed), `leveret_bus_publish_seconds`;
+//! - `leveret_bus_handled_total` by `queue` and `outcome` (done, retried, parked), `leveret_bus_handle_seconds` and
+//!   `leveret_bus_at_work` by `queue`;
+//! - `leveret_bus_outbox_unsent`, `leveret_bus_outbox_oldest_unsent_seconds` (both every 10 s),
+//!   `leveret_bus_outbox_relayed_total`, `leveret_bus_outbox_failed_total`.
 //!
 //! # Testing with it
 //!

@@ -38,6 +38,12 @@ const MYSQL_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMM
 ///   can skip locked rows.
 /// - `postgres://user:password@host:port/database`.
 ///
+/// A connection to a server is encrypted where the server can do that, and not checked further, unless the URL asks for
+/// more: `?sslmode=require` on PostgreSQL and `?ssl-mode=REQUIRED` on MySQL and MariaDB is an error where the server cannot,
+/// `verify-full` and `VERIFY_IDENTITY` demand a certificate that an authority vouches for, for the very host of the URL.
+/// The authorities are Mozilla's list; one's own is named by its PEM file, in `&sslrootcert=` and `&ssl-ca=`. Certificates
+/// of the client are `sslcert` and `sslkey` (PEM), `ssl-cert` and `ssl-key` on MySQL.
+///
 /// SQLite runs in WAL mode with `synchronous=FULL`: a commit is on disk when it returns, and a power cut loses
 /// nothing that was committed. Writers wait up to 10 s for each other. MySQL and MariaDB run at READ COMMITTED, which is
 /// PostgreSQL's default: a statement sees what others committed before it.
@@ -71,13 +77,13 @@ pub async fn make(server: &str, name: &str) -> Result<String, Error> {
     if name.is_empty() || !name.bytes().all(is_plain) {
         return Err(Error::Url(format!("{name:?} cannot be a database's name")));
     }
-    let base = server.split('?').next().unwrap_or(server);
+    let (base, options) = server.split_once('?').unwrap_or((server, ""));
     let (kind, url) = if base.starts_with("postgres") {
-        ("SCHEMA", format!("{base}?options[search_path]={name}"))
+        ("SCHEMA", format!("{base}?{options}&options[search_path]={name}"))
     } else {
         let (_, rest) = base.split_once("://").unwrap_or_default();
         let host = rest.split('/').next().unwrap_or_default();
-        ("DATABASE", format!("mysql://{host}/{name}"))
+        ("DATABASE", format!("mysql://{host}/{name}?{options}"))
     };
     let db = connect(server).await?;
     db.execute_unprepared(&format!("CREATE {kind} IF NOT EXISTS {name}")).await?;

@@ -109,11 +109,11 @@ impl Batch {
             match locked.remove(&id) {
                 Some(row) => self.rows.push(row),
                 None => {
+                    self.rows.retain(|row| row.order_key != key || row.id < id);
                     held_up.insert(key);
                 }
             }
         }
-        Ok(())
     }
 
     /// Writes down what has become of the rows, as far as they are still ours.

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "these are tests, also their setting up")]
 mod connecting;
+mod database_tls;
 mod decision;
 mod faults;
 mod ids;
+mod metrics;
 mod on_time;
 mod outage;
 mod outbox;
