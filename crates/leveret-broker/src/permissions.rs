@@ -64,7 +64,11 @@ impl TopicPermission {
     /// `PreconditionFailed` where one is no regular expression.
     pub fn new(write: &str, read: &str) -> Result<Self, Error> {
         let permission = Self { write: write.into(), read: read.into() };
-        permission.compiled("user", "vhost").map(|_| permission)
+        permission.check().map(|()| permission)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.compiled("user", "vhost").map(|_| ())
     }
 
     /// With the variables filled in. `{client_id}` is MQTT's: here it stays as it is.
@@ -120,8 +124,8 @@ pub struct Access {
     vhost: Arc<str>,
     /// `None` where the user may do nothing.
     permission: Option<Arc<Permission>>,
-    /// By exchange. Where an exchange is not named, all its keys are allowed.
-    topics: Vec<(String, TopicPatterns)>,
+    /// By exchange, `None` where they allow nothing. Where an exchange is not named, all its keys are allowed.
+    topics: Vec<(String, Option<TopicPatterns>)>,
 }
 
 impl Access {
@@ -131,9 +135,9 @@ impl Access {
         permission: Option<Arc<Permission>>,
         topics: impl Iterator<Item = (&'p String, &'p TopicPermission)>,
     ) -> Self {
-        let topics = topics.filter_map(|(exchange, topic)| {
-            // They were compiled with other names when they were set; that these do not compile is not to be expected.
-            Some((exchange.clone(), topic.compiled(user, vhost).ok()?))
+        let topics = topics.map(|(exchange, topic)| {
+            // They were compiled with other names when they were set; those that do not with these allow nothing.
+            (exchange.clone(), topic.compiled(user, vhost).ok())
         });
         Self { topics: topics.collect(), user: user.into(), vhost: vhost.into(), permission }
     }
@@ -179,8 +183,9 @@ impl Access {
         let Some((_, patterns)) = self.topics.iter().find(|(name, _)| **name == *exchange) else {
             return Ok(());
         };
-        let pattern = if operation == Operation::Write { &patterns.write } else { &patterns.read };
-        if pattern.allows(routing_key) {
+        let is_write = operation == Operation::Write;
+        let pattern = patterns.as_ref().map(|it| if is_write { &it.write } else { &it.read });
+        if pattern.is_some_and(|pattern| pattern.allows(routing_key)) {
             return Ok(());
         }
         Err(Error::refused(format!(

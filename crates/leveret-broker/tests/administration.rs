@@ -411,6 +411,10 @@ fn wrong_definitions_name_the_place_and_change_nothing() {
             "ghost",
         ),
         (
+            json!({"topic_permissions": [{"user": "guest", "vhost": "/", "exchange": "x", "write": "(", "read": ""}]}),
+            "topic permission of 'guest'",
+        ),
+        (
             json!({"queues": [queue], "bindings": [{"source": "x", "vhost": "/", "destination": "q", "destination_type": "hole", "routing_key": ""}]}),
             "destination_type",
         ),

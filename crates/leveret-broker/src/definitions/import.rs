@@ -94,6 +94,9 @@ impl Broker {
                 return Err(Error::precondition(format!("permission of '{user}': no vhost '{vhost}'")));
             }
         }
+        for topic in &definitions.topic_permissions {
+            named("topic permission of", &topic.user, topic.permission.check())?;
+        }
         Ok(())
     }
 
