@@ -327,3 +327,24 @@ fn what_the_management_declares_is_kept_when_it_returns() {
     vhost.declare_queue("q", options, &Client::broker(), &mut Effects::default()).unwrap();
     assert!(!vhost.has_uncommitted());
 }
+
+#[test]
+fn what_is_confirmed_lies_in_a_queue_that_the_catalog_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = leveret_server::Config {
+        data_dir: Some(folder.path().into()),
+        ..leveret_server::Config::ephemeral()
+    };
+    let test = TestBroker::with(config);
+    let mut peer = Peer::open(&test);
+    peer.select_confirms(1);
+    // Somebody else has declared a queue, and nobody has written that down yet.
+    let vhost = test.handle().broker().vhost("/").unwrap();
+    let options = leveret_broker::QueueOptions { durable: true, ..leveret_broker::QueueOptions::default() };
+    let somebody = Client { grouped: true, ..Client::broker() };
+    vhost.declare_queue("q", options, &somebody, &mut Effects::default()).unwrap();
+    assert!(vhost.has_uncommitted());
+    peer.publish(1, publish("", "q"), &Properties { delivery_mode: Some(2), ..Properties::default() }, b"kept");
+    peer.expect_confirms(1, 1, 1);
+    assert!(!vhost.has_uncommitted());
+}

@@ -149,7 +149,21 @@ impl Session {
 
     /// Gives the answers that wait for the store, each channel's with as few frames as possible, and has the
     /// session woken for the rest.
-    pub(super) fn send_confirms(&mut self) {
+    ///
+    /// # Errors
+    /// Where the catalog cannot be written; then nothing is confirmed.
+    pub(super) fn send_confirms(&mut self) -> Result<(), Exception> {
+        if self.to_confirm.is_empty() {
+            return Ok(());
+        }
+        // A queue is published to as soon as it is declared, by others too; until the catalog has it, the next start drops
+        // what the store has of it.
+        self.vhost.commit()?;
+        self.answer_publishes();
+        Ok(())
+    }
+
+    fn answer_publishes(&mut self) {
         loop {
             let committed = self.shared.commits.position();
             let numbers = std::mem::take(&mut self.to_confirm);

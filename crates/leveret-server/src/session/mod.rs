@@ -127,7 +127,9 @@ impl Session {
         }
         self.settle();
         self.vhost.carry_out(&mut self.effects);
-        self.send_confirms();
+        if let Err(exception) = self.send_confirms() {
+            batch = Batch::Failed(exception, (0, 0));
+        }
         // Deliveries first: somebody waits for them, while confirms are rarely urgent.
         self.effects.flush();
         let now = std::mem::take(&mut self.effects.now);
@@ -203,7 +205,7 @@ impl Session {
         // What cannot be written down now is tried again, and ends the connection, when the batch does.
         let _tried = self.commit_declared();
         self.settle();
-        self.send_confirms();
+        let _not_confirmed = self.send_confirms();
         self.release_channel(number);
         self.channels.insert(number, Channel::closing());
         let reply_text = exception.reply_text();
@@ -300,7 +302,7 @@ impl Session {
             }
             channel_class::Method::Close(_) => {
                 self.settle();
-                self.send_confirms();
+                self.send_confirms()?;
                 self.release_channel(number);
                 self.send(number, channel_class::CloseOk {});
             }
