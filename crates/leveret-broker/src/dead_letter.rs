@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use leveret_amqp::{FieldTable, Properties, Table, Value};
+use leveret_amqp::{FieldTable, Properties, Table, Value, ValueRef};
 
 use crate::message::split_route;
 use crate::queue::{QueueRules, StoreHandle};
@@ -119,13 +119,23 @@ fn is_death(death: &Value, queue: &str, reason: &str) -> bool {
     is("queue", queue) && is("reason", reason)
 }
 
+/// Whether a message with these headers was a dead letter of that queue.
+pub(crate) fn has_died_in(headers: Table<'_>, queue: &str) -> bool {
+    let Some(deaths) = headers.find("x-death") else { return false };
+    let name = |death| match death {
+        ValueRef::Table(death) => death.find("queue").and_then(ValueRef::as_str),
+        _ => None,
+    };
+    deaths.items().any(|death| name(death) == Some(queue))
+}
+
 /// Whether a message with these headers has been in the queue and come back without anybody having rejected it
 /// meanwhile: it would go round for ever.
 pub(crate) fn is_cycle(headers: Table<'_>, queue: &str) -> bool {
     let Some(deaths) = headers.find("x-death") else { return false };
     for death in deaths.items() {
-        let leveret_amqp::ValueRef::Table(death) = death else { return false };
-        let text = |name| death.find(name).and_then(leveret_amqp::ValueRef::as_str);
+        let ValueRef::Table(death) = death else { return false };
+        let text = |name| death.find(name).and_then(ValueRef::as_str);
         if text("reason") == Some(Reason::Rejected.name()) {
             return false;
         }

@@ -4,6 +4,8 @@
 
 #[path = "support/house.rs"]
 mod house;
+#[path = "support/kept.rs"]
+mod kept;
 #[path = "support/reader.rs"]
 mod reader;
 
@@ -11,6 +13,7 @@ use leveret_amqp::{FieldTable, Properties, Table, Value};
 use leveret_broker::{Settlement, Time};
 
 use house::House;
+use kept::Kept;
 use reader::consume;
 
 fn with_priority(priority: u8) -> Properties<'static> {
@@ -110,6 +113,34 @@ fn a_publisher_that_was_refused_may_try_again() {
     assert_eq!(house.texts("q"), ["1"]);
     assert!(house.publish("q", "2", id("2")));
     assert_eq!(house.texts("q"), ["2"]);
+}
+
+#[test]
+fn a_duplicate_is_confirmed_when_the_first_one_is() {
+    let kept = Kept::new();
+    let mut house = House::of(kept.open(Time(1_000_000_000)));
+    house.declare_durable("q", [("x-message-deduplication", true.into())]);
+    let persistent = Properties { message_id: Some("x"), delivery_mode: Some(2), ..Properties::default() };
+    house.publish("q", "1", persistent);
+    let first = house.effects.position.take().expect("the message is stored");
+    house.publish("q", "1", persistent);
+    assert!(house.effects.position.take().is_some_and(|position| position >= first));
+    assert_eq!(house.count("q"), 1);
+}
+
+#[test]
+fn what_comes_back_as_a_dead_letter_is_no_duplicate() {
+    let mut house = House::new();
+    let dead_to = |queue: &str| [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", queue.into())];
+    house.declare("q", dead_to("wait").into_iter().chain([("x-message-deduplication", true.into())]));
+    house.declare("wait", dead_to("q").into_iter().chain([("x-message-ttl", 10.into())]));
+    house.publish("q", "1", Properties { message_id: Some("x"), ..Properties::default() });
+    let failed = house.get("q").unwrap();
+    house.settle("q", &failed, Settlement::Rejected);
+    house.wait_ms(10);
+    assert_eq!(house.texts("q"), ["1"]);
+    house.publish("q", "2", Properties { message_id: Some("x"), ..Properties::default() });
+    assert_eq!(house.count("q"), 0, "its publisher has published it before");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use leveret_amqp::{Properties, ValueRef};
 use rustc_hash::FxHashMap;
 
 use super::rules::Window;
+use crate::dead_letter::has_died_in;
 use crate::{Message, Time};
 
 /// The names of the last messages.
@@ -31,10 +32,14 @@ impl Deduplication {
         Self { window, known: FxHashMap::default(), order: VecDeque::new() }
     }
 
-    /// What the message is called.
-    pub(super) fn name(&self, message: &Message<'_>, now: Time) -> Option<Name> {
+    /// What the message is called; nothing where it comes back to that queue as a dead letter, being the very one that was
+    /// published before.
+    pub(super) fn name(&self, message: &Message<'_>, queue: &str, now: Time) -> Option<Name> {
         let properties = Properties::parse(message.properties).ok()?;
         let headers = properties.headers.unwrap_or_default();
+        if has_died_in(headers, queue) {
+            return None;
+        }
         let name = match headers.find("x-deduplication-header") {
             Some(ValueRef::Text(name) | ValueRef::Binary(name)) => [b"t", name].concat(),
             Some(value) => [b"n".as_slice(), &value.as_i64()?.to_be_bytes()].concat(),
@@ -48,6 +53,14 @@ impl Deduplication {
     /// Whether a message of that name was published before.
     pub(super) fn knows(&self, name: &Name, now: Time) -> bool {
         self.known.get(&name.name).is_some_and(|until| *until > now)
+    }
+
+    /// The message counts as not published.
+    pub(super) fn forget(&mut self, message: &Message<'_>, queue: &str) {
+        if let Some(Name { name, .. }) = self.name(message, queue, Time::default()) {
+            self.known.remove(&name);
+            self.order.retain(|(other, _)| *other != name);
+        }
     }
 
     /// Remembers the name, and forgets the oldest ones beyond the window.

@@ -226,11 +226,12 @@ impl Queue {
             return Kept::NOTHING;
         }
         let now = effects.now;
-        let name = state.deduplication.as_ref().and_then(|it| it.name(message, now));
+        let name = state.deduplication.as_ref().and_then(|it| it.name(message, &self.name, now));
         if let (Some(known), Some(name)) = (&state.deduplication, &name)
             && known.knows(name, now)
         {
             state.counts.duplicates += 1;
+            self.confirm_with_all_before(effects);
             return Kept::NOTHING;
         }
         let level = state.ready.level_of(message);
@@ -243,6 +244,15 @@ impl Queue {
             known.remember(name, now);
         }
         kept
+    }
+
+    /// A duplicate is kept once the message that was published before it is.
+    fn confirm_with_all_before(&self, effects: &mut Effects) {
+        match self.durable.as_ref().map(StoreHandle::position) {
+            Some(Ok(position)) => effects.position = Some(position),
+            Some(Err(error)) => effects.failure = Some(error),
+            None => {}
+        }
     }
 
     #[inline]
@@ -272,9 +282,13 @@ impl Queue {
         Kept { from, to, first_seq, level, all: self.stores_all }
     }
 
-    /// The store has refused these messages, which the queue has kept: they live in memory alone.
-    pub(crate) fn note_unstored(&self, kept: Kept) {
+    /// The store has refused these messages, which the queue has kept: they live in memory alone, and may be published
+    /// again.
+    pub(crate) fn note_unstored(&self, kept: Kept, refused: &[Message<'_>]) {
         let state = &mut *self.lock();
+        if let Some(known) = &mut state.deduplication {
+            refused.iter().for_each(|message| known.forget(message, &self.name));
+        }
         let seqs = kept.first_seq..kept.first_seq + (kept.to - kept.from) as u64;
         let State { ready, unacked, .. } = state;
         ready.note_unstored(kept.level, seqs.clone());

@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use leveret_store::{QueueId, QueueRef, ReadEnd, RecoveredQueue, Spill, Store, StoredRecord};
+use leveret_store::{
+    Lsn, QueueId, QueueRef, ReadEnd, RecoveredQueue, Spill, Store, StoreError, StoredRecord,
+};
 use parking_lot::Mutex;
 
 use super::chunk::Chunks;
@@ -233,6 +235,11 @@ impl StoreHandle {
     #[inline]
     pub(crate) fn settle(&self, seqs: &[u64]) {
         let _failed = self.persistence.store.settle(self.queue, seqs);
+    }
+
+    /// The position of all that was done so far.
+    pub(super) fn position(&self) -> Result<Lsn, StoreError> {
+        self.persistence.store.batch(|batch| batch.position())
     }
 
     pub(super) fn purge(&self, up_to: u64, keep: &[u64]) {

@@ -50,7 +50,7 @@ impl<'q> ToStore<'q> {
             let result =
                 handle.persistence.store.batch(|batch| self.append_run(batch, run, &mut done, effects));
             if let Err(error) = result.and_then(|appended| appended) {
-                self.note_refused(done, run.len(), &error);
+                self.note_refused(done, run, &error);
                 effects.failure = Some(error);
             }
         }
@@ -75,7 +75,7 @@ impl<'q> ToStore<'q> {
         });
         let appended = result.and_then(|appended| appended);
         if let Err(error) = &appended {
-            self.note_refused(done, run.len(), error);
+            self.note_refused(done, run, error);
         }
         appended
     }
@@ -105,14 +105,15 @@ impl<'q> ToStore<'q> {
 
     /// The store has room for no more than the first `done` of a run. A store that has failed has none for anything.
     #[cold]
-    fn note_refused(&self, done: usize, len: usize, error: &StoreError) {
+    fn note_refused(&self, done: usize, run: &[Message<'_>], error: &StoreError) {
         if !matches!(error, StoreError::TooLarge { .. }) {
             return;
         }
         for Part { queue, kept, .. } in self.parts() {
             let from = kept.from.max(done);
             if let Some(first_seq) = kept.seq(from) {
-                queue.note_unstored(Kept { from, to: kept.to.min(len), first_seq, ..*kept });
+                let refused = Kept { from, to: kept.to.min(run.len()), first_seq, ..*kept };
+                queue.note_unstored(refused, &run[refused.from..refused.to]);
             }
         }
     }

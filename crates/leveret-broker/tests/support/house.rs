@@ -25,7 +25,10 @@ pub struct House {
 
 impl House {
     pub fn new() -> Self {
-        let broker = Broker::new(Users::new(vec![]));
+        Self::of(Broker::new(Users::new(vec![])))
+    }
+
+    pub fn of(broker: Broker) -> Self {
         let vhost = broker.add_vhost("/").unwrap();
         let mut effects = Effects::default();
         effects.now = Time(1_000_000_000);
