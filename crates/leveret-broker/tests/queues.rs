@@ -10,7 +10,7 @@ mod kept;
 mod reader;
 
 use leveret_amqp::{FieldTable, Properties, Table, Value};
-use leveret_broker::{Settlement, Time};
+use leveret_broker::{Message, Settlement, Time, route_of};
 
 use house::House;
 use kept::Kept;
@@ -188,6 +188,26 @@ fn a_dead_letter_that_nobody_takes_waits_for_somebody() {
     house.wait_ms(1000);
     assert_eq!(house.queue("q").stats().undelivered, 0);
     assert_eq!(house.texts("dead"), ["m"]);
+}
+
+#[test]
+fn a_queue_that_is_deleted_says_so_to_whoever_has_found_it_before() {
+    let mut house = House::new();
+    house.declare("q", []);
+    let properties = Properties::default();
+    let (found, _) = house.vhost.route(("", "q"), &properties, &house::me()).unwrap();
+    house.delete("q");
+    let (route, properties) = (route_of("", "q"), properties.encode());
+    let message = Message {
+        route: &route,
+        properties: &properties,
+        body: b"late",
+        persistent: false,
+        expiration_ms: None,
+        record: None,
+    };
+    found.route.publish(&[message], &mut house.effects);
+    assert!(house.effects.gone);
 }
 
 #[test]

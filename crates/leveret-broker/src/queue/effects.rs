@@ -23,6 +23,9 @@ pub struct Effects {
     pub failure: Option<StoreError>,
     /// Whether a queue has refused the message, being full.
     pub rejected: bool,
+    /// Whether a queue that the message was for is deleted. A publisher is told nothing of it: it could have been so just
+    /// after.
+    pub gone: bool,
     /// Consumers that hold a delivery for too long, and how long was allowed, in milliseconds.
     pub(crate) overdue: Vec<(Arc<dyn Mailbox>, u64)>,
     /// Messages on their way to a dead-letter exchange.

@@ -215,6 +215,7 @@ impl Queue {
     fn publish_run(self: &Arc<Self>, run: &[Message<'_>], effects: &mut Effects) -> Kept {
         let state = &mut *self.lock();
         if state.deleted {
+            effects.gone = true;
             return Kept::NOTHING;
         }
         self.take_run(state, 0, run, effects)
@@ -223,6 +224,7 @@ impl Queue {
     fn publish_one(self: &Arc<Self>, message: &Message<'_>, effects: &mut Effects) -> Kept {
         let state = &mut *self.lock();
         if state.deleted {
+            effects.gone = true;
             return Kept::NOTHING;
         }
         let now = effects.now;

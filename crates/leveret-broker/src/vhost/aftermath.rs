@@ -128,11 +128,16 @@ impl Vhost {
             record: None,
         };
         // Whoever published what is being dealt with has nothing to do with these queues' being full.
-        let before = (std::mem::take(&mut effects.rejected), effects.position, effects.failure.take());
+        let before = (
+            std::mem::take(&mut effects.rejected),
+            std::mem::take(&mut effects.gone),
+            effects.position,
+            effects.failure.take(),
+        );
         self.hold(&route, &message, (delay.unwrap_or_default(), effects.now), effects);
         route.publish(std::slice::from_ref(&message), effects);
-        let (refused, failed) = (effects.rejected, effects.failure.is_some());
-        (effects.rejected, effects.position, effects.failure) = before;
+        let (refused, failed) = (effects.rejected || effects.gone, effects.failure.is_some());
+        (effects.rejected, effects.gone, effects.position, effects.failure) = before;
         match (failed, refused) {
             (true, _) => End::NotStored,
             (_, true) => End::NotTaken,

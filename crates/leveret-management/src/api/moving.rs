@@ -182,7 +182,7 @@ impl Transfer {
         result.map(|()| (sent, stayed.len()))
     }
 
-    /// Takes messages out and hands them on. A queue that is full, and a store that has failed, end it.
+    /// Takes messages out and hands them on. A queue that is full or deleted, and a store that has failed, end it.
     fn take(&self, count: usize, onward: &impl Fn(&Fetched) -> Option<Onward>) -> Run {
         let mut effects = Effects::at(self.app.node.now());
         let mut run = Run::default();
@@ -227,13 +227,16 @@ fn hand_on(onward: Onward, body: &[u8], effects: &mut Effects) -> Result<(), Ref
         record: None,
     };
     let name = Arc::clone(&onward.to.name);
-    effects.rejected = false;
+    (effects.rejected, effects.gone) = (false, false);
     Way { queues: vec![onward.to], ..Way::default() }.publish(&[message], effects);
     if let Some(failure) = effects.failure.take() {
         return Err(Refusal::Unavailable(failure.to_string()));
     }
     if std::mem::take(&mut effects.rejected) {
         return Err(Refusal::bad(format!("queue '{name}' is full")));
+    }
+    if effects.gone {
+        return Err(Refusal::bad(format!("queue '{name}' is deleted")));
     }
     Ok(())
 }
