@@ -191,6 +191,23 @@ fn a_dead_letter_that_nobody_takes_waits_for_somebody() {
 }
 
 #[test]
+fn a_purge_leaves_the_dead_letters_that_wait_for_somebody() {
+    let kept = Kept::new();
+    let mut house = House::of(kept.open(Time(1_000_000_000)));
+    house.declare_durable("q", at_least_once());
+    house.put("q", "dead");
+    house.wait_ms(20);
+    assert_eq!(house.queue("q").stats().undelivered, 1);
+    house.put("q", "purged");
+    assert_eq!(house.queue("q").purge(), 1);
+    house.close();
+    let mut house = House::of(kept.open(Time(1_000_000_000)));
+    house.declare("dead", []);
+    house.wait_ms(20);
+    assert_eq!(house.texts("dead"), ["dead"]);
+}
+
+#[test]
 fn a_queue_that_is_deleted_says_so_to_whoever_has_found_it_before() {
     let mut house = House::new();
     house.declare("q", []);

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use leveret_store::QueueRef;
+
 use super::chunk::Chunks;
 use super::entry::{Entry, Parts};
 use super::rules::QueueRules;
@@ -303,8 +305,12 @@ impl Backlog {
         self.settled.clear();
     }
 
-    /// Drops all that waits, but not the stored messages that are `out`; returns how many.
-    pub(super) fn clear<'a>(&mut self, out: impl Iterator<Item = &'a Entry>) -> usize {
+    /// Drops all that waits, but not the stored messages that are `out`, or `dead` letters of this row; returns how many.
+    pub(super) fn clear<'a>(
+        &mut self,
+        out: impl Iterator<Item = &'a Entry>,
+        dead: &[(QueueRef, u64)],
+    ) -> usize {
         let count = self.len();
         let waiting: Vec<Entry> = std::mem::take(&mut self.returned)
             .into_values()
@@ -324,8 +330,9 @@ impl Backlog {
         self.paged_bytes = 0;
         self.uncounted = 0..0;
         if let Some(storage) = &self.storage {
-            let out: Vec<u64> = out.iter().map(|entry| entry.seq).collect();
-            storage.handle.purge(self.next_seq - 1, &out);
+            let dead = dead.iter().filter(|(row, _)| *row == storage.handle.queue).map(|(_, seq)| *seq);
+            let kept: Vec<u64> = out.iter().map(|entry| entry.seq).chain(dead).collect();
+            storage.handle.purge(self.next_seq - 1, &kept);
         }
         count
     }

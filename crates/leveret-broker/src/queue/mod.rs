@@ -438,11 +438,11 @@ impl Queue {
         self.arm(state);
     }
 
-    /// Drops all ready messages; returns how many.
+    /// Drops all ready messages, but not the dead letters that wait for a target; returns how many.
     pub fn purge(self: &Arc<Self>) -> usize {
         let state = &mut *self.lock();
         self.note_moved();
-        let count = state.ready.clear(state.unacked.iter());
+        let count = state.ready.clear(state.unacked.iter(), &state.stored_dead());
         state.wake_publishers_if_relaxed();
         count
     }

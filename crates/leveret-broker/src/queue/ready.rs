@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use leveret_amqp::Properties;
+use leveret_store::QueueRef;
 
 use super::backlog::{Backlog, See, Tally};
 use super::entry::{Entry, Parts};
@@ -226,12 +227,16 @@ impl Ready {
         }
     }
 
-    /// Drops all that waits, but not what is `out`; returns how many.
-    pub(super) fn clear<'a>(&mut self, out: impl Iterator<Item = &'a Entry> + Clone) -> usize {
+    /// Drops all that waits, but not what is `out`, nor from the store what is `dead`; returns how many.
+    pub(super) fn clear<'a>(
+        &mut self,
+        out: impl Iterator<Item = &'a Entry> + Clone,
+        dead: &[(QueueRef, u64)],
+    ) -> usize {
         let rows = self.rows_mut();
         rows.map(|row| {
             let level = row.level;
-            row.clear(out.clone().filter(|entry| entry.level == level))
+            row.clear(out.clone().filter(|entry| entry.level == level), dead)
         })
         .sum()
     }

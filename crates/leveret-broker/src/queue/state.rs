@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use leveret_store::QueueRef;
+
 use super::consumers::{ConsumerKey, Consumers};
 use super::counts::QueueCounts;
 use super::deduplication::Deduplication;
@@ -216,6 +218,13 @@ impl State {
         let (letters, retry_at) = &mut **self.undelivered.get_or_insert_default();
         letters.push_back(letter);
         *retry_at = now.plus_ms(RETRY_MS);
+    }
+
+    /// Where the store has the dead letters that nobody has taken.
+    pub(super) fn stored_dead(&self) -> Vec<(QueueRef, u64)> {
+        let letters = self.undelivered.iter().flat_map(|undelivered| &undelivered.0);
+        let stored = letters.filter_map(|letter| letter.stored.as_ref());
+        stored.map(|(handle, seq)| (handle.queue, *seq)).collect()
     }
 
     /// Sends the dead letters that nobody has taken once more.

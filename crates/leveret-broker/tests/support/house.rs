@@ -124,6 +124,12 @@ impl House {
         self.vhost.declare_queue(name, options, &me(), &mut self.effects).unwrap();
     }
 
+    pub fn close(self) {
+        let Self { broker, vhost, effects } = self;
+        drop((vhost, effects));
+        broker.close().unwrap();
+    }
+
     pub fn delete(&mut self, name: &str) {
         self.vhost.delete_queue(name, &me(), false, false).unwrap();
     }
