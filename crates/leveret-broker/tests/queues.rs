@@ -191,6 +191,45 @@ fn a_dead_letter_that_nobody_takes_waits_for_somebody() {
 }
 
 #[test]
+fn a_queue_keeps_a_bounded_number_of_dead_letters_and_the_rest_in_its_row() {
+    let mut house = House::new();
+    house.declare_durable("q", at_least_once());
+    for n in 0..5000 {
+        house.put("q", &n.to_string());
+    }
+    house.wait_ms(10_000);
+    let undelivered = house.queue("q").stats().undelivered;
+    assert!((1000..=3000).contains(&undelivered), "{undelivered}");
+    assert_eq!(house.count("q"), 5000 - undelivered);
+    assert!(house.get("q").is_none(), "what is left has expired too");
+    house.declare("dead", []);
+    house.wait_ms(2000);
+    assert_eq!((house.count("q"), house.count("dead")), (0, 5000));
+}
+
+#[test]
+fn dead_letters_that_wait_go_where_the_rules_of_the_moment_say() {
+    let mut house = House::new();
+    house.declare_durable("q", [("x-queue-type", "quorum".into())]);
+    let policy = |key: &'static str| {
+        [
+            ("dead-letter-exchange", Value::from("")),
+            ("dead-letter-routing-key", key.into()),
+            ("dead-letter-strategy", "at-least-once".into()),
+            ("message-ttl", 10.into()),
+        ]
+    };
+    house.set_policy("q", policy("nobody"));
+    house.put("q", "m");
+    house.wait_ms(100);
+    assert_eq!(house.queue("q").stats().undelivered, 1);
+    house.declare("dead", []);
+    house.set_policy("q", policy("dead"));
+    house.wait_ms(1000);
+    assert_eq!(house.texts("dead"), ["m"]);
+}
+
+#[test]
 fn a_purge_leaves_the_dead_letters_that_wait_for_somebody() {
     let kept = Kept::new();
     let mut house = House::of(kept.open(Time(1_000_000_000)));

@@ -377,10 +377,11 @@ impl Queue {
             return;
         }
         state.timer = None;
+        let was_held_back = state.holds_back();
         state.retry_dead(effects);
         state.note_overdue(effects);
-        // What could not be read before may be now.
-        if state.ready.read_failed() {
+        // What could not be read before, or stood behind what is held back, may go on now.
+        if state.ready.read_failed() || was_held_back {
             state.note_busy(effects.now);
             state.deliver(effects);
         }

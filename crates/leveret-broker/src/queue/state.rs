@@ -23,6 +23,8 @@ use crate::{Delivery, Inbox, Message, Time};
 
 /// How long a dead letter that nobody has taken waits for the next attempt, and what cannot be read, in milliseconds.
 const RETRY_MS: u64 = 1000;
+/// Dead letters that are tried again in one go.
+const RETRIED_AT_ONCE: usize = 100;
 
 pub(super) struct State {
     pub(super) name: Arc<str>,
@@ -91,10 +93,13 @@ impl State {
     /// When the queue next has something to do by itself.
     #[inline]
     pub(super) fn next_due(&mut self) -> Time {
-        if self.is_over() {
+        let holds_back = self.holds_back();
+        // What cannot be read now cannot be let go of either, be it too much or not.
+        if self.is_over() && !holds_back && !self.ready.read_failed() {
             return Time::default();
         }
-        let due = self.ready.first_expiry().min(self.unused_at());
+        let expiry = if holds_back { Time::NEVER } else { self.ready.first_expiry() };
+        let due = expiry.min(self.unused_at());
         let rarely = [self.retry_read_at(), self.retry_dead_at(), self.overdue_at()];
         rarely.into_iter().fold(due, Time::min)
     }
@@ -174,9 +179,23 @@ impl State {
         }
     }
 
+    /// Whether so many dead letters wait for somebody who takes them that what expires or is too many stays in the row.
+    #[inline]
+    pub(super) fn holds_back(&self) -> bool {
+        self.undelivered.as_ref().is_some_and(|undelivered| undelivered.0.len() >= LET_GO_AT_ONCE)
+    }
+
     /// Lets go of the first messages while they have waited long enough or are too many.
     #[inline]
     pub(super) fn let_go(&mut self, effects: &mut Effects) {
+        if !self.holds_back() {
+            self.let_go_of_some(effects);
+        }
+        self.ready.settle_stored();
+    }
+
+    #[inline]
+    fn let_go_of_some(&mut self, effects: &mut Effects) {
         // A bounded number: the queue is ticked again for the rest.
         for _ in 0..LET_GO_AT_ONCE {
             if self.ready.first_expiry() > effects.now {
@@ -192,7 +211,6 @@ impl State {
             let Some(entry) = self.ready.pop() else { break };
             self.dead_letter(entry, Reason::MaxLength, effects);
         }
-        self.ready.settle_stored();
     }
 
     /// A message that the queue is done with although nobody wanted it.
@@ -227,13 +245,18 @@ impl State {
         stored.map(|(handle, seq)| (handle.queue, *seq)).collect()
     }
 
-    /// Sends the dead letters that nobody has taken once more.
+    /// Sends the first dead letters that nobody has taken once more, by the rules that are in force now. Where they are
+    /// taken the next ones follow at once, else these come back behind all others.
     pub(super) fn retry_dead(&mut self, effects: &mut Effects) {
-        if self.retry_dead_at() <= effects.now
-            && let Some(undelivered) = self.undelivered.take()
-        {
-            effects.dead.extend(undelivered.0);
+        if self.retry_dead_at() > effects.now {
+            return;
         }
+        let Self { undelivered, rules, .. } = self;
+        let Some((letters, retry_at)) = undelivered.as_deref_mut() else { return };
+        let again = letters.drain(..letters.len().min(RETRIED_AT_ONCE));
+        effects.dead.extend(again.map(|letter| DeadLetter { rules: Arc::clone(rules), ..letter }));
+        *retry_at = effects.now.plus_ms(1);
+        undelivered.take_if(|undelivered| undelivered.0.is_empty());
     }
 
     /// Tells the consumers that hold something for too long.
@@ -282,6 +305,7 @@ impl State {
     #[inline]
     pub(super) fn deliver(&mut self, effects: &mut Effects) {
         while !self.ready.is_empty() {
+            let holds_back = self.holds_back();
             let Self { ready, unacked, consumers, overdue, counts, .. } = self;
             let Some((key, consumer, alone)) = consumers.next() else { break };
             let turn = if alone { consumer.credit().min(RUN) } else { 1 };
@@ -294,6 +318,9 @@ impl State {
                 while taken < turn {
                     if !inbox.has_room() {
                         stalled = true;
+                        break;
+                    }
+                    if holds_back && ready.first_expiry() < effects.now {
                         break;
                     }
                     let Some(entry) = ready.pop() else { break };
@@ -318,7 +345,7 @@ impl State {
             let none_found = taken == 0 && expired.is_empty();
             expired.into_iter().for_each(|entry| self.dead_letter(entry, Reason::Expired, effects));
             if none_found && !stalled {
-                // What is paged out cannot be read now.
+                // What is paged out cannot be read now, or what has expired is held back.
                 break;
             }
         }
@@ -329,6 +356,9 @@ impl State {
 
     pub(super) fn fetch(&mut self, no_ack: bool, effects: &mut Effects) -> Option<Fetched> {
         self.let_go(effects);
+        if self.holds_back() && self.ready.first_expiry() <= effects.now {
+            return None;
+        }
         let entry = self.ready.pop()?;
         self.counts.redelivered += u64::from(entry.redelivered);
         let parts = self.ready.parts(&entry);

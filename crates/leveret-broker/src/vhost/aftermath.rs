@@ -12,7 +12,7 @@ use crate::topology::Keys;
 use crate::{DelayedExchange, Holding, Lsn, Message, Route, StoreError, Time};
 
 /// Dead letters after which a tick lets others have their turn.
-const DEAD_A_TICK: usize = 5000;
+const DEAD_A_TICK: usize = 1000;
 /// Queues that one tick of the virtual host ticks.
 const TICKS_A_TICK: usize = 1000;
 
@@ -22,7 +22,7 @@ enum End {
     /// There is nobody who would, or he is full.
     NotTaken,
     NotStored,
-    /// It cannot be read.
+    /// It cannot be read, or its queue has no dead letters any more.
     Lost,
 }
 
@@ -104,7 +104,7 @@ impl Vhost {
         let Ok(properties) = Properties::parse(encoded) else { return End::Lost };
         let headers = properties.headers.unwrap_or_default();
         let key = letter.rules.dead_letter_routing_key.as_deref().unwrap_or(own_key);
-        let exchange = letter.rules.dead_letter_exchange.as_deref().unwrap_or_default();
+        let Some(exchange) = letter.rules.dead_letter_exchange.as_deref() else { return End::Lost };
         let delay = delay_ms(&properties);
         let routing = {
             let topology = self.topology.read();
