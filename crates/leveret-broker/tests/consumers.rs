@@ -126,6 +126,18 @@ fn quorum_queues_count_to_twenty_unless_they_are_told_otherwise() {
 }
 
 #[test]
+fn a_message_that_was_only_looked_at_has_not_come_back() {
+    let mut house = House::new();
+    house.declare_durable("q", [("x-queue-type", "quorum".into()), ("x-delivery-limit", 1.into())]);
+    house.put("q", "m");
+    for _ in 0..10 {
+        let fetched = house.get("q").unwrap();
+        house.settle("q", &fetched, Settlement::PutBack);
+    }
+    assert_eq!(house.texts("q"), ["m"]);
+}
+
+#[test]
 fn a_consumer_that_holds_a_message_for_too_long_is_told_once() {
     let mut house = House::new();
     house.declare("q", [("x-consumer-timeout", 1000.into())]);

@@ -63,8 +63,12 @@ fn setup() -> impl Strategy<Value = Setup> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let settlement =
-        prop::sample::select(vec![Settlement::Acked, Settlement::Requeued, Settlement::Rejected]);
+    let settlement = prop::sample::select(vec![
+        Settlement::Acked,
+        Settlement::Requeued,
+        Settlement::PutBack,
+        Settlement::Rejected,
+    ]);
     let ms = || prop_oneof![4 => Just(None), 1 => (0u64..50).prop_map(Some)];
     prop_oneof![
         8 => (1usize..12, prop::bool::weighted(0.1), 0u8..6, ms(), any::<bool>()).prop_map(
@@ -290,11 +294,12 @@ impl Run {
                 Settlement::Acked => self.model.ack(number),
                 Settlement::Rejected => self.model.reject(number),
                 Settlement::Requeued => self.model.requeue(number),
+                Settlement::PutBack => self.model.put_back(number),
             }
         }
         self.queue.settle(&receipts, settlement, &mut self.effects);
         self.collect();
-        if settlement != Settlement::Requeued {
+        if !matches!(settlement, Settlement::Requeued | Settlement::PutBack) {
             // What is gone stays gone, whatever is said of it.
             self.queue.settle(&receipts, Settlement::Requeued, &mut self.effects);
         }

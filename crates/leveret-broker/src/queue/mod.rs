@@ -102,8 +102,16 @@ pub enum Settlement {
     Acked,
     /// To be delivered again, from its old place: `requeue`.
     Requeued,
+    /// As that, but whoever gives it back has only looked at it: where returns are counted this is none.
+    PutBack,
     /// Not wanted: `basic.reject` or `basic.nack` without `requeue`.
     Rejected,
+}
+
+impl Settlement {
+    fn gives_back(self) -> bool {
+        matches!(self, Self::Requeued | Self::PutBack)
+    }
 }
 
 /// A message fetched by `basic.get`.
@@ -427,13 +435,13 @@ impl Queue {
         for receipt in receipts {
             state.settle(*receipt, settlement, effects);
         }
-        if settlement == Settlement::Requeued
+        if settlement.gives_back()
             && let Some(overdue) = &mut state.overdue
         {
             overdue.forget_returned(&state.unacked);
         }
         state.deliver(effects);
-        if settlement == Settlement::Requeued {
+        if settlement.gives_back() {
             state.let_go(effects);
         }
         self.arm(state);

@@ -395,6 +395,10 @@ impl State {
             }
             Settlement::Rejected => self.dead_letter(held.entry, Reason::Rejected, effects),
             Settlement::Requeued => self.requeue(held.entry, effects),
+            Settlement::PutBack => {
+                self.counts.requeued += 1;
+                self.ready.put_back(held.entry);
+            }
         }
     }
 

@@ -123,6 +123,12 @@ impl Model {
         }
     }
 
+    pub fn put_back(&mut self, number: u64) {
+        if let Some(message) = self.out.remove(&number) {
+            self.insert(Message { redelivered: true, ..message });
+        }
+    }
+
     pub fn restart(&mut self) {
         for (_, message) in std::mem::take(&mut self.out) {
             self.insert(Message { redelivered: true, ..message });

@@ -177,7 +177,7 @@ impl Transfer {
             self.settle(&run.sent, Settlement::Acked);
             result = run.refusal.map_or(Ok(()), Err);
         }
-        self.settle(&stayed, Settlement::Requeued);
+        self.settle(&stayed, Settlement::PutBack);
         self.count(sent, looked_at);
         result.map(|()| (sent, stayed.len()))
     }

@@ -182,7 +182,8 @@ async fn fetch(
 
 fn settlement(body: &Body) -> Result<Settlement, Refusal> {
     match body.text("ackmode")? {
-        Some("ack_requeue_true" | "reject_requeue_true") => Ok(Settlement::Requeued),
+        Some("ack_requeue_true") => Ok(Settlement::PutBack),
+        Some("reject_requeue_true") => Ok(Settlement::Requeued),
         Some("ack_requeue_false") => Ok(Settlement::Acked),
         Some("reject_requeue_false") => Ok(Settlement::Rejected),
         Some(other) => Err(Refusal::bad(format!(
@@ -191,7 +192,7 @@ fn settlement(body: &Body) -> Result<Settlement, Refusal> {
         ))),
         // As older clients say it.
         None if body.value("requeue").is_some() => {
-            Ok(if body.flag("requeue")? { Settlement::Requeued } else { Settlement::Acked })
+            Ok(if body.flag("requeue")? { Settlement::PutBack } else { Settlement::Acked })
         }
         None => Err(missing("ackmode")),
     }
