@@ -152,10 +152,9 @@ impl Vhost {
     ) -> Result<bool, Error> {
         let vhost = self.name.to_string();
         let parameter = Parameter { vhost, component: component.into(), name: name.into(), value };
+        let _one_at_a_time = self.setting.lock();
         let (is_new, new_rules) = self.change(|topology| topology.put_parameter(parameter))?;
-        self.commit()?;
-        self.put_in_force(new_rules, effects);
-        Ok(is_new)
+        self.keep_and_put_in_force(new_rules, effects).map(|()| is_new)
     }
 
     /// Clears a parameter; false where there is none.
@@ -163,17 +162,21 @@ impl Vhost {
     /// # Errors
     /// `Internal` where the catalog cannot keep it.
     pub fn clear_parameter(&self, component: &str, name: &str, effects: &mut Effects) -> Result<bool, Error> {
+        let _one_at_a_time = self.setting.lock();
         let (was_there, new_rules) = self.change(|topology| Ok(topology.drop_parameter(component, name)))?;
-        self.commit()?;
-        self.put_in_force(new_rules, effects);
-        Ok(was_there)
+        self.keep_and_put_in_force(new_rules, effects).map(|()| was_there)
     }
 
-    fn put_in_force(&self, new_rules: NewRules, effects: &mut Effects) {
+    /// What cannot be written now is in force nevertheless, as it is shown: it is written with what comes next.
+    fn keep_and_put_in_force(&self, new_rules: NewRules, effects: &mut Effects) -> Result<(), Error> {
+        let kept = self.commit();
         for (queue, rules) in new_rules {
             queue.set_rules(rules, effects);
             self.carry_out(effects);
         }
+        // Routes that were found meanwhile may say that a queue refuses nothing, or refuses something.
+        self.void_routes();
+        kept
     }
 
     /// Sets a policy; true where there was none of that name.

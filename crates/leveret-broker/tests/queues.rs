@@ -230,6 +230,23 @@ fn dead_letters_that_wait_go_where_the_rules_of_the_moment_say() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_written_down_is_in_force_until_it_can() {
+    let kept = Kept::new();
+    let mut house = House::of(kept.open(Time(1_000_000_000)));
+    house.declare_durable("q", []);
+    kept.set_full(true);
+    let value = serde_json::json!({"pattern": "", "definition": {"max-length": 7}});
+    let set = house.vhost.set_parameter("policy", "p", value, &mut house.effects);
+    assert_eq!(set.unwrap_err().text, "disk full");
+    assert_eq!(house.queue("q").rules().max_length, Some(7));
+    kept.set_full(false);
+    house.vhost.commit().unwrap();
+    house.close();
+    let house = House::of(kept.open(Time(1_000_000_000)));
+    assert_eq!(house.queue("q").rules().max_length, Some(7));
+}
+
+#[test]
 fn a_purge_leaves_the_dead_letters_that_wait_for_somebody() {
     let kept = Kept::new();
     let mut house = House::of(kept.open(Time(1_000_000_000)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use leveret_amqp::Properties;
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::backing::Backing;
@@ -26,6 +26,8 @@ pub struct Vhost {
     timers: Arc<Timers>,
     waker: TimerWaker,
     version: AtomicU64,
+    /// Held while a parameter is set, until it is in force everywhere.
+    pub(crate) setting: Mutex<()>,
 }
 
 /// What is set on a virtual host as such.
@@ -74,6 +76,7 @@ impl Vhost {
             timers,
             waker,
             version: AtomicU64::new(0),
+            setting: Mutex::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use leveret_broker::{Backing, Broker, Catalog, Change, Durability, OpenStore, StoreOptions, Time, Users};
 use parking_lot::Mutex;
@@ -16,11 +17,17 @@ pub struct Kept {
 }
 
 #[derive(Default)]
-struct Rows(Mutex<Vec<Change>>);
+struct Rows {
+    all: Mutex<Vec<Change>>,
+    is_full: AtomicBool,
+}
 
 impl Catalog for Rows {
     fn keep(&self, changes: &[Change]) -> Result<(), String> {
-        self.0.lock().extend_from_slice(changes);
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err("disk full".into());
+        }
+        self.all.lock().extend_from_slice(changes);
         Ok(())
     }
 }
@@ -39,13 +46,18 @@ impl Kept {
         Self { directory: TempDir::new().unwrap(), rows: Arc::default() }
     }
 
+    /// Whether the catalog takes no more.
+    pub fn set_full(&self, is_full: bool) {
+        self.rows.is_full.store(is_full, Ordering::Relaxed);
+    }
+
     pub fn open(&self, now: Time) -> Broker {
         let mut options = StoreOptions::default();
         options.durability = Durability::Os;
         options.journal_file_bytes = 256 << 10;
         let store = OpenStore::open(self.directory.path(), options, |_| {}).unwrap();
         let backing = Backing::new(store, MEMORY_BYTES, Box::new(Shared(Arc::clone(&self.rows))));
-        let rows = self.rows.0.lock().clone();
+        let rows = self.rows.all.lock().clone();
         Broker::restored(Users::new(vec![]), backing, &rows, now)
     }
 }
