@@ -84,6 +84,27 @@ fn what_is_closed_leaves_the_list_and_its_counts_stay() {
 }
 
 #[test]
+fn a_channel_lets_go_of_queues_that_it_has_fetched_from() {
+    let broker = TestBroker::start();
+    let mut peer = Peer::open(&broker);
+    let vhost = broker.handle().broker().vhost("/").unwrap();
+    let mut queues = Vec::new();
+    for n in 0..100 {
+        let name = format!("q{n}");
+        peer.ask::<queue::DeclareOk>(1, declare_queue(&name));
+        queues.push(Arc::downgrade(&vhost.find_queue(&name).unwrap()));
+        peer.put(&name, "m");
+        let fetched = peer.fetch(1, basic::Get { no_ack: n % 2 == 0, ..get(&name) }).unwrap();
+        if n % 2 == 1 {
+            peer.send(1, ack(fetched.delivery.tag));
+        }
+        peer.ask::<queue::DeleteOk>(1, delete_queue(&name));
+    }
+    let left = queues.iter().filter(|queue| queue.upgrade().is_some()).count();
+    assert!(left < 50, "{left} queues are deleted and not gone");
+}
+
+#[test]
 fn a_connection_can_be_closed_by_force() {
     let broker = TestBroker::start();
     let mut peer = Peer::open(&broker);

@@ -208,12 +208,12 @@ impl Session {
             self.send(number, basic::GetEmpty { cluster_id: "" });
             return Ok(());
         };
-        let channel = self.open_channel(number)?;
-        channel.count(|counts| {
+        self.open_channel(number)?.count(|counts| {
             if get.no_ack { &counts.get_no_ack } else { &counts.get }.add(1);
             counts.redeliver.add(u64::from(fetched.redelivered));
         });
-        let index = channel.queues.index_of(&queue);
+        // The channel remembers queues that something of it is out of, and no others.
+        let index = if fetched.receipt.is_some() { self.index_of(number, &queue)? } else { 0 };
         let (exchange, routing_key) = split_route(&fetched.route);
         let mut buffer = self.outbox.lock();
         let tag = buffer
