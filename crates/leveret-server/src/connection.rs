@@ -153,7 +153,7 @@ impl Connection {
             entry.received_bytes.add(used as u64);
             match batch {
                 Batch::Done => {}
-                Batch::Overfull => match self.drained(heartbeat.dead_after()).await {
+                Batch::Overfull => match self.drained(entry, heartbeat.dead_after()).await {
                     Ok(()) => continue,
                     Err(failed) => break failed,
                 },
@@ -169,7 +169,7 @@ impl Connection {
             }
             if self.outbox.has_drained_now() {
                 tokio::task::yield_now().await;
-            } else if let Err(failed) = self.drained(heartbeat.dead_after()).await {
+            } else if let Err(failed) = self.drained(entry, heartbeat.dead_after()).await {
                 break failed;
             }
             // Reading stands behind what a client that never pauses must not keep from its turn.
@@ -254,7 +254,7 @@ impl Connection {
     }
 
     /// Waits until the client has read so much that it may ask for more; says how to end where it does not.
-    async fn drained(&self, limit: Duration) -> Result<(), Option<Failure>> {
+    async fn drained(&self, entry: &Entry, limit: Duration) -> Result<(), Option<Failure>> {
         tokio::select! {
             drained = timeout(limit, self.outbox.has_drained()) => {
                 if drained.is_ok() && !self.outbox.is_closed() {
@@ -264,6 +264,7 @@ impl Connection {
                 Err(None)
             }
             () = self.shared.stopping() => Err(Some(shutdown())),
+            reason = closing(entry) => Err(Some(forced(&reason))),
         }
     }
 

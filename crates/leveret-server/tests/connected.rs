@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use leveret_amqp::{basic, queue};
 use leveret_broker::{ChannelMode, Connection, MessageTotals};
+use leveret_server::Config;
 use leveret_testkit::{
     PATIENCE, Peer, TestBroker, ack, consume, declare_queue, delete_queue, get, publish, qos,
 };
@@ -111,4 +112,27 @@ fn a_connection_can_be_closed_by_force() {
     only_connection(&broker).close("Closed via management plugin");
     let close = peer.expect_connection_close();
     assert_eq!((close.code, close.text.as_str()), (320, "CONNECTION_FORCED - Closed via management plugin"));
+}
+
+#[test]
+fn so_can_one_that_does_not_read_what_it_asks_for() {
+    let broker =
+        TestBroker::with(Config { shutdown_timeout_ms: 10, heartbeat_s: 0, ..Config::ephemeral() });
+    let mut peer = Peer::open(&broker);
+    peer.ask::<queue::DeclareOk>(1, declare_queue("q"));
+    // More than the sockets' buffers hold.
+    const COUNT: u32 = 20;
+    for _ in 0..COUNT {
+        peer.publish(1, publish("", "q"), &leveret_amqp::Properties::default(), vec![0; 2 << 20]);
+    }
+    for _ in 0..COUNT {
+        peer.send(1, get("q"));
+    }
+    let connection = only_connection(&broker);
+    let sent = |connection: &Connection| connection.sent_bytes.value();
+    eventually("it has begun to send", || sent(&connection) > 4 << 20);
+    connection.close("Closed via management plugin");
+    let handle = broker.handle();
+    eventually("the connection is gone", || handle.broker().connections.count() == 0);
+    drop(peer);
 }
