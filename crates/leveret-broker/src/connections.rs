@@ -346,12 +346,14 @@ impl Connections {
 
     /// A channel has ended.
     pub fn close_channel(&self, connection: &Connection, number: u16) {
-        let Some(channel) = connection.channels.lock().remove(&number) else { return };
-        // Queues and consumers know each other: nobody may hold on to the channel's because of it.
-        channel.consumers.lock().clear();
+        // Until it counts as past it counts as open: totals never go back.
         let mut past = self.past.lock();
+        let Some(channel) = connection.channels.lock().remove(&number) else { return };
         past.churn.channels_closed += 1;
         *past.totals.entry(Arc::clone(&connection.options.vhost)).or_default() += channel.counts.totals();
+        drop(past);
+        // Queues and consumers know each other: nobody may hold on to the channel's because of it.
+        channel.consumers.lock().clear();
     }
 
     /// All that are open, in the order in which they were opened.
@@ -390,7 +392,8 @@ impl Connections {
     /// What has been done with messages since the broker started, by virtual host.
     #[must_use]
     pub fn totals(&self) -> FxHashMap<Arc<str>, MessageTotals> {
-        let mut totals = self.past.lock().totals.clone();
+        let past = self.past.lock();
+        let mut totals = past.totals.clone();
         for connection in self.list() {
             let of_vhost = totals.entry(Arc::clone(&connection.options.vhost)).or_default();
             connection.channels().iter().for_each(|channel| *of_vhost += channel.counts.totals());
