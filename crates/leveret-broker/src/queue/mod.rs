@@ -419,7 +419,11 @@ impl Queue {
             return;
         }
         if let Some(timers) = &self.timers {
-            self.has_moved.store(timers.moved.note(self), Ordering::Relaxed);
+            // Set before it is noted: whoever takes it from the list at once clears it afterwards.
+            self.has_moved.store(true, Ordering::Relaxed);
+            if !timers.moved.note(self) {
+                self.has_moved.store(false, Ordering::Relaxed);
+            }
         }
     }
 
