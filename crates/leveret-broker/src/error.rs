@@ -67,3 +67,15 @@ impl Error {
         ))
     }
 }
+
+/// Names are short strings of AMQP.
+///
+/// # Errors
+/// `PreconditionFailed` where it is too long.
+pub(crate) fn check_name(kind: &str, name: &str) -> Result<(), Error> {
+    if name.len() > 255 {
+        let beginning = &name[..name.floor_char_boundary(40)];
+        return Err(Error::precondition(format!("{kind} '{beginning}…' is longer than 255 bytes")));
+    }
+    Ok(())
+}

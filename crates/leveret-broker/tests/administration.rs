@@ -379,6 +379,57 @@ fn definitions_go_out_and_in_again() {
 }
 
 #[test]
+fn what_is_bound_to_something_that_is_not_exported_is_not_either() {
+    let broker = broker();
+    let vhost = broker.vhost("/").unwrap();
+    let client = Client::broker();
+    exchange(&vhost, "x", "fanout");
+    let internal = ExchangeOptions { kind: "fanout".into(), internal: true, ..ExchangeOptions::default() };
+    vhost.declare_exchange("inner", internal, &client).unwrap();
+    let mine = QueueOptions { exclusive: Some(Owner(7)), ..QueueOptions::default() };
+    let me = Client { owner: Owner(7), ..Client::broker() };
+    vhost.declare_queue("mine", mine, &me, &mut Effects::default()).unwrap();
+    let named = QueueOptions { durable: true, ..QueueOptions::default() };
+    vhost.declare_server_named("amq.gen-1", named, &client, &mut Effects::default()).unwrap();
+    declare(&vhost, "q", &client).unwrap();
+    let none = FieldTable::default();
+    for (source, destination, to_queue) in [
+        ("x", "q", true),
+        ("x", "mine", true),
+        ("x", "amq.gen-1", true),
+        ("x", "inner", false),
+        ("inner", "q", true),
+        ("amq.topic", "x", false),
+    ] {
+        vhost.bind(BindingName { source, destination, to_queue, key: "", arguments: &none }, &me).unwrap();
+    }
+    let exported = broker.definitions().to_json();
+    let other = Broker::new(Users::new(vec![]));
+    other.import(&Definitions::from_json(&exported).unwrap(), &mut Effects::default()).unwrap();
+    let bindings = other.vhost("/").unwrap().bindings();
+    let mut bound: Vec<_> = bindings.iter().map(|it| (&*it.source, &*it.destination)).collect();
+    bound.sort_unstable();
+    assert_eq!(bound, [("amq.topic", "x"), ("x", "q")]);
+}
+
+#[test]
+fn names_are_short_strings() {
+    let broker = broker();
+    let (vhost, client, long) = (broker.vhost("/").unwrap(), Client::broker(), "n".repeat(256));
+    let queue = declare(&vhost, &long, &client).map(|_| ());
+    let options = ExchangeOptions { kind: "fanout".into(), ..ExchangeOptions::default() };
+    let exchange = vhost.declare_exchange(&long, options, &client);
+    declare(&vhost, "q", &client).unwrap();
+    let none = FieldTable::default();
+    let binding = BindingName { source: "amq.direct", destination: "q", to_queue: true, key: &long, arguments: &none };
+    for refused in [queue, exchange, vhost.bind(binding, &client)] {
+        let refused = refused.unwrap_err().text;
+        assert!(refused.contains("longer than 255 bytes"), "{refused}");
+    }
+    declare(&vhost, &long[1..], &client).unwrap();
+}
+
+#[test]
 fn definitions_of_a_vhost_fit_into_another() {
     let broker = broker();
     declare(&broker.vhost("/").unwrap(), "q", &Client::broker()).unwrap();
@@ -409,6 +460,24 @@ fn wrong_definitions_name_the_place_and_change_nothing() {
         (
             json!({"permissions": [{"user": "ghost", "vhost": "/", "configure": "", "write": "", "read": ""}]}),
             "ghost",
+        ),
+        (
+            json!({"exchanges": [{"name": "x", "vhost": "/", "type": "fanout"}],
+                   "queues": [{"name": "bad", "vhost": "/", "durable": true, "arguments": {"x-message-ttl": "soon"}}]}),
+            "x-message-ttl",
+        ),
+        (
+            json!({"queues": [queue, {"name": "bad", "vhost": "/", "type": "quorum", "auto_delete": true, "durable": true}]}),
+            "auto-delete",
+        ),
+        (
+            json!({"queues": [queue], "exchanges": [{"name": "d", "vhost": "/", "type": "x-delayed-message"}]}),
+            "x-delayed-type",
+        ),
+        (json!({"queues": [queue, {"name": "q".repeat(256), "vhost": "/"}]}), "longer than 255 bytes"),
+        (
+            json!({"queues": [queue], "bindings": [{"source": "amq.fanout", "vhost": "/", "destination": "none", "destination_type": "queue", "routing_key": ""}]}),
+            "no queue 'none'",
         ),
         (
             json!({"topic_permissions": [{"user": "guest", "vhost": "/", "exchange": "x", "write": "(", "read": ""}]}),

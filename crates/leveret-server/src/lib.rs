@@ -257,20 +257,21 @@ impl Drop for Server {
 fn begin(broker: &Broker, config: &Config, now: Time) -> Result<(), StartError> {
     let failed = |error: leveret_broker::Error| StartError::Data(error.to_string());
     let definitions = config.load_definitions.as_deref().map(definitions).transpose()?;
-    if broker.is_new() {
-        let cluster_id = format!("leveret-cluster-id-{}", uuid::Uuid::now_v7());
-        if definitions.as_ref().is_some_and(|definitions| !definitions.users.is_empty()) {
-            broker.begin_without_user(&cluster_id).map_err(failed)?;
-        } else {
-            let Config { default_user, default_pass, default_vhost, .. } = config;
-            let first = FirstUser { name: default_user, password: default_pass, vhost: default_vhost };
-            broker.begin(&first, &cluster_id).map_err(failed)?;
-        }
+    let cluster_id = || format!("leveret-cluster-id-{}", uuid::Uuid::now_v7());
+    let brings_users = definitions.as_ref().is_some_and(|definitions| !definitions.users.is_empty());
+    if broker.is_new() && !brings_users {
+        let Config { default_user, default_pass, default_vhost, .. } = config;
+        let first = FirstUser { name: default_user, password: default_pass, vhost: default_vhost };
+        broker.begin(&first, &cluster_id()).map_err(failed)?;
     }
-    let Some(definitions) = definitions else { return Ok(()) };
-    let mut effects = Effects::default();
-    effects.now = now;
-    broker.import(&definitions, &mut effects).map_err(failed)
+    if let Some(definitions) = definitions {
+        broker.import(&definitions, &mut Effects::at(now)).map_err(failed)?;
+    }
+    // One whose users could not be imported is new at the next start too.
+    if broker.is_new() {
+        broker.begin_without_user(&cluster_id()).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn definitions(path: &Path) -> Result<Definitions, StartError> {

@@ -1,10 +1,14 @@
-//! Making definitions so. What is there already stays as it is, so that the same definitions may be imported again.
+//! Making definitions so. The same definitions may be imported again: exchanges, queues and bindings that are there already
+//! stay as they are; users, permissions, parameters and the settings of virtual hosts become what the definitions say.
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashSet;
+
 use super::{Definitions, is_ones_own};
+use crate::error::check_name;
 use crate::{
-    BindingName, Broker, Change, Client, Effects, Error, Parameter, Policy, PolicyKind, Vhost,
+    BindingDefinition, BindingName, Broker, Change, Client, Effects, Error, Parameter, Policy, PolicyKind, Vhost,
     table_from_json,
 };
 
@@ -49,10 +53,13 @@ impl Broker {
         }
         for binding in &definitions.bindings {
             let vhost = self.vhost_of("binding", &binding.source, &binding.vhost)?;
+            if self.is_passed_over(binding) {
+                continue;
+            }
             let name = BindingName {
                 source: &binding.source,
                 destination: &binding.destination,
-                to_queue: binding.destination_type == "queue",
+                to_queue: binding.is_to_queue()?,
                 key: &binding.routing_key,
                 arguments: &table_from_json(&binding.arguments)?,
             };
@@ -66,20 +73,48 @@ impl Broker {
             parameter.meaning()?;
         }
         for exchange in &definitions.exchanges {
-            named("exchange", &exchange.name, exchange.options().and_then(|options| options.check_kind()))?;
+            named("exchange", &exchange.name, exchange.check())?;
         }
         for queue in &definitions.queues {
-            named("queue", &queue.name, queue.options())?;
+            named("queue", &queue.name, queue.check())?;
         }
-        for binding in &definitions.bindings {
-            if binding.destination_type != "queue" && binding.destination_type != "exchange" {
-                let text = format!("binding of '{}': destination_type: queue or exchange", binding.source);
-                return Err(Error::precondition(text));
-            }
-            named("binding of", &binding.source, table_from_json(&binding.arguments))?;
-        }
+        self.check_bindings(definitions)?;
         self.check_permissions(definitions)?;
         self.check_queue_limits(definitions)
+    }
+
+    fn check_bindings(&self, definitions: &Definitions) -> Result<(), Error> {
+        let exchanges = definitions.exchanges.iter().map(|it| (false, &*it.vhost, &*it.name));
+        let queues = definitions.queues.iter().map(|it| (true, &*it.vhost, &*it.name));
+        let declared: FxHashSet<_> = exchanges.chain(queues).collect();
+        for binding in definitions.bindings.iter().filter(|it| !self.is_passed_over(it)) {
+            let to_queue = binding.is_to_queue()?;
+            for (is_queue, name) in [(false, &*binding.source), (to_queue, &*binding.destination)] {
+                let will_be_there = declared.contains(&(is_queue, &*binding.vhost, name))
+                    || self.has(is_queue, &binding.vhost, name)
+                    || (!is_queue && !is_ones_own(name));
+                if !will_be_there {
+                    let kind = if is_queue { "queue" } else { "exchange" };
+                    let text = format!("binding of '{}': no {kind} '{name}'", binding.source);
+                    return Err(Error::precondition(text));
+                }
+            }
+            named("binding of", &binding.source, check_name("routing key", &binding.routing_key))?;
+            named("binding of", &binding.source, table_from_json(&binding.arguments))?;
+        }
+        Ok(())
+    }
+
+    fn has(&self, is_queue: bool, vhost: &str, name: &str) -> bool {
+        let Some(vhost) = self.vhost(vhost) else { return false };
+        if is_queue { vhost.find_queue(name).is_some() } else { vhost.check_exchange(name).is_ok() }
+    }
+
+    /// A queue whose name the server chose is passed over, and so is what is bound to it.
+    fn is_passed_over(&self, binding: &BindingDefinition) -> bool {
+        binding.destination_type == "queue"
+            && !is_ones_own(&binding.destination)
+            && !self.has(true, &binding.vhost, &binding.destination)
     }
 
     fn check_permissions(&self, definitions: &Definitions) -> Result<(), Error> {

@@ -5,12 +5,16 @@ mod import;
 mod parse;
 
 use leveret_amqp::{FieldTable, Value as Field};
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::error::check_name;
+use crate::queue::check_properties;
 use crate::{
-    ApplyTo, Broker, ExchangeOptions, GlobalParameter, Parameter, Pattern, Policy, PolicyKind, Queue,
-    QueueOptions, User, UserPermission, UserTopicPermission, Vhost, VhostSettings, table_to_json,
+    ApplyTo, Broker, Error, Exchange, ExchangeOptions, GlobalParameter, Parameter, Pattern, Policy, PolicyKind,
+    Queue, QueueOptions, QueueRules, User, UserPermission, UserTopicPermission, Vhost, VhostSettings,
+    table_from_json, table_to_json,
 };
 
 /// The version of RabbitMQ whose definitions these are like.
@@ -151,15 +155,24 @@ impl Definitions {
         self.policies.extend(policies.iter().map(|policy| PolicyDefinition::of(vhost, policy)));
         let component = PolicyKind::User.component();
         self.parameters.extend(vhost.parameters().into_iter().filter(|it| it.component != component));
-        let queues = vhost.queues();
-        let kept = queues.iter().filter(|queue| queue.options.exclusive.is_none());
-        self.queues.extend(kept.map(|queue| QueueDefinition::of(vhost, queue)));
+        let mut queues = vhost.queues();
+        queues.retain(|queue| queue.options.exclusive.is_none());
+        self.queues.extend(queues.iter().map(|queue| QueueDefinition::of(vhost, queue)));
         self.queues.sort_by(|a, b| (&a.vhost, &a.name).cmp(&(&b.vhost, &b.name)));
-        let exchanges =
-            vhost.exchanges().into_iter().filter(|it| is_ones_own(&it.name) && !it.options.internal);
-        self.exchanges.extend(exchanges.map(|it| ExchangeDefinition::of(vhost, &it.name, &it.options)));
+        let mut exchanges = vhost.exchanges();
+        exchanges.retain(|it| !is_ones_own(&it.name) || !it.options.internal);
+        let own = exchanges.iter().filter(|it| is_ones_own(&it.name));
+        self.exchanges.extend(own.map(|it| ExchangeDefinition::of(vhost, &it.name, &it.options)));
         self.exchanges.sort_by(|a, b| (&a.vhost, &a.name).cmp(&(&b.vhost, &b.name)));
-        self.bindings.extend(vhost.bindings().into_iter().map(|it| BindingDefinition {
+        // Of a binding both ends have to be there when it is declared again.
+        let queues: FxHashSet<&str> = queues.iter().map(|it| &*it.name).collect();
+        let exchanges: FxHashSet<&str> = exchanges.iter().map(|it| &*it.name).collect();
+        let mut bindings = vhost.bindings();
+        bindings.retain(|it| {
+            let destinations = if it.to_queue { &queues } else { &exchanges };
+            exchanges.contains(&*it.source) && destinations.contains(&*it.destination)
+        });
+        self.bindings.extend(bindings.into_iter().map(|it| BindingDefinition {
             source: it.source.to_string(),
             vhost: vhost.name.to_string(),
             destination: it.destination.to_string(),
@@ -205,12 +218,20 @@ impl QueueDefinition {
         }
     }
 
-    fn options(&self) -> Result<QueueOptions, crate::Error> {
-        let mut arguments: FieldTable = crate::table_from_json(&self.arguments)?;
+    fn options(&self) -> Result<QueueOptions, Error> {
+        let mut arguments: FieldTable = table_from_json(&self.arguments)?;
         if self.kind != "classic" && arguments.find("x-queue-type").is_none() {
             arguments.set("x-queue-type", self.kind.as_str().into());
         }
         Ok(QueueOptions { durable: self.durable, exclusive: None, auto_delete: self.auto_delete, arguments })
+    }
+
+    /// Whether it could be declared.
+    fn check(&self) -> Result<(), Error> {
+        let (options, object) = (self.options()?, format!("queue '{}' in vhost '{}'", self.name, self.vhost));
+        check_name("queue", &self.name)?;
+        QueueRules::parse(&options.arguments, &object)?;
+        check_properties(&options, &object)
     }
 }
 
@@ -227,14 +248,33 @@ impl ExchangeDefinition {
         }
     }
 
-    fn options(&self) -> Result<ExchangeOptions, crate::Error> {
+    fn options(&self) -> Result<ExchangeOptions, Error> {
         Ok(ExchangeOptions {
             kind: self.kind.clone(),
             durable: self.durable,
             auto_delete: self.auto_delete,
             internal: self.internal,
-            arguments: crate::table_from_json(&self.arguments)?,
+            arguments: table_from_json(&self.arguments)?,
         })
+    }
+
+    /// Whether it could be declared.
+    fn check(&self) -> Result<(), Error> {
+        check_name("exchange", &self.name)?;
+        Exchange::check(self.options()?)
+    }
+}
+
+impl BindingDefinition {
+    fn is_to_queue(&self) -> Result<bool, Error> {
+        match self.destination_type.as_str() {
+            "queue" => Ok(true),
+            "exchange" => Ok(false),
+            _ => {
+                let text = format!("binding of '{}': destination_type: queue or exchange", self.source);
+                Err(Error::precondition(text))
+            }
+        }
     }
 }
 

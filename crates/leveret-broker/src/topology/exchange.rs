@@ -117,6 +117,14 @@ impl Exchange {
         Ok(Self { name, options, applied, alternate, delayed: None, bindings, counts: Arc::default() })
     }
 
+    /// Whether there could be an exchange with these options.
+    ///
+    /// # Errors
+    /// As [`Exchange::new`].
+    pub(crate) fn check(options: ExchangeOptions) -> Result<(), Error> {
+        Self::new("".into(), options).map(|_| ())
+    }
+
     /// Has these policies apply to it. What its arguments say comes first.
     pub(super) fn apply(&mut self, applied: Applied) {
         let argument = alternate_argument(&self.options).ok().flatten().map(Arc::from);

@@ -22,6 +22,7 @@ use self::administration::check_alternate;
 use self::bindings::Binding;
 use crate::backing::Backing;
 use crate::delay::Shelves;
+use crate::error::check_name;
 use crate::parameters::Parameters;
 use crate::policies::Subject;
 use crate::queue::{COMPARED_ARGUMENTS, Owner, QueueOptions, check_properties};
@@ -187,7 +188,7 @@ impl Topology {
             exchange.check_equivalent(&options, &self.object("exchange", name))?;
             return Ok(false);
         }
-        check_not_reserved("exchange", name)?;
+        check_new_name("exchange", name)?;
         check_alternate(name, &options, access)?;
         self.add_exchange(name.into(), options, None)?;
         Ok(true)
@@ -289,7 +290,7 @@ impl Topology {
             self.check_declared(queue, &options, client.owner)?;
             return Ok((Arc::clone(queue), false));
         }
-        check_not_reserved("queue", name)?;
+        check_new_name("queue", name)?;
         self.check_new_queue(name, &options, &client.access)?;
         Ok((self.add_queue(name, options, now)?, true))
     }
@@ -492,7 +493,8 @@ pub(crate) fn check_not_default(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_not_reserved(kind: &str, name: &str) -> Result<(), Error> {
+fn check_new_name(kind: &str, name: &str) -> Result<(), Error> {
+    check_name(kind, name)?;
     if name.starts_with("amq.") {
         return Err(Error::refused(format!("{kind} name '{name}' contains reserved prefix 'amq.*'")));
     }

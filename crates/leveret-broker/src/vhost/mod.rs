@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backing::Backing;
 use crate::delay::delay_ms;
+use crate::error::check_name;
 use crate::moved::Moved;
 use crate::queue::{Effects, Owner, QueueOptions, QueueUse};
 use crate::timers::{TimerWaker, Timers};
@@ -429,6 +430,7 @@ impl Vhost {
             false => Resource::Exchange(binding.destination),
         };
         client.access.check(Operation::Write, destination)?;
+        check_name("routing key", binding.key)?;
         check_not_default(binding.source)?;
         if !binding.to_queue {
             check_not_default(binding.destination)?;
