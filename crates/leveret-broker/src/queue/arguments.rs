@@ -92,7 +92,7 @@ const ONLY_QUORUM: [&str; 5] = [
 ];
 
 /// Queue arguments that must be the same in every declaration.
-pub(crate) const COMPARED_ARGUMENTS: [&str; 18] = [
+pub(crate) const COMPARED_ARGUMENTS: [&str; 20] = [
     "x-message-ttl",
     "x-expires",
     "x-max-length",
@@ -111,6 +111,8 @@ pub(crate) const COMPARED_ARGUMENTS: [&str; 18] = [
     "x-queue-version",
     "x-consumer-timeout",
     "x-message-deduplication",
+    "x-cache-size",
+    "x-cache-ttl",
 ];
 
 /// Checks what a policy asks for, before anybody is given it.
