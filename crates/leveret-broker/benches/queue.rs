@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use leveret_amqp::Properties;
 use leveret_broker::{
-    Consume, ConsumerKey, Delivery, Effects, Inbox, Mailbox, Message, Queue, QueueOptions, QueueRules,
+    Consume, ConsumerKey, Delivery, Effects, Holder, Inbox, Mailbox, Message, Queue, QueueOptions, QueueRules,
     Receipt, Route, Settlement, route_of,
 };
 use parking_lot::Mutex;
@@ -26,6 +26,10 @@ struct Counted {
     receipts: Vec<Receipt>,
 }
 
+impl Holder for Counting {
+    fn overdue(&self, _timeout_ms: u64) {}
+}
+
 impl Mailbox for Counting {
     fn open(&self, _key: ConsumerKey, fill: &mut dyn FnMut(&mut dyn Inbox)) -> bool {
         fill(&mut *self.0.lock());
@@ -33,8 +37,6 @@ impl Mailbox for Counting {
     }
 
     fn flush(&self, _effects: &mut Effects) {}
-
-    fn overdue(&self, _timeout_ms: u64) {}
 
     fn cancelled(&self, _queue: &Arc<Queue>) {}
 }

@@ -6,7 +6,7 @@ use crate::{ConsumerKey, Effects, Queue, Receipt};
 
 /// A consumer's way out of the broker. A queue calls it with its own lock held, so it must neither block nor
 /// call a queue.
-pub trait Mailbox: Send + Sync {
+pub trait Mailbox: Holder {
     /// Opens the box, lets `fill` put deliveries for the consumer `key` into it, and closes it; a box that is
     /// closed for good never calls `fill`. True where [`Mailbox::flush`] is owed: the box has something to send
     /// that nobody else is going to send.
@@ -15,12 +15,14 @@ pub trait Mailbox: Send + Sync {
     /// Sends what has gathered. Called without any lock. What that sets off is added to `effects`.
     fn flush(&self, effects: &mut Effects);
 
-    /// Its consumer holds a delivery for longer than the `timeout_ms` milliseconds that its queue allows. Called without
-    /// any lock.
-    fn overdue(&self, timeout_ms: u64);
-
     /// Its queue is gone, and the consumer with it. Called without any lock.
     fn cancelled(&self, queue: &Arc<Queue>);
+}
+
+/// Whoever holds what a queue has given out, and is to settle it.
+pub trait Holder: Send + Sync {
+    /// It holds a message for longer than the `timeout_ms` milliseconds that its queue allows. Called without any lock.
+    fn overdue(&self, timeout_ms: u64);
 }
 
 /// An open mailbox.

@@ -7,8 +7,10 @@ mod house;
 #[path = "support/reader.rs"]
 mod reader;
 
+use std::sync::Arc;
+
 use leveret_amqp::{Properties, Value};
-use leveret_broker::{Consume, Settlement};
+use leveret_broker::{Consume, Holder, Settlement};
 
 use house::House;
 use reader::{Reader, consume};
@@ -167,6 +169,37 @@ fn what_came_back_begins_its_time_anew() {
     assert_eq!(reader.overdue(), 0);
     house.wait_ms(1);
     assert_eq!(reader.overdue(), 1);
+}
+
+#[test]
+fn a_consumer_that_is_cancelled_has_its_time_for_what_it_holds() {
+    let mut house = House::new();
+    house.declare("q", [("x-consumer-timeout", 1000.into())]);
+    let reader = consume(&mut house, "q", |it| it);
+    house.put("q", "m");
+    reader.cancel(&mut house);
+    house.wait_ms(1000);
+    assert_eq!(reader.overdue(), 1);
+}
+
+#[test]
+fn what_was_fetched_is_not_held_for_ever_either() {
+    let mut house = House::new();
+    house.declare("q", [("x-consumer-timeout", 1000.into())]);
+    let holder = Reader::new();
+    for text in ["settled", "held"] {
+        house.put("q", text);
+    }
+    let get = |house: &mut House| {
+        house.queue("q").get_for(false, Some(&(holder.clone() as Arc<dyn Holder>)), &mut house.effects).unwrap()
+    };
+    let settled = get(&mut house);
+    get(&mut house);
+    house.settle("q", &settled, Settlement::Acked);
+    house.wait_ms(999);
+    assert_eq!(holder.overdue(), 0);
+    house.wait_ms(1);
+    assert_eq!(holder.overdue(), 1);
 }
 
 #[test]

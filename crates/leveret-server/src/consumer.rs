@@ -1,4 +1,5 @@
-//! A consumer as its connection sees it: the mailbox that turns deliveries into frames.
+//! A consumer as its connection sees it: the mailbox that turns deliveries into frames. And a channel as the holder of what
+//! it has fetched.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -6,7 +7,7 @@ use std::sync::{Arc, Weak};
 use leveret_amqp::{
     ContentHeader, FrameKind, basic, begin_frame, end_frame, write_body_frames, write_method, write_shortstr,
 };
-use leveret_broker::{Channel, ConsumerKey, Delivery, Effects, Inbox, Mailbox, Queue};
+use leveret_broker::{Channel, ConsumerKey, Delivery, Effects, Holder, Inbox, Mailbox, Queue};
 
 use crate::outbox::{Buffer, Deliveries, Outbox, Overdue};
 
@@ -87,6 +88,33 @@ impl Consumer {
     }
 }
 
+/// A channel as the holder of what it has fetched.
+pub(crate) struct Fetcher {
+    channel: u16,
+    entry: Arc<Channel>,
+    outbox: Arc<Outbox>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(channel: u16, entry: &Arc<Channel>, outbox: &Arc<Outbox>) -> Arc<Self> {
+        Arc::new(Self { channel, entry: Arc::clone(entry), outbox: Arc::clone(outbox) })
+    }
+}
+
+impl Holder for Fetcher {
+    fn overdue(&self, timeout_ms: u64) {
+        let (channel, entry) = (self.channel, Arc::clone(&self.entry));
+        self.outbox.note_overdue(Overdue { channel, entry, timeout_ms });
+    }
+}
+
+impl Holder for Consumer {
+    fn overdue(&self, timeout_ms: u64) {
+        let (channel, entry) = (self.channel, Arc::clone(&self.entry));
+        self.outbox.note_overdue(Overdue { channel, entry, timeout_ms });
+    }
+}
+
 impl Mailbox for Consumer {
     #[inline]
     fn open(&self, key: ConsumerKey, fill: &mut dyn FnMut(&mut dyn Inbox)) -> bool {
@@ -117,11 +145,6 @@ impl Mailbox for Consumer {
 
     fn flush(&self, effects: &mut Effects) {
         self.outbox.flush(effects);
-    }
-
-    fn overdue(&self, timeout_ms: u64) {
-        let late = Overdue { channel: self.channel, tag: self.tag.clone(), timeout_ms };
-        self.outbox.note_overdue(late);
     }
 
     fn cancelled(&self, _queue: &Arc<Queue>) {

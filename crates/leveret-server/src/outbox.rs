@@ -55,7 +55,7 @@ pub(crate) struct Buffer {
     pub(crate) frame_max: u32,
     /// How many of the bytes in `frames` are deliveries, which stop by themselves.
     pub(crate) delivered_bytes: usize,
-    /// Consumers that hold something for too long.
+    /// Channels that hold something for too long.
     overdue: Vec<Overdue>,
     /// Consumers that found no room.
     pub(crate) stalled: Vec<(Arc<Consumer>, ConsumerKey)>,
@@ -64,10 +64,11 @@ pub(crate) struct Buffer {
     pub(crate) closed: bool,
 }
 
-/// A consumer that holds a delivery for longer than its queue allows: the end of its channel.
+/// A channel that holds a message for longer than its queue allows: its end.
 pub(crate) struct Overdue {
     pub(crate) channel: u16,
-    pub(crate) tag: String,
+    /// Which of those that had this number.
+    pub(crate) entry: Arc<Channel>,
     pub(crate) timeout_ms: u64,
 }
 
@@ -406,7 +407,7 @@ impl Outbox {
         self.session.notify_one();
     }
 
-    /// The consumers that hold something for too long.
+    /// The channels that hold something for too long.
     #[inline]
     pub(crate) fn take_overdue(&self) -> Vec<Overdue> {
         if !self.has_overdue.load(Ordering::Acquire) {

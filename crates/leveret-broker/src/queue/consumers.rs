@@ -128,11 +128,6 @@ impl Consumers {
             .collect()
     }
 
-    /// The mailbox of a consumer that is still there.
-    pub(super) fn mailbox(&mut self, key: ConsumerKey) -> Option<Arc<dyn Mailbox>> {
-        self.at(key).map(|consumer| Arc::clone(&consumer.mailbox))
-    }
-
     fn may_take(&self, slot: u32) -> bool {
         match self.turn {
             Turn::Anybody => true,

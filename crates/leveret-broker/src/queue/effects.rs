@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leveret_store::{Lsn, StoreError};
 
 use crate::dead_letter::DeadLetter;
-use crate::{Mailbox, Queue, Time};
+use crate::{Holder, Mailbox, Queue, Time};
 
 /// What an operation on a queue sets off elsewhere, to be carried out once no lock is held: by
 /// [`Vhost::carry_out`](crate::Vhost::carry_out), then by [`Effects::flush`], and by the caller.
@@ -26,8 +26,8 @@ pub struct Effects {
     /// Whether a queue that the message was for is deleted. A publisher is told nothing of it: it could have been so just
     /// after.
     pub gone: bool,
-    /// Consumers that hold a delivery for too long, and how long was allowed, in milliseconds.
-    pub(crate) overdue: Vec<(Arc<dyn Mailbox>, u64)>,
+    /// Who holds a message for too long, and how long was allowed, in milliseconds.
+    pub(crate) overdue: Vec<(Arc<dyn Holder>, u64)>,
     /// Messages on their way to a dead-letter exchange.
     pub(crate) dead: Vec<DeadLetter>,
     /// Queues that nobody has used for too long.

@@ -35,7 +35,7 @@ pub(crate) use self::storage::{
 pub(crate) use self::to_store::ToStore;
 use crate::dead_letter::DeadLetter;
 use crate::timers::Timers;
-use crate::{Applied, Error, Mailbox, Message, Time};
+use crate::{Applied, Error, Holder, Mailbox, Message, Time};
 
 pub(crate) use self::arguments::{COMPARED_ARGUMENTS, check_properties};
 pub use self::arguments::{check_operator_policy, check_policy};
@@ -353,10 +353,21 @@ impl Queue {
     /// Takes the first ready message.
     #[must_use]
     pub fn get(self: &Arc<Self>, no_ack: bool, effects: &mut Effects) -> Option<Fetched> {
+        self.get_for(no_ack, None, effects)
+    }
+
+    /// Takes the first ready message, for somebody who is told when it is held for too long.
+    #[must_use]
+    pub fn get_for(
+        self: &Arc<Self>,
+        no_ack: bool,
+        holder: Option<&Arc<dyn Holder>>,
+        effects: &mut Effects,
+    ) -> Option<Fetched> {
         let state = &mut *self.lock();
         state.last_used = effects.now;
         state.note_busy(effects.now);
-        let fetched = state.fetch(no_ack, effects);
+        let fetched = state.fetch(no_ack, holder, effects);
         self.arm(state);
         fetched
     }

@@ -19,7 +19,7 @@ use super::unacked::{Receipt, Unacked};
 use super::{Effects, Fetched, LET_GO_AT_ONCE, RELAXED_READY, RUN, Settlement};
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::timers::TimerKey;
-use crate::{Delivery, Inbox, Message, Time};
+use crate::{Delivery, Holder, Inbox, Mailbox, Message, Time};
 
 /// How long a dead letter that nobody has taken waits for the next attempt, and what cannot be read, in milliseconds.
 const RETRY_MS: u64 = 1000;
@@ -259,14 +259,13 @@ impl State {
         undelivered.take_if(|undelivered| undelivered.0.is_empty());
     }
 
-    /// Tells the consumers that hold something for too long.
+    /// Has those told that hold something for too long.
     pub(super) fn note_overdue(&mut self, effects: &mut Effects) {
         let (Some(overdue), Some(timeout_ms)) = (&mut self.overdue, self.rules.consumer_timeout_ms) else {
             return;
         };
-        for key in overdue.take_due(&self.unacked, timeout_ms, effects.now) {
-            effects.overdue.extend(self.consumers.mailbox(key).map(|mailbox| (mailbox, timeout_ms)));
-        }
+        let late = overdue.take_due(&self.unacked, timeout_ms, effects.now);
+        effects.overdue.extend(late.into_iter().map(|holder| (holder, timeout_ms)));
     }
 
     /// Hands messages straight to a consumer that neither acknowledges nor has anything waiting before them;
@@ -332,7 +331,7 @@ impl State {
                     counts.redelivered += u64::from(entry.redelivered);
                     let receipt = deliver_one(entry, (ready, unacked), (!no_ack).then_some(key), inbox);
                     if let (Some(overdue), Some(receipt)) = (overdue.as_mut(), receipt) {
-                        overdue.note(receipt, effects.now);
+                        overdue.note(receipt, Arc::<dyn Mailbox>::clone(&consumer.mailbox), effects.now);
                     }
                     taken += 1;
                 }
@@ -354,7 +353,13 @@ impl State {
         self.wake_publishers_if_relaxed();
     }
 
-    pub(super) fn fetch(&mut self, no_ack: bool, effects: &mut Effects) -> Option<Fetched> {
+    /// Takes the first message, for somebody to hold it if it is to be settled.
+    pub(super) fn fetch(
+        &mut self,
+        no_ack: bool,
+        holder: Option<&Arc<dyn Holder>>,
+        effects: &mut Effects,
+    ) -> Option<Fetched> {
         self.let_go(effects);
         if self.holds_back() && self.ready.first_expiry() <= effects.now {
             return None;
@@ -377,7 +382,11 @@ impl State {
             self.ready.settle_stored();
         } else {
             self.counts.got += 1;
-            fetched.receipt = Some(self.unacked.insert(entry, None).0);
+            let (receipt, _) = self.unacked.insert(entry, None);
+            fetched.receipt = Some(receipt);
+            if let (Some(overdue), Some(holder)) = (&mut self.overdue, holder) {
+                overdue.note(receipt, Arc::clone(holder), effects.now);
+            }
         }
         Some(fetched)
     }

@@ -51,12 +51,9 @@ impl Unacked {
         self.bytes
     }
 
-    /// The message that is out by that receipt.
-    pub(super) fn find(&self, receipt: Receipt) -> Option<&Held> {
-        match self.slots.get(receipt.slot as usize) {
-            Some(Slot::Taken(held)) if held.is(receipt) => Some(held),
-            _ => None,
-        }
+    /// Whether a message is out by that receipt.
+    pub(super) fn has(&self, receipt: Receipt) -> bool {
+        matches!(self.slots.get(receipt.slot as usize), Some(Slot::Taken(held)) if held.is(receipt))
     }
 
     /// All that is out, to be changed.

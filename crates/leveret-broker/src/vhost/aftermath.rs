@@ -29,8 +29,8 @@ enum End {
 impl Vhost {
     /// Carries out what operations on its queues have set off in others.
     pub fn carry_out(&self, effects: &mut Effects) {
-        for (mailbox, timeout_ms) in std::mem::take(&mut effects.overdue) {
-            mailbox.overdue(timeout_ms);
+        for (holder, timeout_ms) in std::mem::take(&mut effects.overdue) {
+            holder.overdue(timeout_ms);
         }
         while !effects.dead.is_empty() || !effects.unused.is_empty() {
             for letter in std::mem::take(&mut effects.dead) {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use leveret_broker::{ConsumerKey, Delivery, Effects, Inbox, Mailbox, Queue, Receipt};
+use leveret_broker::{ConsumerKey, Delivery, Effects, Holder, Inbox, Mailbox, Queue, Receipt};
 use parking_lot::Mutex;
 
 /// A delivery as the mailbox saw it.
@@ -61,6 +61,12 @@ impl Letterbox {
     }
 }
 
+impl Holder for Letterbox {
+    fn overdue(&self, _timeout_ms: u64) {
+        self.inner.lock().overdue += 1;
+    }
+}
+
 impl Mailbox for Letterbox {
     fn open(&self, _key: ConsumerKey, fill: &mut dyn FnMut(&mut dyn Inbox)) -> bool {
         fill(&mut *self.inner.lock());
@@ -68,10 +74,6 @@ impl Mailbox for Letterbox {
     }
 
     fn flush(&self, _effects: &mut Effects) {}
-
-    fn overdue(&self, _timeout_ms: u64) {
-        self.inner.lock().overdue += 1;
-    }
 
     fn cancelled(&self, _queue: &Arc<Queue>) {}
 }

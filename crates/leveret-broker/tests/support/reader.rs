@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use leveret_broker::{Consume, ConsumerKey, Delivery, Effects, Inbox, Mailbox, Queue, Receipt, Settlement};
+use leveret_broker::{Consume, ConsumerKey, Delivery, Effects, Holder, Inbox, Mailbox, Queue, Receipt, Settlement};
 use parking_lot::Mutex;
 
 use crate::house::House;
@@ -40,6 +40,10 @@ impl Reader {
         Arc::default()
     }
 
+    pub fn overdue(&self) -> usize {
+        self.0.lock().overdue
+    }
+
     pub fn consume(self: Arc<Self>) -> Consume {
         Consume { mailbox: self, no_ack: false, exclusive: false, prefetch: 0, priority: 0 }
     }
@@ -52,7 +56,7 @@ impl AtQueue {
     }
 
     pub fn overdue(&self) -> usize {
-        self.reader.0.lock().overdue
+        self.reader.overdue()
     }
 
     pub fn settle_all(&self, house: &mut House, settlement: Settlement) {
@@ -73,6 +77,12 @@ impl AtQueue {
     }
 }
 
+impl Holder for Reader {
+    fn overdue(&self, _timeout_ms: u64) {
+        self.0.lock().overdue += 1;
+    }
+}
+
 impl Mailbox for Reader {
     fn open(&self, _key: ConsumerKey, fill: &mut dyn FnMut(&mut dyn Inbox)) -> bool {
         fill(&mut *self.0.lock());
@@ -80,10 +90,6 @@ impl Mailbox for Reader {
     }
 
     fn flush(&self, _effects: &mut Effects) {}
-
-    fn overdue(&self, _timeout_ms: u64) {
-        self.0.lock().overdue += 1;
-    }
 
     fn cancelled(&self, _queue: &Arc<Queue>) {}
 }

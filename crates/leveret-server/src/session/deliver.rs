@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use leveret_amqp::{ReplyCode, basic, write_method};
-use leveret_broker::{ChannelConsumer, Consume, Effects, Queue, Receipt, Settlement, split_route};
+use leveret_broker::{
+    ChannelConsumer, Consume, Effects, Holder, Queue, Receipt, Settlement, split_route,
+};
 use rustc_hash::FxHashSet;
 
 use super::Session;
 use super::channel::{Channel, Mode, QueueTable, Subscription};
 use super::publish::REPLY_TO;
-use crate::consumer::{Consumer, write_content};
+use crate::consumer::{Consumer, Fetcher, write_content};
 use crate::outbox::{Out, Overdue};
 use crate::reply::Exception;
 
@@ -150,11 +152,11 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the channels of consumers that hold a delivery for longer than its queue allows.
+    /// Ends the channels that hold a message for longer than its queue allows.
     pub(super) fn end_overdue(&mut self) {
-        for Overdue { channel, tag, timeout_ms } in self.outbox.take_overdue() {
-            let is_there = self.channels.get(&channel).is_some_and(|it| it.consumers.contains_key(&tag));
-            if is_there {
+        for Overdue { channel, entry, timeout_ms } in self.outbox.take_overdue() {
+            let there = self.channels.get(&channel).and_then(|it| it.entry.as_ref());
+            if there.is_some_and(|there| Arc::ptr_eq(there, &entry)) {
                 let text = format!(
                     "delivery acknowledgement on channel {channel} timed out. Timeout value used: {timeout_ms} ms. \
                      This timeout value can be configured, see consumers doc guide to learn more"
@@ -203,7 +205,8 @@ impl Session {
 
     pub(super) fn get(&mut self, number: u16, get: basic::Get<'_>) -> Result<(), Exception> {
         let queue = self.queue_to_read(number, get.queue)?;
-        let Some(fetched) = queue.get(get.no_ack, &mut self.effects) else {
+        let holder = self.fetcher(number)?;
+        let Some(fetched) = queue.get_for(get.no_ack, holder.as_ref(), &mut self.effects) else {
             self.open_channel(number)?.count(|counts| counts.get_empty.add(1));
             self.send(number, basic::GetEmpty { cluster_id: "" });
             return Ok(());
@@ -231,6 +234,13 @@ impl Session {
         write_content(number, (&fetched.properties, &fetched.body), self.frame_max, &mut buffer.frames);
         self.overfull = buffer.is_overfull();
         Ok(())
+    }
+
+    fn fetcher(&mut self, number: u16) -> Result<Option<Arc<dyn Holder>>, Exception> {
+        let outbox = Arc::clone(&self.outbox);
+        let Channel { entry: Some(entry), fetcher, .. } = self.open_channel(number)? else { return Ok(None) };
+        let fetcher = fetcher.get_or_insert_with(|| Fetcher::new(number, entry, &outbox));
+        Ok(Some(Arc::clone(fetcher) as Arc<dyn Holder>))
     }
 
     /// Takes note of an acknowledgement of either kind; tag and whether all before it are meant too.
