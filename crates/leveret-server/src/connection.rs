@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use leveret_amqp::{Method, ReplyCode, connection, parse_frame, write_heartbeat, write_method};
-use leveret_broker::{Connection as Entry, ConnectionOptions, Effects, Owner, Queue};
+use leveret_broker::{Connection as Entry, ConnectionOptions, Effects, Login, Owner, Queue};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::Shared;
@@ -48,12 +48,13 @@ impl Connection {
     /// Serves the connection to its end.
     pub(crate) async fn run(mut self) {
         let mut buffer = ReadBuffer::new();
+        let from_loopback = self.from_loopback();
         let handshake = Handshake {
             shared: &self.shared,
             reader: &mut self.reader,
             buffer: &mut buffer,
             outbox: &self.outbox,
-            from_loopback: self.peer.ip().to_canonical().is_loopback(),
+            from_loopback,
             certificate_name: self.certificate_name.take(),
         };
         let limit = Duration::from_millis(self.shared.config.handshake_timeout_ms);
@@ -157,6 +158,13 @@ impl Connection {
                     Ok(()) => continue,
                     Err(failed) => break failed,
                 },
+                Batch::NewSecret(secret) => {
+                    if self.admits(entry, secret).await {
+                        session.accept_secret();
+                        continue;
+                    }
+                    break Some(secret_refused());
+                }
                 Batch::Closed => break None,
                 Batch::Failed(exception, method) => break Some((exception, method)),
             }
@@ -199,6 +207,22 @@ impl Connection {
             tracing::warn!(peer = %self.peer, code = exception.code.0, text = exception.text, "connection error");
             self.close(&exception, method, &mut buffer, frame_max).await;
         }
+    }
+
+    /// Whether the user may still log in: with that password, or else with the certificate that was shown.
+    async fn admits(&self, entry: &Entry, secret: Vec<u8>) -> bool {
+        let (user, from_loopback) = (&entry.options.user, self.from_loopback());
+        if entry.options.mechanism == "EXTERNAL" {
+            return self.shared.broker.users.admits(user, Login::Certificate, from_loopback);
+        }
+        match String::from_utf8(secret) {
+            Ok(password) => self.shared.admits(user, password, from_loopback).await,
+            Err(_) => false,
+        }
+    }
+
+    fn from_loopback(&self) -> bool {
+        self.peer.ip().to_canonical().is_loopback()
     }
 
     /// Waits, not for long, while more comes in than the disk takes.
@@ -322,6 +346,11 @@ fn shutdown() -> Failure {
 
 fn forced(reason: &str) -> Failure {
     (Exception::new(ReplyCode::CONNECTION_FORCED, reason), (0, 0))
+}
+
+fn secret_refused() -> Failure {
+    let text = "New secret was refused by one of the backends";
+    (Exception::new(ReplyCode::NOT_ALLOWED, text), (10, 70))
 }
 
 /// Waits until somebody asks for the end of the connection; returns why.

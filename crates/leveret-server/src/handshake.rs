@@ -186,17 +186,11 @@ impl Handshake<'_> {
             }
         };
         Ok(match credentials {
-            Some((name, password)) => self.admits(&name, password).await.then_some(name),
+            Some((name, password)) => {
+                self.shared.admits(&name, password, self.from_loopback).await.then_some(name)
+            }
             None => None,
         })
-    }
-
-    /// Checks a password where it keeps nobody waiting.
-    async fn admits(&self, name: &str, password: String) -> bool {
-        let Ok(_turn) = self.shared.log_ins.acquire().await else { return false };
-        let (shared, name, from_loopback) = (Arc::clone(self.shared), name.to_owned(), self.from_loopback);
-        let check = move || shared.broker.users.admits(&name, Login::Password(&password), from_loopback);
-        tokio::task::spawn_blocking(check).await.unwrap_or(false)
     }
 
     async fn tune(&mut self, offered: connection::Tune) -> Result<connection::TuneOk, NotOpened> {

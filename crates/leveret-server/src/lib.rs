@@ -40,7 +40,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use leveret_broker::{
-    Backing, Broker, CommitEvent, Definitions, Effects, FirstUser, OpenStore, StoreOptions, Time, Users,
+    Backing, Broker, CommitEvent, Definitions, Effects, FirstUser, Login, OpenStore, StoreOptions, Time,
+    Users,
 };
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
@@ -87,6 +88,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Checks a password where it keeps nobody waiting.
+    pub(crate) async fn admits(self: &Arc<Self>, name: &str, password: String, from_loopback: bool) -> bool {
+        let Ok(_turn) = self.log_ins.acquire().await else { return false };
+        let (shared, name) = (Arc::clone(self), name.to_owned());
+        let check = move || shared.broker.users.admits(&name, Login::Password(&password), from_loopback);
+        tokio::task::spawn_blocking(check).await.unwrap_or(false)
+    }
+
     /// Waits until the server is to stop.
     pub(crate) async fn stopping(&self) {
         let mut shutdown = self.shutdown.subscribe();

@@ -314,6 +314,35 @@ fn many_declarations_in_one_batch_are_answered_in_their_order() {
     assert_eq!(peer.expect_channel_close(1).code, 404);
 }
 
+fn secret(new_secret: &'static [u8]) -> connection::UpdateSecret<'static> {
+    connection::UpdateSecret { new_secret, reason: "rotated" }
+}
+
+#[test]
+fn a_new_secret_is_checked_and_what_the_user_may_do_is_as_of_now() {
+    let (test, broker) = broker("", "", "q");
+    let mut peer = Peer::open_as(&test, &ALICE);
+    let password = PasswordHash::of("rotated").unwrap();
+    let user = User { name: "alice".into(), password, tags: vec![], limits: UserLimits::default() };
+    broker.put_user(user).unwrap();
+    allow(&broker, "mine", "", "");
+    peer.ask::<connection::UpdateSecretOk>(0, secret(b"rotated"));
+    peer.ask::<queue::DeclareOk>(1, declare_queue("mine"));
+    assert_eq!(peer.refused(1, get("q")), refused("queue 'q'"));
+
+    let text = "NOT_ALLOWED - New secret was refused by one of the backends";
+    assert_eq!(peer.broken_by(0, secret(b"secret")), (530, text.into()));
+}
+
+#[test]
+fn who_has_shown_a_certificate_is_asked_for_nothing_else() {
+    let certificates = Certificates::new();
+    let test = TestBroker::with_tls(&certificates);
+    let mut peer = Peer::connect_tls(&test, &certificates, Some("alice"));
+    peer.log_in(&Login { mechanism: Mechanism::External, ..Login::default() });
+    peer.ask::<connection::UpdateSecretOk>(0, secret(b"whatever"));
+}
+
 #[test]
 fn what_the_management_declares_is_kept_when_it_returns() {
     let folder = tempfile::tempdir().unwrap();

@@ -474,7 +474,7 @@ fn qos_by_size() -> basic::Qos {
 fn a_secret_can_be_updated() {
     let broker = TestBroker::start();
     let mut peer = Peer::open(&broker);
-    let update = connection::UpdateSecret { new_secret: b"new", reason: "expired" };
+    let update = connection::UpdateSecret { new_secret: b"guest", reason: "expired" };
     peer.ask::<connection::UpdateSecretOk>(0, update);
     peer.expect_nothing(1);
 }

@@ -69,6 +69,8 @@ pub(crate) enum Batch {
     Done,
     /// Frames are left: the client is to read its answers first.
     Overfull,
+    /// The client may go on if its user has this password: [`Session::accept_secret`]. Frames may be left.
+    NewSecret(Vec<u8>),
     /// The client has closed the connection, and was answered.
     Closed,
     /// The connection is to be closed: exception, and the method that caused it by class and method id.
@@ -78,6 +80,7 @@ pub(crate) enum Batch {
 /// What a frame led to.
 enum Step {
     Next,
+    NewSecret(Vec<u8>),
     Closed,
 }
 
@@ -139,6 +142,11 @@ impl Session {
         (at, batch)
     }
 
+    /// The user has proved once more to be there. What it may do is looked up with the next batch.
+    pub(crate) fn accept_secret(&self) {
+        self.send(0, connection::UpdateSecretOk {});
+    }
+
     /// Takes over what administrators have changed.
     fn refresh_access(&mut self) {
         let users = &self.shared.broker.users;
@@ -171,6 +179,10 @@ impl Session {
             };
             match result {
                 Ok((used, Step::Next)) => *at += used,
+                Ok((used, Step::NewSecret(secret))) => {
+                    *at += used;
+                    break Batch::NewSecret(secret);
+                }
                 Ok((used, Step::Closed)) => {
                     *at += used;
                     break Batch::Closed;
@@ -276,10 +288,7 @@ impl Session {
                 Ok(Step::Closed)
             }
             connection::Method::CloseOk(_) => Ok(Step::Closed),
-            connection::Method::UpdateSecret(_) => {
-                self.send(0, connection::UpdateSecretOk {});
-                Ok(Step::Next)
-            }
+            connection::Method::UpdateSecret(update) => Ok(Step::NewSecret(update.new_secret.into())),
             _ => {
                 let text = "unexpected method in connection state running";
                 Err(Exception::new(ReplyCode::CHANNEL_ERROR, text))
