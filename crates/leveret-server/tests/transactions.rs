@@ -1,4 +1,5 @@
 //! Class `tx`: publishes and acknowledgements that take effect together.
+#![allow(clippy::unwrap_used)]
 
 use leveret_amqp::{Properties, basic, channel, confirm, exchange, queue, tx};
 use leveret_testkit::{
@@ -203,6 +204,32 @@ fn acknowledgements_make_room_for_more_with_the_commit() {
     peer.send(1, ack(2));
     peer.ask::<tx::RollbackOk>(1, tx::Rollback {});
     peer.expect_nothing(1);
+}
+
+#[test]
+fn what_is_published_in_a_transaction_is_one_group_in_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = leveret_server::Config {
+        data_dir: Some(folder.path().into()),
+        ..leveret_server::Config::ephemeral()
+    };
+    let test = TestBroker::with(config);
+    let mut peer = Peer::open(&test);
+    for name in ["one", "two"] {
+        let durable = queue::Declare { durable: true, ..declare_queue(name) };
+        peer.ask::<queue::DeclareOk>(1, durable);
+    }
+    peer.ask::<tx::SelectOk>(1, tx::Select {});
+    let persistent = Properties { delivery_mode: Some(2), ..Properties::default() };
+    for n in 0..200 {
+        let name = if n % 2 == 0 { "one" } else { "two" };
+        peer.publish(1, publish("", name), &persistent, vec![7; 32 << 10]);
+    }
+    peer.expect_nothing(1);
+    let groups = || test.handle().broker().store_stats().unwrap().groups;
+    let before = groups();
+    peer.ask::<tx::CommitOk>(1, tx::Commit {});
+    assert_eq!(groups() - before, 1);
 }
 
 #[test]

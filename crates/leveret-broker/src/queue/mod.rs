@@ -10,6 +10,7 @@ mod deduplication;
 mod delivery;
 mod effects;
 mod entry;
+mod group;
 mod look;
 mod overdue;
 mod ready;
@@ -42,6 +43,7 @@ pub use self::arguments::{check_operator_policy, check_policy};
 pub use self::consumers::{Consume, ConsumerKey, ConsumerState};
 pub use self::counts::{Peeked, QueueCounts, QueueStats};
 pub use self::effects::Effects;
+pub use self::group::Group;
 pub use self::rules::{DeadLetterStrategy, Overflow, QueueRules, QueueType, Window};
 pub use self::unacked::Receipt;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use leveret_store::{Append, Batch, QueueRef, Store, StoreError};
 
 use super::effects::{Effects, Kept};
+use super::group::Group;
 use super::storage::stored_prefix;
 use crate::{Message, Queue};
 
@@ -56,6 +57,15 @@ impl<'q> ToStore<'q> {
         }
     }
 
+    /// Leaves it to the group to store the message.
+    pub(crate) fn leave_to(&self, group: &mut Group, message: &Message<'_>) {
+        let wanted = self.parts().filter(|part| message.persistent || part.kept.all);
+        let kept: Vec<_> = wanted.map(|part| (Arc::clone(part.queue), part.kept)).collect();
+        if !kept.is_empty() {
+            group.add(message, kept);
+        }
+    }
+
     /// Appends what is to be stored in one group with what `also` does for the first so many messages, which were taken.
     ///
     /// # Errors
@@ -80,7 +90,7 @@ impl<'q> ToStore<'q> {
         appended
     }
 
-    fn append_run(
+    pub(super) fn append_run(
         &self,
         batch: &mut Batch<'_>,
         run: &[Message<'_>],
@@ -105,7 +115,7 @@ impl<'q> ToStore<'q> {
 
     /// The store has room for no more than the first `done` of a run. A store that has failed has none for anything.
     #[cold]
-    fn note_refused(&self, done: usize, run: &[Message<'_>], error: &StoreError) {
+    pub(super) fn note_refused(&self, done: usize, run: &[Message<'_>], error: &StoreError) {
         if !matches!(error, StoreError::TooLarge { .. }) {
             return;
         }

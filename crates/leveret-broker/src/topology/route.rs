@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 use super::bindings::Destination;
 use super::exchange::Exchange;
 use super::{ExchangeCounts, Topology};
-use crate::queue::{Effects, ToStore};
+use crate::queue::{Effects, Group, ToStore};
 use crate::{DelayedExchange, Error, Message, Queue};
 
 /// Where a message goes.
@@ -38,6 +38,18 @@ impl Route {
             queue.publish(run, effects, |kept| stored.note(queue, kept));
         }
         stored.append(run, effects);
+    }
+
+    /// Hands a message to all queues as [`Route::publish`] does, but leaves it to the group to store it.
+    pub fn publish_in(&self, group: &mut Group, message: &Message<'_>, effects: &mut Effects) {
+        if let Some(counts) = &self.counts {
+            counts.note(1, self.queues.len() as u64);
+        }
+        let mut stored = ToStore::default();
+        for queue in &self.queues {
+            queue.publish(std::slice::from_ref(message), effects, |kept| stored.note(queue, kept));
+        }
+        stored.leave_to(group, message);
     }
 
     /// Hands a run of messages to all queues as [`Route::publish`] does, with what `also` does to the store for the first so

@@ -8,7 +8,7 @@ use leveret_amqp::{
     parse_frame, write_method,
 };
 use leveret_broker::{
-    DelayedExchange, Message, PlainDelay, Record, Route, properties_without_bcc, split_route,
+    DelayedExchange, Group, Message, PlainDelay, Record, Route, properties_without_bcc, split_route,
 };
 
 use super::Session;
@@ -329,7 +329,7 @@ impl Session {
         if matches!(channel.mode, Mode::Transaction(_)) {
             return self.stage(number, staged);
         }
-        self.publish_staged(number, &staged)?;
+        self.publish_staged(number, &staged, None)?;
         self.note_published(number, 1)
     }
 
@@ -354,8 +354,13 @@ impl Session {
         Ok(())
     }
 
-    /// Routes one message with all that its properties ask for.
-    pub(super) fn publish_staged(&mut self, number: u16, staged: &Staged) -> Result<(), Exception> {
+    /// Routes one message with all that its properties ask for, and has it stored, or leaves that to the group.
+    pub(super) fn publish_staged(
+        &mut self,
+        number: u16,
+        staged: &Staged,
+        group: Option<&mut Group>,
+    ) -> Result<(), Exception> {
         let mut message = staged.message();
         let mut properties = Properties::parse(message.properties)?;
         self.check_properties(&properties)?;
@@ -386,7 +391,10 @@ impl Session {
         if message.record.is_some() && message.body.len() <= COPIED_BYTES {
             message.record = None;
         }
-        routing.route.publish(std::slice::from_ref(&message), &mut self.effects);
+        match group {
+            Some(group) => routing.route.publish_in(group, &message, &mut self.effects),
+            None => routing.route.publish(std::slice::from_ref(&message), &mut self.effects),
+        }
         if routing.same_for_all {
             let channel = self.open_channel(number)?;
             channel.routes.remember(message.route, version, &routing.route);

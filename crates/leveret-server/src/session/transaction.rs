@@ -1,7 +1,8 @@
-//! Class `tx`: publishes and acknowledgements that take effect together.
+//! Class `tx`: publishes and acknowledgements that take effect together. What is published is one group in the store:
+//! after a crash all of it is there, or nothing; acknowledgements follow, and may be missing then.
 
 use leveret_amqp::{ReplyCode, tx};
-use leveret_broker::ChannelMode;
+use leveret_broker::{ChannelMode, Group};
 
 use super::channel::{Channel, Mode, Transaction};
 use super::deliver::settle_all;
@@ -60,8 +61,12 @@ impl Session {
     }
 
     fn commit(&mut self, number: u16, transaction: Transaction) -> Result<(), Exception> {
+        let mut group = Group::default();
         let mut publishes = transaction.publishes.iter();
-        if let Err(exception) = publishes.try_for_each(|staged| self.publish_committed(number, staged)) {
+        let published =
+            publishes.try_for_each(|staged| self.publish_committed(number, staged, &mut group));
+        group.store(&mut self.effects);
+        if let Err(exception) = published {
             // What its first publishes have set off is nobody else's.
             self.effects.position = None;
             self.effects.failure = None;
@@ -82,8 +87,13 @@ impl Session {
     }
 
     /// An exchange that has gone since the publish was accepted has taken the message with it.
-    fn publish_committed(&mut self, number: u16, staged: &Staged) -> Result<(), Exception> {
-        match self.publish_staged(number, staged) {
+    fn publish_committed(
+        &mut self,
+        number: u16,
+        staged: &Staged,
+        group: &mut Group,
+    ) -> Result<(), Exception> {
+        match self.publish_staged(number, staged, Some(group)) {
             Err(exception) if exception.code == ReplyCode::NOT_FOUND => Ok(()),
             published => published,
         }
