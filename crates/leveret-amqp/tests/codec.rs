@@ -2,7 +2,7 @@
 
 use leveret_amqp::{
     ContentHeader, DecodeError, FieldTable, FrameKind, Method, Properties, ReplyCode, Table, Value, basic,
-    connection, exchange, parse_frame, queue, write_body_frames, write_method,
+    connection, exchange, parse_frame, queue, write_body_frames, write_heartbeat, write_method,
 };
 use proptest::prelude::*;
 
@@ -160,5 +160,61 @@ proptest! {
     ) {
         let bytes = [&class.to_be_bytes()[..], &method.to_be_bytes(), &fields].concat();
         let _ = Method::read(&mut leveret_amqp::Reader::new(&bytes));
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = conversation();
+        for (at, byte) in &damage {
+            *at.get_mut(&mut bytes) = *byte;
+        }
+        // Read as it stands, and from every place where a frame could begin.
+        read_all(&bytes);
+        read_all(&bytes[cut.index(bytes.len())..]);
+    }
+}
+
+/// Frames of all kinds, with tables and properties in them.
+fn conversation() -> Vec<u8> {
+    let inner = FieldTable(vec![("count".into(), Value::I64(1)), ("queue".into(), "q".into())]);
+    let table = FieldTable(vec![
+        ("x-death".into(), Value::Array(vec![Value::Table(inner), Value::Decimal(2, 7)])),
+        ("x-delay".into(), Value::I32(1500)),
+    ]);
+    let table = table.encode();
+    let arguments = Table::parse(&table).expect("it is well-formed");
+    let (client_properties, headers) = (arguments, Some(arguments));
+    let properties = Properties { headers, content_type: Some("text/plain"), ..Properties::default() }.encode();
+    let mut out = Vec::new();
+    let start_ok = connection::StartOk { client_properties, mechanism: "PLAIN", response: b"\0g\0g", locale: "en_US" };
+    write_method(0, start_ok, &mut out);
+    let publish =
+        basic::Publish { ticket: 0, exchange: "e", routing_key: "k", mandatory: true, immediate: false };
+    write_method(1, publish, &mut out);
+    ContentHeader { body_size: 5000, properties: &properties }.write_frame(1, &mut out);
+    write_body_frames(1, &[7; 5000], 4096, &mut out);
+    let bind = queue::Bind { ticket: 0, queue: "q", exchange: "e", routing_key: "k", no_wait: false, arguments };
+    write_method(2, bind, &mut out);
+    write_heartbeat(&mut out);
+    out
+}
+
+/// Reads frames to the first that is none, with all that is in them.
+fn read_all(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Ok(Some(frame)) = parse_frame(rest, 4096) {
+        if let Ok(Method::Queue(queue::Method::Bind(bind))) = frame.method() {
+            let _ = bind.arguments.to_owned();
+        }
+        if let Ok(header) = ContentHeader::parse(frame.payload)
+            && let Ok(properties) = Properties::parse(header.properties)
+        {
+            let _ = properties.headers.map(|headers| headers.to_owned().encode());
+            let _ = properties.encode();
+        }
+        rest = &rest[frame.wire_len()..];
     }
 }
