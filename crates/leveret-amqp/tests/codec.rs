@@ -187,16 +187,19 @@ fn conversation() -> Vec<u8> {
     let table = table.encode();
     let arguments = Table::parse(&table).expect("it is well-formed");
     let (client_properties, headers) = (arguments, Some(arguments));
-    let properties = Properties { headers, content_type: Some("text/plain"), ..Properties::default() }.encode();
+    let properties =
+        Properties { headers, content_type: Some("text/plain"), ..Properties::default() }.encode();
     let mut out = Vec::new();
-    let start_ok = connection::StartOk { client_properties, mechanism: "PLAIN", response: b"\0g\0g", locale: "en_US" };
+    let start_ok =
+        connection::StartOk { client_properties, mechanism: "PLAIN", response: b"\0g\0g", locale: "en_US" };
     write_method(0, start_ok, &mut out);
     let publish =
         basic::Publish { ticket: 0, exchange: "e", routing_key: "k", mandatory: true, immediate: false };
     write_method(1, publish, &mut out);
     ContentHeader { body_size: 5000, properties: &properties }.write_frame(1, &mut out);
     write_body_frames(1, &[7; 5000], 4096, &mut out);
-    let bind = queue::Bind { ticket: 0, queue: "q", exchange: "e", routing_key: "k", no_wait: false, arguments };
+    let bind =
+        queue::Bind { ticket: 0, queue: "q", exchange: "e", routing_key: "k", no_wait: false, arguments };
     write_method(2, bind, &mut out);
     write_heartbeat(&mut out);
     out

@@ -8,8 +8,8 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use leveret_amqp::Properties;
 use leveret_broker::{
-    Consume, ConsumerKey, Delivery, Effects, Holder, Inbox, Mailbox, Message, Queue, QueueOptions, QueueRules,
-    Receipt, Route, Settlement, route_of,
+    Consume, ConsumerKey, Delivery, Effects, Holder, Inbox, Mailbox, Message, Queue, QueueOptions,
+    QueueRules, Receipt, Route, Settlement, route_of,
 };
 use parking_lot::Mutex;
 

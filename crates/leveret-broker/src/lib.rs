@@ -55,9 +55,9 @@ pub use pattern::Pattern;
 pub use permissions::{Access, Client, Operation, Permission, Resource, TopicPermission};
 pub use policies::{Applied, ApplyTo, Policy, PolicyKind};
 pub use queue::{
-    CONGESTED_READY, Consume, ConsumerKey, ConsumerState, DeadLetterStrategy, Effects, Fetched, Group, Overflow,
-    Owner, Peeked, Queue, QueueCounts, QueueOptions, QueueRules, QueueStats, QueueType, Receipt, Settlement,
-    Window, check_operator_policy, check_policy,
+    CONGESTED_READY, Consume, ConsumerKey, ConsumerState, DeadLetterStrategy, Effects, Fetched, Group,
+    Overflow, Owner, Peeked, Queue, QueueCounts, QueueOptions, QueueRules, QueueStats, QueueType, Receipt,
+    Settlement, Window, check_operator_policy, check_policy,
 };
 pub use time::Time;
 pub use topology::{

@@ -421,7 +421,8 @@ fn names_are_short_strings() {
     let exchange = vhost.declare_exchange(&long, options, &client);
     declare(&vhost, "q", &client).unwrap();
     let none = FieldTable::default();
-    let binding = BindingName { source: "amq.direct", destination: "q", to_queue: true, key: &long, arguments: &none };
+    let binding =
+        BindingName { source: "amq.direct", destination: "q", to_queue: true, key: &long, arguments: &none };
     for refused in [queue, exchange, vhost.bind(binding, &client)] {
         let refused = refused.unwrap_err().text;
         assert!(refused.contains("longer than 255 bytes"), "{refused}");

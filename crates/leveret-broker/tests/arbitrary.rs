@@ -41,7 +41,8 @@ fn field() -> impl Strategy<Value = Field> {
         any::<f64>().prop_map(Field::F64),
         any::<u64>().prop_map(Field::Timestamp),
         any::<Vec<u8>>().prop_map(Field::Binary),
-        prop::sample::select(vec!["q", "dead", "rejected", "expired", "1500", "-1", ""]).prop_map(Field::from),
+        prop::sample::select(vec!["q", "dead", "rejected", "expired", "1500", "-1", ""])
+            .prop_map(Field::from),
         any::<Vec<u8>>().prop_map(Field::Text),
     ];
     leaf.prop_recursive(3, 24, 4, |inner| {
@@ -80,7 +81,8 @@ fn anything() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         "\\PC{0,12}".prop_map(Value::from),
-        prop::sample::select(vec!["(", "quorum", "amq.x", "x-delayed-message", "nowhere"]).prop_map(Value::from),
+        prop::sample::select(vec!["(", "quorum", "amq.x", "x-delayed-message", "nowhere"])
+            .prop_map(Value::from),
         "n{250,260}".prop_map(Value::from),
     ];
     leaf.prop_recursive(2, 8, 3, |inner| {

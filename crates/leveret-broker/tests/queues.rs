@@ -131,7 +131,8 @@ fn a_duplicate_is_confirmed_when_the_first_one_is() {
 #[test]
 fn what_comes_back_as_a_dead_letter_is_no_duplicate() {
     let mut house = House::new();
-    let dead_to = |queue: &str| [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", queue.into())];
+    let dead_to =
+        |queue: &str| [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", queue.into())];
     house.declare("q", dead_to("wait").into_iter().chain([("x-message-deduplication", true.into())]));
     house.declare("wait", dead_to("q").into_iter().chain([("x-message-ttl", 10.into())]));
     house.publish("q", "1", Properties { message_id: Some("x"), ..Properties::default() });

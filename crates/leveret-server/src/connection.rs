@@ -48,7 +48,7 @@ impl Connection {
     /// Serves the connection to its end.
     pub(crate) async fn run(mut self) {
         let mut buffer = ReadBuffer::new();
-        let from_loopback = self.from_loopback();
+        let from_loopback = self.is_from_here();
         let handshake = Handshake {
             shared: &self.shared,
             reader: &mut self.reader,
@@ -211,7 +211,7 @@ impl Connection {
 
     /// Whether the user may still log in: with that password, or else with the certificate that was shown.
     async fn admits(&self, entry: &Entry, secret: Vec<u8>) -> bool {
-        let (user, from_loopback) = (&entry.options.user, self.from_loopback());
+        let (user, from_loopback) = (&entry.options.user, self.is_from_here());
         if entry.options.mechanism == "EXTERNAL" {
             return self.shared.broker.users.admits(user, Login::Certificate, from_loopback);
         }
@@ -221,7 +221,7 @@ impl Connection {
         }
     }
 
-    fn from_loopback(&self) -> bool {
+    fn is_from_here(&self) -> bool {
         self.peer.ip().to_canonical().is_loopback()
     }
 

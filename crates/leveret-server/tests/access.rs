@@ -373,7 +373,12 @@ fn what_is_confirmed_lies_in_a_queue_that_the_catalog_has() {
     let somebody = Client { grouped: true, ..Client::broker() };
     vhost.declare_queue("q", options, &somebody, &mut Effects::default()).unwrap();
     assert!(vhost.has_uncommitted());
-    peer.publish(1, publish("", "q"), &Properties { delivery_mode: Some(2), ..Properties::default() }, b"kept");
+    peer.publish(
+        1,
+        publish("", "q"),
+        &Properties { delivery_mode: Some(2), ..Properties::default() },
+        b"kept",
+    );
     peer.expect_confirms(1, 1, 1);
     assert!(!vhost.has_uncommitted());
 }

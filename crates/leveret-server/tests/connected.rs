@@ -116,8 +116,7 @@ fn a_connection_can_be_closed_by_force() {
 
 #[test]
 fn so_can_one_that_does_not_read_what_it_asks_for() {
-    let broker =
-        TestBroker::with(Config { shutdown_timeout_ms: 10, heartbeat_s: 0, ..Config::ephemeral() });
+    let broker = TestBroker::with(Config { shutdown_timeout_ms: 10, heartbeat_s: 0, ..Config::ephemeral() });
     let mut peer = Peer::open(&broker);
     peer.ask::<queue::DeclareOk>(1, declare_queue("q"));
     // More than the sockets' buffers hold.

@@ -8,8 +8,8 @@ use rustc_hash::FxHashSet;
 use super::{Definitions, is_ones_own};
 use crate::error::check_name;
 use crate::{
-    BindingDefinition, BindingName, Broker, Change, Client, Effects, Error, Parameter, Policy, PolicyKind, Vhost,
-    table_from_json,
+    BindingDefinition, BindingName, Broker, Change, Client, Effects, Error, Parameter, Policy, PolicyKind,
+    Vhost, table_from_json,
 };
 
 impl Broker {

@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use crate::error::check_name;
 use crate::queue::check_properties;
 use crate::{
-    ApplyTo, Broker, Error, Exchange, ExchangeOptions, GlobalParameter, Parameter, Pattern, Policy, PolicyKind,
-    Queue, QueueOptions, QueueRules, User, UserPermission, UserTopicPermission, Vhost, VhostSettings,
-    table_from_json, table_to_json,
+    ApplyTo, Broker, Error, Exchange, ExchangeOptions, GlobalParameter, Parameter, Pattern, Policy,
+    PolicyKind, Queue, QueueOptions, QueueRules, User, UserPermission, UserTopicPermission, Vhost,
+    VhostSettings, table_from_json, table_to_json,
 };
 
 /// The version of RabbitMQ whose definitions these are like.

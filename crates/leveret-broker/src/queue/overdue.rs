@@ -37,12 +37,7 @@ impl Overdue {
     }
 
     /// Those that hold something for too long, each once. They are named once for each message.
-    pub(super) fn take_due(
-        &mut self,
-        unacked: &Unacked,
-        timeout_ms: u64,
-        now: Time,
-    ) -> Vec<Arc<dyn Holder>> {
+    pub(super) fn take_due(&mut self, unacked: &Unacked, timeout_ms: u64, now: Time) -> Vec<Arc<dyn Holder>> {
         for out in self.out.iter_mut().filter(|out| out.since == Time::default()) {
             out.since = now;
         }

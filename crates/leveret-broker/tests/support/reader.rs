@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use leveret_broker::{Consume, ConsumerKey, Delivery, Effects, Holder, Inbox, Mailbox, Queue, Receipt, Settlement};
+use leveret_broker::{
+    Consume, ConsumerKey, Delivery, Effects, Holder, Inbox, Mailbox, Queue, Receipt, Settlement,
+};
 use parking_lot::Mutex;
 
 use crate::house::House;

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use leveret_amqp::{ReplyCode, basic, write_method};
-use leveret_broker::{
-    ChannelConsumer, Consume, Effects, Holder, Queue, Receipt, Settlement, split_route,
-};
+use leveret_broker::{ChannelConsumer, Consume, Effects, Holder, Queue, Receipt, Settlement, split_route};
 use rustc_hash::FxHashSet;
 
 use super::Session;

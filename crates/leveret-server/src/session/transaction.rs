@@ -63,8 +63,7 @@ impl Session {
     fn commit(&mut self, number: u16, transaction: Transaction) -> Result<(), Exception> {
         let mut group = Group::default();
         let mut publishes = transaction.publishes.iter();
-        let published =
-            publishes.try_for_each(|staged| self.publish_committed(number, staged, &mut group));
+        let published = publishes.try_for_each(|staged| self.publish_committed(number, staged, &mut group));
         group.store(&mut self.effects);
         if let Err(exception) = published {
             // What its first publishes have set off is nobody else's.
