@@ -133,6 +133,17 @@ fn what_is_cancelled_never_comes() {
 }
 
 #[test]
+fn many_of_one_id_are_cancelled_and_the_others_come() {
+    let mut house = furnished();
+    for n in 0..5000_i64 {
+        publish(&mut house, &n.to_string(), 10, PERSISTENT, Some(if n % 2 == 0 { "even" } else { "odd" }));
+    }
+    assert_eq!(exchange(&house).cancel_by_message_id("even", &mut house.effects).unwrap(), 2500);
+    house.wait_ms(100);
+    assert!(house.texts("q").into_iter().eq((0..2500).map(|n| (2 * n + 1).to_string())));
+}
+
+#[test]
 fn a_message_can_be_put_off_brought_forward_and_released_at_once() {
     let mut house = furnished();
     for (body, ms) in [("a", 10), ("b", 20), ("c", 30)] {

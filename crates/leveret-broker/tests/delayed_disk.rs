@@ -1,6 +1,10 @@
 //! Delayed messages on a simulated disk, which dies, cannot be read or does not keep up: what was confirmed is held or
 //! in its queues, once, and comes when the disk is well again.
 #![allow(clippy::unwrap_used, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the store's threads take real time, and a seed is given from outside"
+)]
 
 #[path = "support/delays.rs"]
 mod delays;

@@ -295,3 +295,36 @@ fn shelves_survive_crashes_whole() {
         done.unwrap_or_else(|_| panic!("repeat with LEVERET_STORE_SEED={seed}"));
     }
 }
+
+#[test]
+fn those_of_one_tag_are_found_however_many_they_are() {
+    let mut options = small();
+    (options.held_bytes, options.held_block_bytes) = (64 << 10, 4 << 10);
+    let rig = Rig::on(SimulatedDisk::default(), options).expect("opens");
+    let (shelf, store) = (ShelfId(1), rig.store());
+    let mut wanted = Vec::new();
+    for due in 0..4500 {
+        let tag = 1 + due % 2;
+        let hold = Hold { shelf, due, tag, flags: 0, transient: false, body: &[b"body"] };
+        let (key, _) = store.batch(|batch| batch.hold(&hold)).expect("open").expect("room");
+        // Two of three of the first are gone when they are looked for.
+        match (tag, due % 3) {
+            (1, 1..) if due < 3000 => assert!(store.batch(|batch| batch.take(shelf, key, 4)).expect("open")),
+            (1, _) => wanted.push(key),
+            _ => {}
+        }
+        if due % 2000 == 1999 {
+            store.maintain().expect("keeps house");
+        }
+    }
+    let (mut found, mut after) = (Vec::new(), None);
+    while let Some(last) = {
+        let page = store.held_by_tag(shelf, 1, after, 700).expect("reads");
+        assert!(page.len() <= 700);
+        found.extend_from_slice(&page);
+        page.last().copied()
+    } {
+        after = Some(last);
+    }
+    assert_eq!(found, wanted);
+}
