@@ -13,7 +13,8 @@ use crate::{
     held::{
         HeldKey, ShelfId,
         arena::Chunks,
-        run::{RunFile, RunRecord, RunWriter, SectionIndex},
+        run::{RunFile, RunRecord, SectionIndex},
+        run_writer::RunWriter,
         section::Section,
         shelf::{Entry, Shelf},
         snapshot::Snapshot,

@@ -14,7 +14,8 @@ use crate::{
     held::{
         HeldKey, ShelfId,
         merged_tags::MergedTags,
-        run::{RunFile, RunWriter, SectionIndex, records, run_name},
+        run::{RunFile, SectionIndex, records, run_name},
+        run_writer::RunWriter,
         section::Section,
     },
     manifest::ManifestFiles,

@@ -13,6 +13,7 @@ pub(crate) mod merge;
 pub(crate) mod merged_tags;
 pub(crate) mod restore;
 pub(crate) mod run;
+pub(crate) mod run_writer;
 pub(crate) mod section;
 pub(crate) mod shelf;
 pub(crate) mod snapshot;

@@ -1,5 +1,6 @@
-//! Runs: files of held records sorted by shelf and key, written once and never changed. The bytes of a run, writing
-//! one and finding one's way in it; which records live is decided elsewhere. See `docs/storage-format.md`.
+//! Runs: files of held records sorted by shelf and key, written once and never changed. The bytes of a run and finding
+//! one's way in it; how one is written stands beside, which records live is decided elsewhere. See
+//! `docs/storage-format.md`.
 
 use std::{
     collections::HashMap,
@@ -12,22 +13,22 @@ use std::{
 use crate::{
     StoreError,
     held::{HeldKey, HeldRecord, ShelfId},
-    layout::{Fields, PutFields, VERSION},
+    layout::{Fields, VERSION},
     storage::{Storage, StorageFile},
 };
 
-const FILE_MAGIC: &[u8; 4] = b"LVH1";
-const BLOCK_MAGIC: &[u8; 4] = b"LVHB";
-const INDEX_MAGIC: &[u8; 4] = b"LVHX";
-const FILE_HEADER_BYTES: usize = 32;
-const BLOCK_HEADER_BYTES: usize = 32;
+pub(super) const FILE_MAGIC: &[u8; 4] = b"LVH1";
+pub(super) const BLOCK_MAGIC: &[u8; 4] = b"LVHB";
+pub(super) const INDEX_MAGIC: &[u8; 4] = b"LVHX";
+pub(super) const FILE_HEADER_BYTES: usize = 32;
+pub(super) const BLOCK_HEADER_BYTES: usize = 32;
 const RECORD_HEADER_BYTES: usize = 32;
 const TRAILER_BYTES: usize = 32;
-pub(crate) const TAG_ROW_BYTES: usize = 24;
-const CHECKSUM_AT: usize = 4;
-const CHECKED_FROM: usize = 8;
+const TAG_ROW_BYTES: usize = 24;
+pub(super) const CHECKSUM_AT: usize = 4;
+pub(super) const CHECKED_FROM: usize = 8;
 /// One write is about this long.
-const WRITE_BYTES: usize = 1 << 20;
+pub(super) const WRITE_BYTES: usize = 1 << 20;
 
 /// A run on the disk.
 pub(crate) struct RunFile {
@@ -36,8 +37,8 @@ pub(crate) struct RunFile {
     pub(crate) size_bytes: u64,
     pub(crate) records: u64,
     /// Something in it is not readable: it is set aside rather than removed.
-    damaged: AtomicBool,
-    file: Arc<dyn StorageFile>,
+    pub(super) damaged: AtomicBool,
+    pub(super) file: Arc<dyn StorageFile>,
 }
 
 /// One shelf's part of a run.
@@ -57,8 +58,8 @@ pub(crate) struct SectionIndex {
 pub(crate) struct Block {
     /// Its first record.
     pub(crate) first: HeldKey,
-    offset: u64,
-    size_bytes: u32,
+    pub(super) offset: u64,
+    pub(super) size_bytes: u32,
     pub(crate) records: u32,
 }
 
@@ -273,7 +274,7 @@ pub(crate) struct Walked {
 }
 
 impl SectionIndex {
-    fn note(&mut self, block: &mut Block, key: HeldKey, body_bytes: usize) {
+    pub(super) fn note(&mut self, block: &mut Block, key: HeldKey, body_bytes: usize) {
         if block.records == 0 {
             block.first = key;
         }
@@ -352,196 +353,4 @@ fn decode_index(index: &[u8]) -> Option<HashMap<ShelfId, SectionIndex>> {
             Some((shelf, SectionIndex { blocks, first_number, last_number, body_bytes, tags_at, tags }))
         })
         .collect()
-}
-
-/// Writes a run. Records come sorted by shelf and key.
-pub(crate) struct RunWriter {
-    name: String,
-    number: u64,
-    transient: bool,
-    block_bytes: usize,
-    file: Arc<dyn StorageFile>,
-    buffer: Vec<u8>,
-    /// Where the buffer begins in the file.
-    offset: u64,
-    /// Where the open block begins in the buffer, and what is in it.
-    block: Option<(usize, Block)>,
-    section: SectionIndex,
-    shelf: Option<ShelfId>,
-    sections: Vec<(ShelfId, SectionIndex)>,
-    /// Of each section, the open one last, the rows of tags that are still to be written.
-    tags: Vec<Vec<(u64, HeldKey)>>,
-    gathers_tags: bool,
-    records: u64,
-}
-
-impl RunWriter {
-    pub(crate) fn begin(
-        storage: &dyn Storage,
-        number: u64,
-        transient: bool,
-        block_bytes: usize,
-    ) -> Result<Self, StoreError> {
-        let name = run_name(number, transient);
-        let file = storage.open(&name, true).map_err(|error| StoreError::io("open", &name, error))?;
-        let mut buffer = Vec::with_capacity(WRITE_BYTES + block_bytes);
-        buffer.extend_from_slice(FILE_MAGIC);
-        buffer.put_u16(VERSION);
-        buffer.put_u16(u16::from(transient));
-        buffer.put_u64(number);
-        buffer.resize(FILE_HEADER_BYTES - 4, 0);
-        let checksum = crc32fast::hash(&buffer);
-        buffer.put_u32(checksum);
-        Ok(Self {
-            name,
-            number,
-            transient,
-            block_bytes,
-            file,
-            buffer,
-            offset: 0,
-            block: None,
-            section: SectionIndex::default(),
-            shelf: None,
-            sections: Vec::new(),
-            tags: Vec::new(),
-            gathers_tags: true,
-            records: 0,
-        })
-    }
-
-    /// Gathers no tags of the records, which would be in memory until the end: they are put by
-    /// [`RunWriter::put_tag`].
-    pub(crate) fn without_tags(self) -> Self {
-        Self { gathers_tags: false, ..self }
-    }
-
-    pub(crate) fn put(&mut self, shelf: ShelfId, record: RunRecord<'_>) -> Result<(), StoreError> {
-        if self.shelf != Some(shelf) {
-            self.end_section();
-            self.shelf = Some(shelf);
-            self.tags.push(Vec::new());
-        }
-        let (start, mut block) = match self.block.take() {
-            Some(open) => open,
-            None => self.begin_block(shelf)?,
-        };
-        self.section.note(&mut block, record.key, record.body.len());
-        let out = &mut self.buffer;
-        [record.key.due, record.key.number, record.tag].iter().for_each(|&field| out.put_u64(field));
-        out.put_u32(record.body.len() as u32);
-        out.put_u16(record.flags);
-        out.put_u16(0);
-        out.extend_from_slice(record.body);
-        if let Some(tags) = self.tags.last_mut().filter(|_| self.gathers_tags && record.tag != 0) {
-            tags.push((record.tag, record.key));
-        }
-        self.records += 1;
-        self.block = Some((start, block));
-        if self.buffer.len() - start >= self.block_bytes {
-            self.end_block();
-        }
-        Ok(())
-    }
-
-    fn begin_block(&mut self, shelf: ShelfId) -> Result<(usize, Block), StoreError> {
-        if self.buffer.len() >= WRITE_BYTES {
-            self.write()?;
-        }
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(BLOCK_MAGIC);
-        self.buffer.resize(start + 16, 0);
-        self.buffer.put_u64(shelf.0);
-        self.buffer.put_u64(0);
-        Ok((start, Block { offset: self.offset + start as u64, ..Block::default() }))
-    }
-
-    fn end_block(&mut self) {
-        let Some((start, mut block)) = self.block.take() else { return };
-        block.size_bytes = (self.buffer.len() - start) as u32;
-        self.buffer.set_u32(start + 8, block.size_bytes - BLOCK_HEADER_BYTES as u32);
-        self.buffer.set_u32(start + 12, block.records);
-        let checksum = crc32fast::hash(&self.buffer[start + CHECKED_FROM..]);
-        self.buffer.set_u32(start + CHECKSUM_AT, checksum);
-        self.section.blocks.push(block);
-    }
-
-    fn end_section(&mut self) {
-        self.end_block();
-        let Some(shelf) = self.shelf.take() else { return };
-        self.sections.push((shelf, std::mem::take(&mut self.section)));
-    }
-
-    /// Ends the records; whose they were, in order.
-    pub(crate) fn end_records(&mut self) -> Vec<ShelfId> {
-        self.end_section();
-        self.sections.iter().map(|(shelf, _)| *shelf).collect()
-    }
-
-    /// Appends a row of tags of a section, by its place among all. They come after all records, section by section, sorted.
-    pub(crate) fn put_tag(&mut self, section: usize, (tag, key): (u64, HeldKey)) -> Result<(), StoreError> {
-        if self.buffer.len() >= WRITE_BYTES {
-            self.write()?;
-        }
-        let at = self.offset + self.buffer.len() as u64;
-        let Some((_, index)) = self.sections.get_mut(section) else { return Ok(()) };
-        if index.tags == 0 {
-            index.tags_at = at;
-        }
-        index.tags += 1;
-        [tag, key.due, key.number].iter().for_each(|&field| self.buffer.put_u64(field));
-        Ok(())
-    }
-
-    fn write(&mut self) -> Result<(), StoreError> {
-        let written = self.file.write_at(&self.buffer, self.offset);
-        written.map_err(|error| StoreError::io("write", &self.name, error))?;
-        self.offset += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    /// Completes the run; a durable one is synced, but for its name in the directory.
-    pub(crate) fn finish(mut self) -> Result<(RunFile, Vec<(ShelfId, SectionIndex)>), StoreError> {
-        self.end_section();
-        for (section, mut tags) in std::mem::take(&mut self.tags).into_iter().enumerate() {
-            tags.sort_unstable();
-            tags.into_iter().try_for_each(|row| self.put_tag(section, row))?;
-        }
-        let index_at = self.offset + self.buffer.len() as u64;
-        let index = encode_index(&self.sections);
-        self.buffer.extend_from_slice(&index);
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(INDEX_MAGIC);
-        self.buffer.put_u32(crc32fast::hash(&index));
-        self.buffer.put_u64(index_at);
-        self.buffer.put_u64(index.len() as u64);
-        self.buffer.put_u32(0);
-        let checksum = crc32fast::hash(&self.buffer[start..]);
-        self.buffer.put_u32(checksum);
-        self.write()?;
-        if !self.transient {
-            self.file.sync().map_err(|error| StoreError::io("sync", &self.name, error))?;
-        }
-        let Self { number, transient, offset, records, file, .. } = self;
-        let damaged = AtomicBool::new(false);
-        Ok((RunFile { number, transient, size_bytes: offset, records, damaged, file }, self.sections))
-    }
-}
-
-fn encode_index(sections: &[(ShelfId, SectionIndex)]) -> Vec<u8> {
-    let mut out = Vec::new();
-    out.put_u32(sections.len() as u32);
-    for (shelf, section) in sections {
-        let SectionIndex { first_number, last_number, body_bytes, tags_at, tags, .. } = *section;
-        let fields = [shelf.0, first_number, last_number, body_bytes, tags_at, tags];
-        fields.iter().for_each(|&field| out.put_u64(field));
-        out.put_u32(section.blocks.len() as u32);
-        for block in &section.blocks {
-            [block.first.due, block.first.number, block.offset].iter().for_each(|&field| out.put_u64(field));
-            out.put_u32(block.size_bytes);
-            out.put_u32(block.records);
-        }
-    }
-    out
 }
