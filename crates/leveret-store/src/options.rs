@@ -47,7 +47,8 @@ pub struct Options {
     pub relocate_bytes: u64,
     /// Dead segments of this size in all make the store write a manifest and delete them. Default: 64 MiB.
     pub dead_bytes: u64,
-    /// Memory for held records; when it is full they are written to a run, and as much again may gather meanwhile.
+    /// Memory for held records; when it is full they are written to a run. Three times as much, what is being written
+    /// included, is called congestion.
     /// Default: 24 MiB.
     pub held_bytes: usize,
     /// Nominal size of a block in a run. Default: 32 KiB.

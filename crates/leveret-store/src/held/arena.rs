@@ -108,16 +108,19 @@ impl Arena {
         number
     }
 
-    /// Gives back the chunks that nobody else shares, so many bytes of them at most.
-    pub(crate) fn give_back(self, spare: &mut Spare, most_bytes: usize) {
+    /// Gives back the chunks that nobody else shares, until so many bytes are spare; returns the rest.
+    pub(crate) fn give_back(self, spare: &mut Spare, most_bytes: usize) -> Vec<Vec<u8>> {
+        let mut superfluous = Vec::new();
         let mut kept: usize = spare.chunks.iter().map(Vec::capacity).sum();
         for mut chunk in self.chunks.into_iter().filter_map(|chunk| Arc::into_inner(chunk.bytes)) {
-            kept += chunk.capacity();
-            if chunk.capacity() > 0 && kept <= most_bytes {
-                chunk.clear();
-                spare.chunks.push(chunk);
+            if chunk.capacity() == 0 {
+                continue;
             }
+            kept += chunk.capacity();
+            chunk.clear();
+            if kept <= most_bytes { spare.chunks.push(chunk) } else { superfluous.push(chunk) }
         }
+        superfluous
     }
 
     pub(crate) fn free(&mut self, place: Place) {
@@ -166,8 +169,8 @@ mod tests {
         for _ in 0..4 {
             arena.put(&[&[7; CHUNK_BYTES][..]], CHUNK_BYTES, &mut spare);
         }
-        std::mem::take(&mut arena).give_back(&mut spare, 3 * CHUNK_BYTES);
-        assert_eq!(spare.chunks.len(), 3, "no more than was asked for");
+        let superfluous = std::mem::take(&mut arena).give_back(&mut spare, 3 * CHUNK_BYTES);
+        assert_eq!((spare.chunks.len(), superfluous.len()), (3, 1), "no more than was asked for");
         let place = arena.put(&[&[8; 10][..]], CHUNK_BYTES, &mut spare);
         assert_eq!((spare.chunks.len(), arena.get(place)), (2, &[8; 10][..]));
         assert_eq!((spare.unused().len(), spare.unused().len()), (0, 2));

@@ -59,12 +59,12 @@ impl Engine {
         let snapshot = std::mem::take(&mut frozen.snapshot);
         // From here on nobody else has the chunks.
         drop(frozen);
-        {
+        let _superfluous = {
             let mut core = self.core.lock();
-            core.shelves.forget_frozen();
             core.shelves.saved = snapshot;
             core.shelves.flush_asked = false;
-        }
+            core.shelves.forget_frozen()
+        };
         // Whoever has the files locked looks himself.
         if let Some(files) = self.files.try_lock() {
             self.note_congestion(&files);

@@ -165,10 +165,10 @@ impl Shelves {
         self.is_full()
     }
 
-    /// More comes in than runs can be written: as much has gathered as is being written, or twice as much as should.
+    /// More comes in than runs can be written. What is being written counts too.
     pub(crate) fn is_congested(&self) -> bool {
         let frozen_bytes = self.frozen.size_bytes() + self.frozen_count * ENTRY_BYTES;
-        self.fresh_bytes() + frozen_bytes >= self.limit_bytes.saturating_mul(2)
+        self.fresh_bytes() + frozen_bytes >= self.limit_bytes.saturating_mul(3)
     }
 
     /// Size of the runs in which nothing lives, of which only the manifest has to hear.
@@ -280,9 +280,10 @@ impl Shelves {
         self.spare.unused()
     }
 
-    /// What was frozen is in a run, or nowhere any more.
-    pub(crate) fn forget_frozen(&mut self) {
-        std::mem::take(&mut self.frozen).give_back(&mut self.spare, self.limit_bytes);
+    /// What was frozen is in a run, or nowhere any more. Returns memory that is not needed, to be dropped without the lock.
+    #[must_use]
+    pub(crate) fn forget_frozen(&mut self) -> Vec<Vec<u8>> {
+        let superfluous = std::mem::take(&mut self.frozen).give_back(&mut self.spare, self.limit_bytes);
         self.frozen_count = 0;
         for shelf in self.by_id.values_mut() {
             for (key, entry) in std::mem::take(&mut shelf.frozen) {
@@ -290,6 +291,7 @@ impl Shelves {
             }
             shelf.taken_frozen = Vec::new();
         }
+        superfluous
     }
 }
 
@@ -321,8 +323,9 @@ mod tests {
         shelves.freeze_tables();
         assert!(!shelves.is_full() && !shelves.is_congested());
         let more = hold_until(&mut shelves, Shelves::is_congested);
-        assert!(more <= full, "{more} gathered while {full} are written");
-        shelves.forget_frozen();
+        // Give or take a chunk.
+        assert!(more <= 2 * full + 20, "{more} gathered while {full} are written");
+        drop(shelves.forget_frozen());
         assert!(!shelves.is_congested());
     }
 }
