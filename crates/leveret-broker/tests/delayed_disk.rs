@@ -129,6 +129,32 @@ fn nothing_is_released_while_the_disk_does_not_keep_up() {
     });
 }
 
+#[test]
+fn a_store_that_has_failed_releases_nothing_that_would_come_again() {
+    let (disk, rows) = (SimulatedDisk::default(), Rows::default());
+    drop(furnished(&disk, &rows));
+    disk.restart(Crash::KeepAll, &mut Rng::with_seed(1));
+    let committed = Arc::default();
+    let mut house = open(&disk, &rows, Time(1_000_000_000), &committed);
+    hold(&mut house, "kept", 10);
+    let position = house.effects.position.expect("it is durable");
+    wait_until("a commit", || committed.load(Ordering::SeqCst) >= position.0);
+    disk.arrange(1, Trouble::Broken);
+    wait_until("the failure", || !offer(&mut house, "not kept", 10, PERSISTENT, None));
+    house.effects.now = house.effects.now.plus_ms(10);
+    assert_eq!(house.broker.tick(&mut house.effects), None);
+    assert!(house.effects.failure.take().is_some(), "it is said");
+    let x = exchange(&house);
+    let id = x.list(None, Time::NEVER, 1).unwrap()[0].id;
+    assert!(house.vhost.release_held(&x, id, &mut house.effects).is_err());
+    assert_eq!(house.count("q"), 0);
+    drop((house, x));
+    disk.restart(Crash::LoseAll, &mut Rng::with_seed(1));
+    let mut house = open(&disk, &rows, Time(1_000_000_000), &Arc::default());
+    house.wait_ms(10);
+    assert_eq!(house.texts("q"), ["kept"]);
+}
+
 /// What is known of a message.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {

@@ -30,6 +30,17 @@ const RETRY_MS: u64 = 1000;
 const COPIED_BYTES: usize = 4 << 10;
 
 impl DelayedExchange {
+    /// What queues got from here on with a failed store, they would get again after a restart.
+    fn check(&self) -> Result<(), StoreError> {
+        if let Some(error) = self.store().error() {
+            let _stopped_before = self.stopped.set(Stop::Failed(error));
+        }
+        match self.stopped.get() {
+            Some(Stop::Failed(error)) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
     fn count_cancelled(&self, count: u64) {
         self.counts.cancelled.fetch_add(count, Ordering::Relaxed);
     }
@@ -176,9 +187,7 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Result<bool, StoreError> {
         let _taking = exchange.taking.lock();
-        if let Some(Stop::Failed(error)) = exchange.stopped.get() {
-            return Err(error.clone());
-        }
+        exchange.check()?;
         let Some(held) = exchange.held(id)? else { return Ok(false) };
         let release = Release { vhost: self, exchange, routes: FxHashMap::default() };
         release.run(&[held], effects)?;
@@ -198,8 +207,8 @@ impl Vhost {
         let _taking = exchange.taking.lock();
         // What is held from here on lowers it again.
         exchange.next_due.store(u64::MAX, Ordering::Release);
-        let page = exchange.store().due(exchange.shelf, effects.now.0, RELEASES_A_TICK, BYTES_A_TICK);
-        let released = page.and_then(|page| {
+        let released = exchange.check().and_then(|()| {
+            let page = exchange.store().due(exchange.shelf, effects.now.0, RELEASES_A_TICK, BYTES_A_TICK)?;
             let release = Release { vhost: self, exchange, routes: FxHashMap::default() };
             release.page(page.records, effects)?;
             Ok(page.next)
