@@ -7,7 +7,7 @@ use crate::support::{Broker, probe, soon, unique};
 use leveret_bus::inbox::{self, Claim};
 use leveret_bus::outbox::{Depth, RelayOptions};
 use leveret_bus::{Bus, Message, Outbox, Outcome, Topology, database};
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 
 struct Rig {
     database: TestDatabase,
@@ -283,6 +283,48 @@ async fn a_message_that_fails_holds_back_those_behind_it_and_no_others() {
         assert_eq!(soon("arrival", arrived.recv()).await.unwrap().0, text);
     }
     relay.shutdown().await;
+    worker.shutdown().await;
+    rig.stop().await;
+}
+
+/// A row in the middle of a key's, then its first one: what stands behind it waits, and nothing else. SQLite has no locks on
+/// rows; there everything waits for the other transaction, and then keeps its order.
+#[tokio::test]
+async fn nothing_overtakes_a_row_that_another_transaction_has_locked() {
+    let rig = Rig::new().await;
+    let has_row_locks = rig.db.get_database_backend() != DbBackend::Sqlite;
+    let queue = unique("q");
+    let (handler, mut arrived) = probe(|_| Outcome::Done);
+    let worker = rig.bus.worker(&queue).concurrency(1).start(handler).await.unwrap();
+    for locked in [1, 0] {
+        let key = unique("k");
+        let tx = database::begin(&rig.db).await.unwrap();
+        for n in 0..3 {
+            let message = Message::text("", &queue, n.to_string()).with_message_id(format!("{key}-{n}"));
+            rig.outbox.stage_in_order(&tx, &key, message).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let outside = database::begin(&rig.db).await.unwrap();
+        let lock =
+            format!("UPDATE leveret_outbox SET attempts = attempts WHERE message_id = '{key}-{locked}'");
+        outside.execute_unprepared(&lock).await.unwrap();
+        let options = RelayOptions { poll: Duration::from_millis(20), ..Default::default() };
+        let relay = rig.outbox.relay(rig.bus.publisher(), options);
+        let mut texts = Vec::new();
+        if has_row_locks {
+            while texts.len() < locked {
+                texts.push(soon("arrival", arrived.recv()).await.unwrap().0);
+            }
+            rig.stage(Message::text("", &queue, "free")).await;
+            assert_eq!(soon("arrival", arrived.recv()).await.unwrap().0, "free");
+        }
+        outside.rollback().await.unwrap();
+        while texts.len() < 3 {
+            texts.push(soon("arrival", arrived.recv()).await.unwrap().0);
+        }
+        assert_eq!(texts, ["0", "1", "2"]);
+        relay.shutdown().await;
+    }
     worker.shutdown().await;
     rig.stop().await;
 }
