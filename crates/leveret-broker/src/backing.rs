@@ -144,6 +144,10 @@ impl Backing {
         self.persistence.store.stats()
     }
 
+    pub(crate) fn syncs(&self) -> leveret_store::Syncs {
+        self.persistence.store.syncs()
+    }
+
     pub(crate) fn damage(&self) -> Vec<String> {
         let mut places: Vec<_> = self.persistence.store.damage().iter().map(ToString::to_string).collect();
         places.extend_from_slice(&self.persistence.unreadable.lock());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use leveret_store::{Stats as StoreStats, StoreError};
+use leveret_store::{Stats as StoreStats, StoreError, Syncs as StoreSyncs};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
@@ -129,6 +129,12 @@ impl Broker {
     #[must_use]
     pub fn store_stats(&self) -> Option<StoreStats> {
         self.backing.lock().as_ref().map(|backing| backing.stats())
+    }
+
+    /// Syncs of the store's journal; `None` where nothing is kept.
+    #[must_use]
+    pub fn store_syncs(&self) -> Option<StoreSyncs> {
+        self.backing.lock().as_ref().map(|backing| backing.syncs())
     }
 
     /// What the store has found damaged since it was opened, that found on opening included, in words.

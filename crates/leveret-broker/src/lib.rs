@@ -72,4 +72,5 @@ pub use leveret_amqp::{FieldTable, Properties, Table, Value as TableValue, Value
 /// What the store says of itself and of what it could not do.
 pub use leveret_store::{
     CommitEvent, Durability, Lsn, Options as StoreOptions, Stats as StoreStats, StoreError,
+    Syncs as StoreSyncs,
 };

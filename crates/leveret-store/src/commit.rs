@@ -2,6 +2,7 @@
 //! become committed.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use crate::{
     CommitEvent, Durability, Lsn, StoreError,
@@ -49,7 +50,9 @@ impl Engine {
         files.buffers.push(spare);
         let file = files.write(group)?;
         if self.options.durability == Durability::Sync {
+            let began = Instant::now();
             file.sync().map_err(|error| StoreError::io("sync", files.active_name(), error))?;
+            self.counts.note_sync(began.elapsed());
         }
         self.counts.groups.fetch_add(1, Ordering::Relaxed);
         self.counts.journal_bytes.fetch_add(group.buffer.len() as u64, Ordering::Relaxed);

@@ -52,6 +52,6 @@ pub use options::{Drive, Durability, Options};
 pub use read::ReadEnd;
 pub use recovery::{RecoveredQueue, Recovery};
 pub use spill::Spill;
-pub use stats::Stats;
+pub use stats::{Stats, Syncs};
 pub use storage::{DirectoryStorage, MemoryStorage, Storage, StorageFile};
 pub use store::{Append, Batch, CommitEvent, Lsn, QueueId, QueueRef, Store, StoredRecord};

@@ -1,6 +1,7 @@
 //! Figures about a store, for metrics and for flow control.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::engine::Engine;
 
@@ -12,6 +13,28 @@ pub(crate) struct Counts {
     pub(crate) spilled_records: AtomicU64,
     pub(crate) manifests: AtomicU64,
     pub(crate) lost_records: AtomicU64,
+    syncs: AtomicU64,
+    sync_us: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn note_sync(&self, took: Duration) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.sync_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn syncs(&self) -> Syncs {
+        Syncs { count: self.syncs.load(Ordering::Relaxed), time_us: self.sync_us.load(Ordering::Relaxed) }
+    }
+}
+
+/// Syncs of the journal since opening. None are counted where a group is not synced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// How many there were.
+    pub count: u64,
+    /// What they took together, in microseconds.
+    pub time_us: u64,
 }
 
 /// Figures about a store.
@@ -19,6 +42,8 @@ pub(crate) struct Counts {
 pub struct Stats {
     /// Groups committed since opening.
     pub groups: u64,
+    /// Syncs of the journal since opening.
+    pub syncs: Syncs,
     /// Bytes written to the journal since opening.
     pub journal_written_bytes: u64,
     /// Records written to segments since opening.
@@ -49,6 +74,7 @@ impl Engine {
         let core = self.core.lock();
         let mut stats = Stats {
             groups: self.counts.groups.load(Ordering::Relaxed),
+            syncs: self.counts.syncs(),
             journal_written_bytes: self.counts.journal_bytes.load(Ordering::Relaxed),
             spilled_records: self.counts.spilled_records.load(Ordering::Relaxed),
             manifests: self.counts.manifests.load(Ordering::Relaxed),

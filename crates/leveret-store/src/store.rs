@@ -326,6 +326,11 @@ impl Store {
         self.engine.stats()
     }
 
+    /// Syncs of the journal since opening. Cheap, which all [`Store::stats`] are not where there are many queues.
+    pub fn syncs(&self) -> crate::Syncs {
+        self.engine.counts.syncs()
+    }
+
     /// What was found damaged since the store was opened, that found on opening included.
     pub fn damage(&self) -> Vec<crate::Damage> {
         self.engine.core.lock().damage.clone()

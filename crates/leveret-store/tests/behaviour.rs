@@ -13,12 +13,14 @@ use support::{
 #[test]
 fn a_position_is_committed_after_the_sync_and_told_once() {
     let rig = Rig::new();
-    let before = rig.committed_events();
+    let before = (rig.committed_events(), rig.store().syncs().count);
     let position = rig.append(1, 1, b"a").expect("appends");
     assert!(rig.store().committed() < position);
     rig.store().commit().expect("commits");
     assert_eq!(rig.store().committed(), position);
-    assert_eq!(rig.committed_events()[before.len()..], [position]);
+    assert_eq!(rig.committed_events()[before.0.len()..], [position]);
+    assert_eq!(rig.store().syncs().count, before.1 + 1);
+    assert_eq!(rig.store().stats().syncs, rig.store().syncs());
 }
 
 #[test]
