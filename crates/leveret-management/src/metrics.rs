@@ -54,14 +54,14 @@ fn broker(app: &App, text: &mut Text) {
         "Version",
         &[
             ("product_name", "Leveret"),
-            ("product_version", &status.version),
+            ("product_version", app.node.version()),
             ("rabbitmq_version", crate::json::overview::RABBITMQ_VERSION),
         ],
     );
     text.info(
         "rabbitmq_identity_info",
         "Node",
-        &[("rabbitmq_node", &status.name), ("rabbitmq_cluster", &status.name)],
+        &[("rabbitmq_node", app.node.name()), ("rabbitmq_cluster", app.node.name())],
     );
     for (name, help, value) in [
         ("rabbitmq_connections", "Connections open", live),
@@ -90,12 +90,12 @@ fn broker(app: &App, text: &mut Text) {
         (
             "rabbitmq_alarms_memory_used_watermark",
             "1 while publishers are blocked for memory",
-            u64::from(status.blocked == Some("low on memory")),
+            u64::from(app.node.blocked() == Some("low on memory")),
         ),
         (
             "rabbitmq_alarms_free_disk_space_watermark",
             "1 while publishers are blocked for disk",
-            u64::from(status.blocked == Some("low on disk")),
+            u64::from(app.node.blocked() == Some("low on disk")),
         ),
         (
             "leveret_store_failed",

@@ -20,7 +20,22 @@ pub trait Node: Send + Sync + 'static {
     /// The core's time.
     fn now(&self) -> Time;
 
-    /// How the server is now.
+    /// What it calls itself, as RabbitMQ's nodes do: `leveret@HOST`.
+    fn name(&self) -> &str;
+
+    /// Its version.
+    fn version(&self) -> &str;
+
+    /// Where it listens.
+    fn listeners(&self) -> Vec<Listener>;
+
+    /// Largest body of a message, in bytes.
+    fn max_message_bytes(&self) -> u64;
+
+    /// Why publishers are blocked now, in RabbitMQ's words.
+    fn blocked(&self) -> Option<&'static str>;
+
+    /// How the server is now. The system is asked for it, so this is not for every request.
     fn status(&self) -> NodeStatus;
 
     /// The newest lines of its log.
@@ -33,12 +48,6 @@ pub trait Node: Send + Sync + 'static {
 /// How a server is.
 #[derive(Clone, Debug, Default)]
 pub struct NodeStatus {
-    /// What it calls itself, as RabbitMQ's nodes do: `leveret@HOST`.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Where it listens.
-    pub listeners: Vec<Listener>,
     /// Its folder, where it keeps anything.
     pub data_dir: Option<PathBuf>,
     /// When it was started.
@@ -51,14 +60,10 @@ pub struct NodeStatus {
     pub disk_free_bytes: Option<u64>,
     /// Free space below which publishers are blocked, in bytes; 0 for never.
     pub disk_free_limit_bytes: u64,
-    /// Why publishers are blocked now, in RabbitMQ's words.
-    pub blocked: Option<&'static str>,
     /// Why the store has closed itself.
     pub store_failure: Option<String>,
     /// Damaged places found in the folder.
     pub damage: Vec<String>,
-    /// Largest body of a message, in bytes.
-    pub max_message_bytes: u64,
     /// Open files of the process, where the system tells, and the most it may have.
     pub files: Option<(u64, u64)>,
 }

@@ -46,6 +46,12 @@ impl Handle {
         }
     }
 
+    /// Why publishers are blocked now. Cheaper than all of [`Handle::health`].
+    #[must_use]
+    pub fn blocked(&self) -> Option<&'static str> {
+        *self.shared.alarm.borrow()
+    }
+
     /// Addresses of the listeners for AMQP, without TLS and with.
     #[must_use]
     pub fn listeners(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {

@@ -51,22 +51,40 @@ impl Node for Served {
         self.handle.now()
     }
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    fn listeners(&self) -> Vec<Listener> {
+        let (plain, tls) = self.handle.listeners();
+        let plain = plain.map(|address| Listener { protocol: "amqp", address });
+        let tls = tls.map(|address| Listener { protocol: "amqp/ssl", address });
+        plain.into_iter().chain(tls).collect()
+    }
+
+    fn max_message_bytes(&self) -> u64 {
+        self.handle.config().max_message_bytes
+    }
+
+    fn blocked(&self) -> Option<&'static str> {
+        self.handle.blocked()
+    }
+
     fn status(&self) -> NodeStatus {
         let (config, health) = (self.handle.config(), self.handle.health());
         NodeStatus {
-            name: self.name.clone(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            listeners: self.listeners(),
             data_dir: config.data_dir.clone(),
             started: self.started,
             memory_used_bytes: self.handle.resident_bytes(),
             memory_limit_bytes: config.memory_limit_bytes,
             disk_free_bytes: self.handle.disk_free_bytes(),
             disk_free_limit_bytes: config.disk_free_limit_bytes,
-            blocked: health.blocked,
             store_failure: health.store_failure,
             damage: health.damage,
-            max_message_bytes: config.max_message_bytes,
             files: files(),
         }
     }
@@ -77,15 +95,6 @@ impl Node for Served {
 
     fn committed(&self, position: Lsn) -> Committed<'_> {
         Box::pin(self.handle.committed(position))
-    }
-}
-
-impl Served {
-    fn listeners(&self) -> Vec<Listener> {
-        let (plain, tls) = self.handle.listeners();
-        let plain = plain.map(|address| Listener { protocol: "amqp", address });
-        let tls = tls.map(|address| Listener { protocol: "amqp/ssl", address });
-        plain.into_iter().chain(tls).collect()
     }
 }
 

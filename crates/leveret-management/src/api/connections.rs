@@ -54,11 +54,11 @@ fn respond(
     connections: Vec<Arc<Connection>>,
     parameters: &Parameters,
 ) -> Result<Response, Refusal> {
-    let node = app.node.status().name;
+    let node = app.node.name();
     Listing::from(parameters)?.respond(
         connections,
         |connection| ("", &connection.name),
-        |connection, fields| connection::put(&app.statistics, &node, connection, fields),
+        |connection, fields| connection::put(&app.statistics, node, connection, fields),
     )
 }
 
@@ -94,10 +94,10 @@ async fn show(
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
     let connection = named(&app, &access, &name)?;
-    let node = app.node.status().name;
+    let node = app.node.name();
     Ok(Json(
         Columns::from(&parameters)
-            .object(|fields| connection::put(&app.statistics, &node, &connection, fields)),
+            .object(|fields| connection::put(&app.statistics, node, &connection, fields)),
     ))
 }
 
@@ -148,13 +148,13 @@ fn respond_channels(
     channels: Vec<OnConnection>,
     parameters: &Parameters,
 ) -> Result<Response, Refusal> {
-    let node = app.node.status().name;
+    let node = app.node.name();
     let named: Vec<(String, OnConnection)> =
         channels.into_iter().map(|one| (connection::channel_name(&one.0, &one.1), one)).collect();
     Listing::from(parameters)?.respond(
         named,
         |(name, _)| ("", name),
-        |(_, one), fields| connection::put_channel(&app.statistics, &node, one, fields),
+        |(_, one), fields| connection::put_channel(&app.statistics, node, one, fields),
     )
 }
 
@@ -193,15 +193,15 @@ async fn channel(
     Path(name): Path<String>,
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
-    let node = app.node.status().name;
+    let node = app.node.name();
     let mut all = channels_on(visible(&app, &access)).into_iter();
     let one = all.find(|(connection, channel)| connection::channel_name(connection, channel) == name);
     let one = one.ok_or(Refusal::NotFound)?;
     let on_it = |consumer: &OnChannel| Arc::ptr_eq(&consumer.channel, &one.1);
     let consumers: Vec<_> = consumers_on(vec![Arc::clone(&one.0)]).into_iter().filter(on_it).collect();
     Ok(Json(Columns::from(&parameters).object(|fields| {
-        connection::put_channel(&app.statistics, &node, &one, fields);
-        fields.put("consumer_details", || connection::consumers(&node, &consumers));
+        connection::put_channel(&app.statistics, node, &one, fields);
+        fields.put("consumer_details", || connection::consumers(node, &consumers));
         fields.put("deliveries", || json!([]));
         fields.put("publishes", || json!([]));
     })))
@@ -226,7 +226,7 @@ fn respond_consumers(
     vhost: Option<&str>,
     parameters: &Parameters,
 ) -> Result<Response, Refusal> {
-    let node = app.node.status().name;
+    let node = app.node.name();
     let all = app.node.broker().connections.list().into_iter();
     let seen: Vec<_> = access.vhosts(app).into_iter().map(|vhost| Arc::clone(&vhost.name)).collect();
     let connections = all
@@ -236,7 +236,7 @@ fn respond_consumers(
     Listing::from(parameters)?.respond(
         consumers_on(connections),
         |on| (&on.connection.options.vhost, &on.consumer.tag),
-        |on, fields| connection::put_consumer(&node, on, fields),
+        |on, fields| connection::put_consumer(node, on, fields),
     )
 }
 

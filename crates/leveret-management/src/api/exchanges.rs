@@ -148,7 +148,7 @@ async fn publish(
         return Err(Refusal::bad("routing_key: longer than 255 bytes"));
     }
     let payload = message::to_payload(&body)?;
-    let limit = app.node.status().max_message_bytes;
+    let limit = app.node.max_message_bytes();
     if payload.len() as u64 > limit {
         return Err(Refusal::bad(format!(
             "payload: {} bytes are more than the {limit} allowed",

@@ -12,7 +12,6 @@ use crate::App;
 use crate::access::Access;
 use crate::error::Refusal;
 use crate::messages::{self, Publish};
-use crate::node::NodeStatus;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -40,20 +39,20 @@ fn failed(mut detail: Value) -> Response {
 }
 
 /// What is wrong, if anything is.
-fn trouble(status: &NodeStatus) -> Option<Value> {
-    if let Some(failure) = &status.store_failure {
+fn trouble(app: &App) -> Option<Value> {
+    if let Some(failure) = app.node.status().store_failure {
         return Some(json!({ "reason": format!("the store has failed: {failure}"), "alarms": [] }));
     }
-    let resource = match status.blocked? {
+    let resource = match app.node.blocked()? {
         "low on memory" => "memory",
         _ => "disk",
     };
-    let alarms = json!([{ "node": status.name, "resource": resource }]);
+    let alarms = json!([{ "node": app.node.name(), "resource": resource }]);
     Some(json!({ "reason": "There are alarms in effect on the node", "alarms": alarms }))
 }
 
 async fn alarms(State(app): State<App>, _access: Access) -> Response {
-    trouble(&app.node.status()).map_or_else(well, failed)
+    trouble(&app).map_or_else(well, failed)
 }
 
 async fn store(State(app): State<App>, _access: Access) -> Response {
@@ -73,7 +72,7 @@ async fn store(State(app): State<App>, _access: Access) -> Response {
 
 async fn node(State(app): State<App>, access: Access) -> Result<Response, Refusal> {
     access.monitor()?;
-    Ok(trouble(&app.node.status()).map_or_else(well, failed))
+    Ok(trouble(&app).map_or_else(well, failed))
 }
 
 async fn node_by_name(
@@ -81,7 +80,7 @@ async fn node_by_name(
     access: Access,
     Path(name): Path<String>,
 ) -> Result<Response, Refusal> {
-    if app.node.status().name != name {
+    if app.node.name() != name {
         return Err(Refusal::NotFound);
     }
     node(State(app), access).await
@@ -101,8 +100,7 @@ async fn port_listener(
     Path(port): Path<String>,
 ) -> Result<Response, Refusal> {
     let port: u16 = port.parse().map_err(|_| Refusal::bad(format!("port: expected a port, found {port}")))?;
-    let status = app.node.status();
-    let mut ports: Vec<u16> = status.listeners.iter().map(|listener| listener.address.port()).collect();
+    let mut ports: Vec<u16> = app.node.listeners().iter().map(|listener| listener.address.port()).collect();
     ports.push(app.statistics.address.port());
     if ports.contains(&port) {
         return Ok(Json(json!({ "status": "ok", "port": port })).into_response());
@@ -111,8 +109,7 @@ async fn port_listener(
 }
 
 async fn protocol_listener(State(app): State<App>, _access: Access, Path(asked): Path<String>) -> Response {
-    let status = app.node.status();
-    let mut protocols: Vec<&str> = status.listeners.iter().map(|listener| listener.protocol).collect();
+    let mut protocols: Vec<&str> = app.node.listeners().iter().map(|listener| listener.protocol).collect();
     protocols.push("http");
     let protocol = match asked.as_str() {
         "amqp" | "amqp091" | "amqp0.9.1" | "amqp0-9-1" => "amqp",

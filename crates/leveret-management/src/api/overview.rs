@@ -31,9 +31,8 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 async fn show(State(app): State<App>, access: Access, parameters: Parameters) -> Json<Value> {
-    let status = app.node.status();
     let columns = Columns::from(&parameters);
-    Json(columns.object(|fields| overview::put(&app, &status, access.is_monitor(), fields)))
+    Json(columns.object(|fields| overview::put(&app, access.is_monitor(), fields)))
 }
 
 async fn nodes(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
@@ -41,7 +40,7 @@ async fn nodes(State(app): State<App>, access: Access, parameters: Parameters) -
     let status = app.node.status();
     Listing::from(&parameters)?.respond(
         vec![status],
-        |status| ("", &status.name),
+        |_| ("", app.node.name()),
         |status, fields| overview::put_node(&app, status, fields),
     )
 }
@@ -53,15 +52,15 @@ async fn node(
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
     access.monitor()?;
-    let status = app.node.status();
-    if status.name != name {
+    if app.node.name() != name {
         return Err(Refusal::NotFound);
     }
+    let status = app.node.status();
     Ok(Json(Columns::from(&parameters).object(|fields| overview::put_node(&app, &status, fields))))
 }
 
 async fn cluster_name(State(app): State<App>, _access: Access) -> Json<Value> {
-    Json(json!({ "name": overview::cluster_name(&app.node.status()) }))
+    Json(json!({ "name": overview::cluster_name(&app) }))
 }
 
 async fn whoami(access: Access) -> Json<Value> {

@@ -48,7 +48,7 @@ fn detail(parameters: &Parameters) -> Detail {
 }
 
 fn respond(app: &App, vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Result<Response, Refusal> {
-    let node = app.node.status().name;
+    let node = app.node.name();
     let detail = detail(parameters);
     let each = vhosts
         .iter()
@@ -56,7 +56,7 @@ fn respond(app: &App, vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Resul
     Listing::from(parameters)?.respond(
         each.collect(),
         |listed| (&listed.vhost.name, &listed.queue.name),
-        |listed, fields| queue::put(app, &node, listed, detail, fields),
+        |listed, fields| queue::put(app, node, listed, detail, fields),
     )
 }
 
@@ -91,10 +91,10 @@ async fn show(
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
     let listed = named(&app, &access, &vhost, &name)?;
-    let node = app.node.status().name;
+    let node = app.node.name();
     Ok(Json(Columns::from(&parameters).object(|fields| {
-        queue::put(&app, &node, &listed, detail(&parameters), fields);
-        fields.put("consumer_details", || consumers_of(&app, &node, &listed.queue));
+        queue::put(&app, node, &listed, detail(&parameters), fields);
+        fields.put("consumer_details", || consumers_of(&app, node, &listed.queue));
         fields.put("deliveries", || json!([]));
         fields.put("incoming", || json!([]));
     })))

@@ -35,11 +35,11 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
-    let node = app.node.status().name;
+    let node = app.node.name();
     Listing::from(&parameters)?.respond(
         access.vhosts(&app),
         |vhost| ("", &vhost.name),
-        |vhost, fields| overview::put_vhost(&app, &node, vhost, fields),
+        |vhost, fields| overview::put_vhost(&app, node, vhost, fields),
     )
 }
 
@@ -51,8 +51,8 @@ async fn show(
 ) -> Result<Json<Value>, Refusal> {
     let vhost = app.node.broker().vhost(&name).ok_or(Refusal::NotFound)?;
     access.vhost(&app, &name)?;
-    let node = app.node.status().name;
-    Ok(Json(Columns::from(&parameters).object(|fields| overview::put_vhost(&app, &node, &vhost, fields))))
+    let node = app.node.name();
+    Ok(Json(Columns::from(&parameters).object(|fields| overview::put_vhost(&app, node, &vhost, fields))))
 }
 
 async fn declare(

@@ -35,20 +35,20 @@ fn named(all: &[(&str, &str)]) -> Value {
     items.collect()
 }
 
-pub(crate) fn cluster_name(status: &NodeStatus) -> &str {
-    &status.name
+pub(crate) fn cluster_name(app: &App) -> &str {
+    app.node.name()
 }
 
 /// The overview. What only monitors may see is left out for others.
-pub(crate) fn put(app: &App, status: &NodeStatus, is_monitor: bool, fields: &mut Fields<'_>) {
+pub(crate) fn put(app: &App, is_monitor: bool, fields: &mut Fields<'_>) {
     let (now, before) = app.statistics.now_and_before();
     let seconds = now.seconds_since(&before);
     fields.put("management_version", || RABBITMQ_VERSION);
     fields.put("rabbitmq_version", || RABBITMQ_VERSION);
     fields.put("product_name", || "Leveret");
-    fields.put("product_version", || status.version.as_str());
-    fields.put("cluster_name", || cluster_name(status));
-    fields.put("node", || status.name.as_str());
+    fields.put("product_version", || app.node.version());
+    fields.put("cluster_name", || cluster_name(app));
+    fields.put("node", || app.node.name());
     fields.put("rates_mode", || "basic");
     fields.put("sample_retention_policies", || json!({ "global": [600], "basic": [600], "detailed": [600] }));
     fields.put("exchange_types", || named(&EXCHANGE_TYPES));
@@ -64,8 +64,8 @@ pub(crate) fn put(app: &App, status: &NodeStatus, is_monitor: bool, fields: &mut
     fields.put("object_totals", || object_totals(&now));
     fields.put("statistics_db_event_queue", || 0);
     if is_monitor {
-        fields.put("listeners", || listeners(app, status));
-        fields.put("contexts", || contexts(app, status));
+        fields.put("listeners", || listeners(app));
+        fields.put("contexts", || contexts(app));
     }
 }
 
@@ -101,12 +101,12 @@ pub(crate) fn queue_totals(now: &QueueTotals, before: &QueueTotals, seconds: f64
     ])
 }
 
-fn listeners(app: &App, status: &NodeStatus) -> Value {
+fn listeners(app: &App) -> Value {
     let http = ("http", app.statistics.address);
-    let all = status.listeners.iter().map(|listener| (listener.protocol, listener.address)).chain([http]);
+    let all = app.node.listeners().into_iter().map(|listener| (listener.protocol, listener.address)).chain([http]);
     let items = all.map(|(protocol, address)| {
         json!({
-            "node": status.name,
+            "node": app.node.name(),
             "protocol": protocol,
             "ip_address": address.ip().to_string(),
             "port": address.port(),
@@ -116,10 +116,10 @@ fn listeners(app: &App, status: &NodeStatus) -> Value {
     items.collect()
 }
 
-fn contexts(app: &App, status: &NodeStatus) -> Value {
+fn contexts(app: &App) -> Value {
     let address = app.statistics.address;
     json!([{
-        "node": status.name,
+        "node": app.node.name(),
         "description": "Leveret Management",
         "path": "/",
         "ip": address.ip().to_string(),
@@ -133,7 +133,7 @@ pub(crate) fn put_node(app: &App, status: &NodeStatus, fields: &mut Fields<'_>) 
     let (now, before) = app.statistics.now_and_before();
     let seconds = now.seconds_since(&before);
     let (files_used, files_total) = status.files.unwrap_or_default();
-    fields.put("name", || status.name.as_str());
+    fields.put("name", || app.node.name());
     fields.put("type", || "disc");
     fields.put("running", || true);
     fields.put("being_drained", || false);
@@ -143,10 +143,10 @@ pub(crate) fn put_node(app: &App, status: &NodeStatus, fields: &mut Fields<'_>) 
     fields.put("run_queue", || 0);
     fields.put("rates_mode", || "basic");
     fields.put("mem_limit", || status.memory_limit_bytes);
-    fields.put("mem_alarm", || status.blocked == Some("low on memory"));
+    fields.put("mem_alarm", || app.node.blocked() == Some("low on memory"));
     fields.put("mem_calculation_strategy", || "rss");
     fields.put("disk_free_limit", || status.disk_free_limit_bytes);
-    fields.put("disk_free_alarm", || status.blocked == Some("low on disk"));
+    fields.put("disk_free_alarm", || app.node.blocked() == Some("low on disk"));
     fields.put("fd_total", || files_total);
     fields.put("sockets_total", || files_total);
     fields.put("proc_total", || 0);
@@ -154,9 +154,9 @@ pub(crate) fn put_node(app: &App, status: &NodeStatus, fields: &mut Fields<'_>) 
     fields.put("auth_mechanisms", || named(&AUTH_MECHANISMS));
     fields.put(
         "applications",
-        || json!([{ "name": "leveret", "description": "Leveret", "version": status.version }]),
+        || json!([{ "name": "leveret", "description": "Leveret", "version": app.node.version() }]),
     );
-    fields.put("contexts", || contexts(app, status));
+    fields.put("contexts", || contexts(app));
     fields.put("log_files", || json!(["<stderr>"]));
     fields
         .put("db_dir", || status.data_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default());
