@@ -177,11 +177,13 @@ fn store(app: &App, text: &mut Text) {
     for (name, help, value) in [
         ("leveret_journal_groups_total", "Groups of records synced to the journal", stats.groups),
         ("leveret_journal_written_bytes_total", "Bytes written to the journal", stats.journal_written_bytes),
+        ("rabbitmq_io_sync_ops_total", "Syncs of the journal", stats.syncs.count),
         ("leveret_store_spilled_records_total", "Records written to segments", stats.spilled_records),
         ("leveret_store_lost_records_total", "Records found damaged or missing", stats.lost_records),
     ] {
         text.counter(name, help, value);
     }
+    text.seconds("rabbitmq_io_sync_time_seconds_total", "What they have taken", stats.syncs.time_us);
     for (name, help, value) in [
         ("leveret_journal_bytes", "Size of the journal", stats.journal_bytes),
         ("leveret_journal_pending_bytes", "Bytes that gather for the next group", stats.pending_bytes),

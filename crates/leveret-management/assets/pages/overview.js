@@ -70,13 +70,13 @@ export function overviewPage() {
 }
 
 const STEP = 5;
-const GAUGES = { messages_ready: "messages_ready", messages_unacknowledged: "messages_unacknowledged", memory: "memory_bytes", disk: "disk_free_bytes" };
+const GAUGES = { messages_ready: "messages_ready", messages_unacknowledged: "messages_unacknowledged", memory: "memory_bytes", disk: "disk_free_bytes", sync: "io_sync_avg_time" };
 
 /** The last minutes, as the broker remembers them: arrays of equal length, a value a second. */
 function seed(history, remembered) {
   const times = remembered.at_ms ?? [];
   const points = (values) => times.map((at, index) => [at, values[index]]).filter((_, index) => index % STEP === 0);
-  for (const [name, field] of Object.entries(GAUGES)) history.seed(name, points(remembered[field]));
+  for (const [name, field] of Object.entries(GAUGES)) if (remembered[field]?.length > 0) history.seed(name, points(remembered[field]));
   const delivered = remembered.deliver?.map((count, index) => count + remembered.get[index]);
   const counters = { publish: remembered.publish, confirm: remembered.confirm, deliver_get: delivered, ack: remembered.ack, redeliver: remembered.redeliver };
   for (const [name, counts] of Object.entries(counters)) if (counts) history.seed(`${name} rate`, slopes(points(counts)));

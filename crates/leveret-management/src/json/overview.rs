@@ -172,6 +172,11 @@ pub(crate) fn put_node(app: &App, status: &NodeStatus, fields: &mut Fields<'_>) 
     rates::put(&mut rated, "fd_used", Rated::gauge(files_used, before.files, seconds));
     rates::put(&mut rated, "sockets_used", Rated::gauge(now.connections, before.connections, seconds));
     rates::put(&mut rated, "proc_used", Rated::default());
+    if let (Some(syncs), Some(sync_ms)) = (now.syncs, now.sync_ms_since(&before)) {
+        let count_before = before.syncs.unwrap_or_default().count;
+        rates::put(&mut rated, "io_sync_count", Rated::counter(syncs.count, count_before, seconds));
+        rates::put_average(&mut rated, "io_sync_avg_time", sync_ms);
+    }
     fields.put_all(rated);
 }
 
@@ -233,5 +238,12 @@ pub(crate) fn history(samples: &[Sample]) -> Value {
         "disk_free_bytes": series(|it| it.disk_free_bytes),
         "received_bytes": series(|it| it.received_bytes),
         "sent_bytes": series(|it| it.sent_bytes),
+        "io_sync_avg_time": sync_times(samples),
     })
+}
+
+/// What a sync of the journal took in the second before each sample, in milliseconds; empty where nothing is kept.
+fn sync_times(samples: &[Sample]) -> Vec<f64> {
+    let before = samples.iter().take(1).chain(samples);
+    samples.iter().zip(before).filter_map(|(now, before)| now.sync_ms_since(before)).collect()
 }

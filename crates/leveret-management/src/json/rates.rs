@@ -15,6 +15,12 @@ pub(crate) fn put(object: &mut Map<String, Value>, name: &str, rated: Rated) {
     object.insert(format!("{name}_details"), json!({ "rate": rounded(rated.rate) }));
 }
 
+/// Adds what something has taken on average lately. It has no rate, but clients look for one beside every figure.
+pub(crate) fn put_average(object: &mut Map<String, Value>, name: &str, value: f64) {
+    object.insert(name.into(), value.into());
+    object.insert(format!("{name}_details"), json!({ "rate": 0.0 }));
+}
+
 /// Values and how fast they change, as an object.
 pub(crate) fn object(rated: &[(&str, Rated)]) -> Map<String, Value> {
     let mut object = Map::new();

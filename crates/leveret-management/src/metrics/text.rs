@@ -25,6 +25,12 @@ impl Text {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
+    /// A time that only gets longer, given in microseconds.
+    pub(crate) fn seconds(&mut self, name: &str, help: &str, value_us: u64) {
+        self.head(name, "counter", help);
+        let _ = writeln!(self.0, "{name} {}.{:06}", value_us / 1_000_000, value_us % 1_000_000);
+    }
+
     /// What is told by labels alone.
     pub(crate) fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) {
         self.head(name, "untyped", help);
@@ -67,9 +73,10 @@ mod tests {
         let mut text = Text::default();
         text.sample("a", &[("queue", "x\"\\\n"), ("vhost", "/")], 3);
         text.gauge("b", "B", 1);
+        text.seconds("c", "C", 2_000_003);
         assert_eq!(
             text.finish(),
-            "a{queue=\"x\\\"\\\\\\n\",vhost=\"/\"} 3\n# TYPE b gauge\n# HELP b B\nb 1\n"
+            "a{queue=\"x\\\"\\\\\\n\",vhost=\"/\"} 3\n# TYPE b gauge\n# HELP b B\nb 1\n# TYPE c counter\n# HELP c C\nc 2.000003\n"
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use leveret_broker::{Broker, Churn, MessageTotals, Time};
+use leveret_broker::{Broker, Churn, MessageTotals, StoreSyncs, Time};
 
 use super::QueueTotals;
 use crate::NodeStatus;
@@ -25,6 +25,8 @@ pub(crate) struct Sample {
     pub(crate) files: u64,
     pub(crate) received_bytes: u64,
     pub(crate) sent_bytes: u64,
+    /// Of the journal; `None` where nothing is kept.
+    pub(crate) syncs: Option<StoreSyncs>,
 }
 
 impl Sample {
@@ -47,7 +49,17 @@ impl Sample {
             files: status.files.map_or(0, |(open, _)| open),
             received_bytes: connections.iter().map(|it| it.received_bytes.value()).sum(),
             sent_bytes: connections.iter().map(|it| it.sent_bytes.value()).sum(),
+            syncs: broker.store_syncs(),
         }
+    }
+
+    /// What a sync of the journal has taken since an earlier one, in milliseconds: 0 where there was none, `None` where
+    /// nothing is kept.
+    pub(crate) fn sync_ms_since(&self, before: &Self) -> Option<f64> {
+        let (now, before) = (self.syncs?, before.syncs.unwrap_or_default());
+        let count = now.count.saturating_sub(before.count);
+        let time_us = now.time_us.saturating_sub(before.time_us);
+        Some(if count == 0 { 0.0 } else { time_us as f64 / count as f64 / 1000.0 })
     }
 
     /// Seconds since an earlier one.
