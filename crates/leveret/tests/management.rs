@@ -363,3 +363,26 @@ fn metrics_tell_what_is_there() {
     let each = api.text("/metrics/per-object");
     assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"q\"} 1\n"), "{each}");
 }
+
+#[test]
+fn what_was_sampled_is_forgotten_on_request() {
+    let broker = Broker::ours();
+    let api = Api::of(&broker);
+    api.put("/queues/%2f/q", &json!({}));
+    let samples = || api.get("/statistics/history").1["at_ms"].as_array().map_or(0, Vec::len);
+    let start = Instant::now();
+    while samples() < 3 {
+        assert!(start.elapsed() < PATIENCE, "no samples are taken");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let before = samples();
+    assert_eq!(api.delete("/reset").0, 204);
+    assert!((1..before).contains(&samples()), "begun anew");
+    assert_eq!(api.get("/overview").1["object_totals"]["queues"], 1);
+    let node = api.get("/overview").1["node"].as_str().expect("a name").to_owned();
+    assert_eq!(api.delete(&format!("/reset/{node}")).0, 204);
+    assert_eq!(api.delete("/reset/other@node").0, 404);
+    assert_eq!(api.get("/reset").0, 405);
+    api.put("/users/watcher", &json!({"password": "p", "tags": "monitoring"}));
+    assert_eq!(api.logged_in_as("watcher", "p").delete("/reset").0, 401);
+}

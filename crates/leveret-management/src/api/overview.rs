@@ -13,6 +13,7 @@ use crate::error::Refusal;
 use crate::json::overview;
 use crate::list::{Columns, Listing};
 use crate::parameters::Parameters;
+use crate::statistics;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -26,6 +27,8 @@ pub(crate) fn routes() -> Vec<Route> {
         delete("/auth/attempts/{node}", "Counts log-ins anew", forget_attempts),
         get("/extensions", "What extends the management: nothing", extensions),
         get("/feature-flags", "RabbitMQ's feature flags, all of them on", feature_flags),
+        delete("/reset", "Forgets all samples: rates and charts begin anew", reset),
+        delete("/reset/{node}", "The same of this node", reset_node),
         get("/statistics/history", "Samples of the whole broker over the last ten minutes", history),
     ]
 }
@@ -94,6 +97,24 @@ async fn forget_attempts(
     access.administrator()?;
     app.logins.reset();
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn reset(State(app): State<App>, access: Access) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
+    statistics::reset(&app);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn reset_node(
+    State(app): State<App>,
+    access: Access,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
+    if app.node.name() != name {
+        return Err(Refusal::NotFound);
+    }
+    reset(State(app), access).await
 }
 
 async fn extensions(_access: Access) -> Json<Value> {

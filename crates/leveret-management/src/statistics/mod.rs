@@ -118,16 +118,24 @@ pub(crate) async fn run(app: App) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        sample(&app);
+        take(&app, false);
     }
 }
 
-fn sample(app: &App) {
+/// Forgets all samples, and takes the first anew: an answer is never without one.
+pub(crate) fn reset(app: &App) {
+    take(app, true);
+}
+
+fn take(app: &App, anew: bool) {
     let broker = app.node.broker();
     let now: Time = app.node.now();
     let vhosts = broker.connections.totals();
     let status = app.node.status();
     let mut samples = app.statistics.samples.write();
+    if anew {
+        *samples = Samples::default();
+    }
     samples.objects.sample(broker, now);
     samples.connected.sample(broker);
     let mut sum = MessageTotals::default();
