@@ -49,6 +49,7 @@ pub use json::{table_from_json, table_to_json, value_to_json};
 pub use limits::{UserLimits, VhostLimits};
 pub use mailbox::{Delivery, Holder, Inbox, Mailbox};
 pub use message::{Message, Record, properties_without_bcc, route_of, split_route};
+pub use moved::Moves;
 pub use parameters::{GlobalParameter, Parameter};
 pub use password::{HashAlgorithm, PasswordHash};
 pub use pattern::Pattern;

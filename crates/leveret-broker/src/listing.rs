@@ -1,8 +1,9 @@
 //! What the administration asks of a virtual host: what is there, whoever it belongs to.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{KeptBinding, ListedExchange, Queue, Vhost};
+use crate::{KeptBinding, ListedExchange, Moves, Queue, Vhost};
 
 impl Vhost {
     /// The queue of that name, whoever owns it.
@@ -17,10 +18,26 @@ impl Vhost {
         self.topology().list_exchanges()
     }
 
-    /// The queues that something has happened to since this was last asked; nothing is noted before it is first asked.
+    /// Those of the queues that stand there in the order of their names. What it costs depends on where the page is, and
+    /// hardly on how many queues there are.
     #[must_use]
-    pub fn take_moved(&self) -> Vec<Arc<Queue>> {
-        self.moved().take()
+    pub fn queue_page(&self, range: Range<usize>) -> Vec<Arc<Queue>> {
+        self.topology().queue_page(range)
+    }
+
+    /// What has happened to queues since this was last asked; nothing is noted before it is first asked.
+    #[must_use]
+    pub fn take_moved(&self) -> Moves {
+        let mut moves = self.moved().take();
+        let topology = self.topology();
+        moves.moved.retain(|queue| topology.has(queue));
+        moves
+    }
+
+    /// What has gone through those exchanges that anything has gone through: how much in, how much out.
+    #[must_use]
+    pub fn exchange_traffic(&self) -> Vec<(Arc<str>, (u64, u64))> {
+        self.topology().exchange_traffic()
     }
 
     /// How many exchanges there are.

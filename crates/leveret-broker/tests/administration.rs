@@ -503,3 +503,17 @@ fn nobody_may_anything_without_permissions() {
     let access = Access::none("alice", "/");
     assert!(access.check(Operation::Read, Resource::Queue("q")).is_err());
 }
+
+#[test]
+fn a_page_of_queues_is_in_the_order_of_their_names() {
+    let broker = broker();
+    let vhost = broker.vhost("/").unwrap();
+    for number in (0..20).rev() {
+        declare(&vhost, &format!("q{number:02}"), &Client::broker()).unwrap();
+    }
+    vhost.delete_queue("q06", &Client::broker(), false, false).unwrap();
+    let page = |range| vhost.queue_page(range).iter().map(|queue| queue.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(page(5..8), ["q05", "q07", "q08"]);
+    assert_eq!(page(18..30), ["q19"]);
+    assert!(page(19..25).is_empty());
+}

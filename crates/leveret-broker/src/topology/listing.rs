@@ -1,11 +1,12 @@
 //! What is declared, as lists for the administration.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use leveret_amqp::Table;
 
 use super::{ExchangeCounts, Inbound, Topology};
-use crate::{Applied, DelayedExchange, ExchangeOptions, KeptBinding};
+use crate::{Applied, DelayedExchange, ExchangeOptions, KeptBinding, Queue};
 
 /// An exchange as it is listed.
 #[derive(Clone)]
@@ -32,6 +33,23 @@ impl Topology {
             applied: exchange.applied.clone(),
         });
         listed.collect()
+    }
+
+    /// Those of the queues that stand there in the order of their names.
+    pub(crate) fn queue_page(&self, range: Range<usize>) -> Vec<Arc<Queue>> {
+        let names = self.queue_names.iter().skip(range.start).take(range.len());
+        names.filter_map(|name| self.queues.get(name).cloned()).collect()
+    }
+
+    /// What has gone through exchanges, in and out, those left out that nothing has gone through.
+    pub(crate) fn exchange_traffic(&self) -> Vec<(Arc<str>, (u64, u64))> {
+        let all = self.exchanges.values().map(|exchange| {
+            let counts = &exchange.counts;
+            (&exchange.name, (counts.published_in(), counts.published_out()))
+        });
+        all.filter(|(_, traffic)| *traffic != (0, 0))
+            .map(|(name, traffic)| (Arc::clone(name), traffic))
+            .collect()
     }
 
     pub(crate) fn exchange_count(&self) -> usize {

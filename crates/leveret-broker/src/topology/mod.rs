@@ -11,6 +11,7 @@ mod listing;
 mod route;
 mod topic;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use indexmap::IndexSet;
@@ -42,6 +43,8 @@ pub(crate) struct Topology {
     vhost: Arc<str>,
     exchanges: FxHashMap<Arc<str>, Exchange>,
     queues: FxHashMap<Arc<str>, Arc<Queue>>,
+    /// Their names in order, for whoever looks at a page of a long list.
+    queue_names: BTreeSet<Arc<str>>,
     /// The bindings that lead to each destination, by whether it is a queue and its name: what has to go with it.
     inbound: FxHashMap<(bool, Arc<str>), IndexSet<Inbound, FxBuildHasher>>,
     backing: Option<Arc<Backing>>,
@@ -92,6 +95,7 @@ impl Topology {
             vhost,
             exchanges: FxHashMap::default(),
             queues: FxHashMap::default(),
+            queue_names: BTreeSet::new(),
             inbound: FxHashMap::default(),
             shelves: Shelves::new(backing.clone()),
             backing,
@@ -344,6 +348,7 @@ impl Topology {
         let queue = Arc::new(queue);
         queue.note_applied(applied);
         self.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
+        self.queue_names.insert(Arc::clone(&queue.name));
         queue
     }
 
@@ -379,6 +384,8 @@ impl Topology {
         let Some(queue) = self.queues.get(name).cloned() else { return Ok(DeletedQueue::default()) };
         let (ready, mailboxes) = queue.delete(keep)?;
         self.queues.remove(name);
+        self.queue_names.remove(name);
+        self.timers.moved.note_gone(&queue.name);
         if queue.options.durable {
             let (vhost, name) = (Arc::clone(&self.vhost), Arc::clone(&queue.name));
             self.changes.push(Change::DropQueue { vhost, name });

@@ -1,7 +1,7 @@
-//! Samples of queues. Only those are looked at that something has happened to, or all of a virtual host whose topology has
-//! changed; one that has not moved for a while is forgotten but for what it adds to the totals.
+//! Samples of queues. Only those are looked at that something has happened to, all of them once when a virtual host is
+//! first seen; one that has not moved for a while is forgotten but for what it adds to the totals.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use leveret_broker::{Broker, Queue, QueueCounts, QueueStats, Time, Vhost};
 use rustc_hash::FxHashMap;
@@ -27,7 +27,7 @@ pub(crate) struct QueueSample {
 }
 
 /// What a queue adds to the totals.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Share {
     ready: u64,
     unacked: u64,
@@ -48,8 +48,8 @@ pub(crate) struct Objects {
 
 #[derive(Default)]
 struct OfVhost {
-    /// Of the topology that the shares were taken of.
-    version: Option<u64>,
+    /// Whose queues they are: another virtual host may have the name of one that was deleted.
+    of: Weak<Vhost>,
     now: QueueTotals,
     before: QueueTotals,
     /// Of queues that add anything.
@@ -101,30 +101,26 @@ impl std::ops::AddAssign for QueueTotals {
 }
 
 impl OfVhost {
-    fn sample(&mut self, vhost: &Vhost, now: Time) {
-        let version = vhost.version();
-        let moved = vhost.take_moved();
-        self.before = self.now;
-        if self.version == Some(version) {
-            moved.iter().for_each(|queue| self.note(queue, now));
+    fn sample(&mut self, vhost: &Arc<Vhost>, now: Time) {
+        let moves = vhost.take_moved();
+        let is_known = std::ptr::eq(self.of.as_ptr(), Arc::as_ptr(vhost));
+        let before = self.now;
+        if is_known {
+            moves.gone.iter().for_each(|name| self.share(name, Share::default()));
+            moves.moved.iter().for_each(|queue| self.note(queue, now));
         } else {
-            self.version = Some(version);
-            let queues = vhost.queues();
-            self.shares.clear();
-            self.now = QueueTotals { queues: queues.len() as u64, ..QueueTotals::default() };
-            queues.iter().for_each(|queue| self.note(queue, now));
+            *self = Self { of: Arc::downgrade(vhost), ..Self::default() };
+            vhost.queues().iter().for_each(|queue| self.note(queue, now));
         }
-        let exchanges = vhost.exchanges();
-        self.now.exchanges = exchanges.len() as u64;
-        let mut before = std::mem::take(&mut self.exchanges);
-        for exchange in &exchanges {
-            let counts = (exchange.counts.published_in(), exchange.counts.published_out());
-            if counts != (0, 0) {
-                let old = before.remove(&exchange.name).map_or(counts, |samples| samples[0]);
-                self.exchanges.insert(Arc::clone(&exchange.name), [counts, old]);
-            }
+        self.now.queues = vhost.queue_count() as u64;
+        self.now.exchanges = vhost.exchange_count() as u64;
+        let mut exchanges = std::mem::take(&mut self.exchanges);
+        for (name, traffic) in vhost.exchange_traffic() {
+            let old = exchanges.remove(&name).map_or(traffic, |samples| samples[0]);
+            self.exchanges.insert(name, [traffic, old]);
         }
         self.now.delayed = vhost.delayed_exchanges().iter().map(|it| it.totals().messages).sum();
+        self.before = if is_known { before } else { self.now };
         self.forget(now);
     }
 
@@ -132,17 +128,7 @@ impl OfVhost {
         let stats = queue.stats();
         let sample = QueueSample::of(&stats, now);
         let share = Share { ready: sample.ready, unacked: sample.unacked, consumers: stats.consumers as u32 };
-        let adds = share.ready + share.unacked + u64::from(share.consumers) > 0;
-        let old = if adds {
-            self.shares.insert(Arc::clone(&queue.name), share)
-        } else {
-            self.shares.remove(&queue.name)
-        };
-        let old = old.unwrap_or_default();
-        self.now.ready = (self.now.ready + share.ready).saturating_sub(old.ready);
-        self.now.unacked = (self.now.unacked + share.unacked).saturating_sub(old.unacked);
-        self.now.consumers =
-            (self.now.consumers + u64::from(share.consumers)).saturating_sub(old.consumers.into());
+        self.share(&queue.name, share);
         match self.moving.get_mut(&queue.name) {
             Some(samples) => *samples = [sample, samples[0]],
             None => {
@@ -151,8 +137,116 @@ impl OfVhost {
         }
     }
 
+    /// Counts what a queue adds to the totals from now on.
+    fn share(&mut self, name: &Arc<str>, share: Share) {
+        let old = if share == Share::default() {
+            self.shares.remove(name)
+        } else {
+            self.shares.insert(Arc::clone(name), share)
+        };
+        let old = old.unwrap_or_default();
+        self.now.ready = (self.now.ready + share.ready).saturating_sub(old.ready);
+        self.now.unacked = (self.now.unacked + share.unacked).saturating_sub(old.unacked);
+        self.now.consumers =
+            (self.now.consumers + u64::from(share.consumers)).saturating_sub(old.consumers.into());
+    }
+
     /// What stands still has no rates.
     fn forget(&mut self, now: Time) {
         self.moving.retain(|_, samples| samples[0].at == now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_broker::{Client, Effects, FirstUser, Message, Properties, QueueOptions, Users, route_of};
+
+    use super::*;
+
+    /// A virtual host, and what is sampled of it.
+    struct Rig {
+        broker: Broker,
+        objects: Objects,
+        at: u64,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let broker = Broker::new(Users::new(Vec::new()));
+            let first = FirstUser { name: "guest", password: "guest", vhost: "/" };
+            broker.begin(&first, "test").expect("begins");
+            Self { broker, objects: Objects::default(), at: 0 }
+        }
+
+        fn vhost(&self) -> Arc<Vhost> {
+            self.broker.vhost("/").expect("it is there")
+        }
+
+        fn declare(&self, name: &str) {
+            let (client, effects) = (Client::broker(), &mut Effects::default());
+            self.vhost().declare_queue(name, QueueOptions::default(), &client, effects).expect("declares");
+        }
+
+        fn publish(&self, name: &str) {
+            let properties = Properties::default();
+            let (routing, _) =
+                self.vhost().route(("", name), &properties, &Client::broker()).expect("a route");
+            let (route, encoded) = (route_of("", name), properties.encode());
+            let message = Message {
+                route: &route,
+                properties: &encoded,
+                body: b"",
+                persistent: false,
+                expiration_ms: None,
+                record: None,
+            };
+            routing.route.publish(std::slice::from_ref(&message), &mut Effects::default());
+        }
+
+        fn delete(&self, name: &str) {
+            self.vhost().delete_queue(name, &Client::broker(), false, false).expect("is deleted");
+        }
+
+        /// Queues, and messages that are ready, as a new sample counts them.
+        fn totals(&mut self) -> (u64, u64) {
+            self.at += 1;
+            self.objects.sample(&self.broker, Time(self.at));
+            (self.objects.totals().queues, self.objects.totals().ready)
+        }
+    }
+
+    #[test]
+    fn totals_follow_queues_that_come_move_and_go() {
+        let mut rig = Rig::new();
+        rig.declare("a");
+        rig.publish("a");
+        assert_eq!(rig.totals(), (1, 1), "what was there before anybody asked");
+        rig.declare("b");
+        rig.publish("b");
+        rig.publish("a");
+        assert_eq!(rig.totals(), (2, 3));
+        rig.delete("a");
+        rig.declare("a");
+        assert_eq!(rig.totals(), (2, 1), "another queue of its name");
+        rig.publish("a");
+        rig.publish("b");
+        rig.delete("b");
+        assert_eq!(rig.totals(), (1, 1));
+        rig.broker.delete_vhost("/").expect("is deleted");
+        rig.broker.put_vhost("/", leveret_broker::VhostSettings::default()).expect("is made");
+        assert_eq!(rig.totals(), (0, 0), "another virtual host of its name");
+    }
+
+    #[test]
+    fn only_what_moves_is_looked_at() {
+        let mut rig = Rig::new();
+        rig.declare("still");
+        rig.declare("busy");
+        rig.totals();
+        rig.publish("busy");
+        rig.declare("new");
+        rig.totals();
+        assert!(rig.objects.queue("/", "busy").is_some());
+        assert!(rig.objects.queue("/", "still").is_none());
     }
 }
