@@ -178,10 +178,20 @@ impl Listing {
             }
             Some(path) => self.sorted(items, path, range, &key, &render),
         };
+        Ok(self.answer(&items, (total, filtered), render))
+    }
+
+    /// The rows that are shown, and how many there are in all and of that name.
+    fn answer<T>(
+        &self,
+        items: &[T],
+        (total, filtered): (usize, usize),
+        render: impl Fn(&T, &mut Fields<'_>),
+    ) -> Response {
         let rows: Vec<Value> =
             items.iter().map(|item| self.columns.object(|fields| render(item, fields))).collect();
-        let Some((page, size)) = self.page else { return Ok(Json(rows).into_response()) };
-        Ok(Json(json!({
+        let Some((page, size)) = self.page else { return Json(rows).into_response() };
+        Json(json!({
             "filtered_count": filtered,
             "item_count": rows.len(),
             "items": rows,
@@ -190,7 +200,7 @@ impl Listing {
             "page_size": size,
             "total_count": total,
         }))
-        .into_response())
+        .into_response()
     }
 
     fn range(&self, len: usize) -> Result<Range<usize>, Refusal> {
@@ -226,8 +236,11 @@ impl Listing {
     }
 }
 
-/// The items of that range of the sorted list, without sorting the others.
-fn cut<T>(mut items: Vec<T>, range: Range<usize>, order: impl Fn(&T, &T) -> Ordering) -> Vec<T> {
+/// The items of that range of the sorted list, without sorting the others. Equal ones keep their order, so that all pages
+/// together are the list.
+fn cut<T>(items: Vec<T>, range: Range<usize>, order: impl Fn(&T, &T) -> Ordering) -> Vec<T> {
+    let order = |a: &(usize, T), b: &(usize, T)| order(&a.1, &b.1).then(a.0.cmp(&b.0));
+    let mut items: Vec<_> = items.into_iter().enumerate().collect();
     if range.end < items.len() {
         items.select_nth_unstable_by(range.end, &order);
         items.truncate(range.end);
@@ -236,8 +249,8 @@ fn cut<T>(mut items: Vec<T>, range: Range<usize>, order: impl Fn(&T, &T) -> Orde
         items.select_nth_unstable_by(range.start, &order);
     }
     items.drain(..range.start.min(items.len()));
-    items.sort_by(order);
-    items
+    items.sort_unstable_by(order);
+    items.into_iter().map(|(_, item)| item).collect()
 }
 
 /// Numbers before texts, nothing before both.
@@ -302,6 +315,21 @@ mod tests {
             "total_count": 3,
         });
         assert_eq!(page, expected);
+    }
+
+    #[tokio::test]
+    async fn all_pages_together_are_the_list() {
+        let items: Vec<_> = (0..1000).map(|number| ("same", number)).collect();
+        for sort in ["", "&sort=name", "&sort=name&sort_reverse=true"] {
+            let mut seen = Vec::new();
+            for page in 1..=34 {
+                let rows = answer(&format!("page={page}&page_size=30{sort}"), &items).await;
+                let sizes = rows["items"].as_array().expect("rows").iter().map(|row| row["stats"]["size"].as_u64());
+                seen.extend(sizes.map(|size| size.expect("a number")));
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, (0..1000).collect::<Vec<_>>(), "{sort}");
+        }
     }
 
     #[tokio::test]

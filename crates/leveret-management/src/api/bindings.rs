@@ -70,10 +70,9 @@ fn all(vhost: &Vhost) -> Vec<KeptBinding> {
 
 fn respond(bindings: Vec<(Arc<str>, KeptBinding)>, parameters: &Parameters) -> Result<Response, Refusal> {
     let mut bindings = bindings;
-    if parameters.text("sort").is_none() {
-        // The order among those of one source.
-        bindings.sort_by(|(_, a), (_, b)| (&a.destination, &a.key).cmp(&(&b.destination, &b.key)));
-    }
+    // The order among those of one source, or of one value of the column that is sorted by.
+    let order = |it: &KeptBinding| (Arc::clone(&it.destination), it.to_queue, Arc::clone(&it.key));
+    bindings.sort_by_cached_key(|(_, it)| order(it));
     Listing::from(parameters)?.respond(
         bindings,
         |(vhost, binding)| (vhost, &binding.source),
