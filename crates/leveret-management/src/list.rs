@@ -156,12 +156,24 @@ impl Listing {
         })
     }
 
-    /// The list as it is answered. `key` tells an item's virtual host and name, by which it is sorted unless something
-    /// else is asked for.
+    /// The list as it is answered, sorted where a column is asked for by what the rows show there.
     pub(crate) fn respond<T>(
+        &self,
+        items: Vec<T>,
+        key: impl for<'a> Fn(&'a T) -> (&'a str, &'a str),
+        render: impl Fn(&T, &mut Fields<'_>),
+    ) -> Result<Response, Refusal> {
+        self.respond_with(items, key, |_, _| None, render)
+    }
+
+    /// The list as it is answered. `key` tells an item's virtual host and name, by which it is sorted unless something
+    /// else is asked for; `column` tells what an item is sorted by in a column where that is known without making it into
+    /// JSON.
+    pub(crate) fn respond_with<T>(
         &self,
         mut items: Vec<T>,
         key: impl for<'a> Fn(&'a T) -> (&'a str, &'a str),
+        column: impl Fn(&T, &str) -> Option<Value>,
         render: impl Fn(&T, &mut Fields<'_>),
     ) -> Result<Response, Refusal> {
         let total = items.len();
@@ -176,9 +188,40 @@ impl Listing {
                     |a: &T, b: &T| if self.reverse { key(b).cmp(&key(a)) } else { key(a).cmp(&key(b)) };
                 cut(items, range, order)
             }
-            Some(path) => self.sorted(items, path, range, &key, &render),
+            Some(path) => {
+                let shown = Columns::one(path);
+                let value = |item: &T| {
+                    let object = || shown.object(|fields| render(item, fields));
+                    column(item, path).unwrap_or_else(|| at(&object(), path).cloned().unwrap_or_default())
+                };
+                self.sorted(items, range, &key, value)
+            }
         };
         Ok(self.answer(&items, (total, filtered), render))
+    }
+
+    /// Whether the list is asked for in the order of its names, and as it is.
+    pub(crate) fn is_by_name(&self) -> bool {
+        self.name.is_none() && self.sort.as_deref().is_none_or(|sort| sort == "name")
+    }
+
+    /// A list that is kept in the order of its names where it lives: `page` finds what stands in a range of it, so that a
+    /// page costs no more than its rows.
+    pub(crate) fn respond_in_order<T>(
+        &self,
+        total: usize,
+        page: impl FnOnce(Range<usize>) -> Vec<T>,
+        render: impl Fn(&T, &mut Fields<'_>),
+    ) -> Result<Response, Refusal> {
+        let range = self.range(total)?;
+        let items = if self.reverse {
+            let mut items = page(total - range.end..total - range.start);
+            items.reverse();
+            items
+        } else {
+            page(range)
+        };
+        Ok(self.answer(&items, (total, total), render))
     }
 
     /// The rows that are shown, and how many there are in all and of that name.
@@ -213,20 +256,14 @@ impl Listing {
         Ok(start..start.saturating_add(size).min(len))
     }
 
-    /// Sorted by one column, which is all that is made of the items that are not shown.
+    /// Sorted by one column, which is all that is found out about the items that are not shown.
     fn sorted<T>(
         &self,
         items: Vec<T>,
-        path: &str,
         range: Range<usize>,
         key: &impl for<'a> Fn(&'a T) -> (&'a str, &'a str),
-        render: &impl Fn(&T, &mut Fields<'_>),
+        value: impl Fn(&T) -> Value,
     ) -> Vec<T> {
-        let column = Columns::one(path);
-        let value = |item: &T| {
-            let object = column.object(|fields| render(item, fields));
-            at(&object, path).cloned().unwrap_or(Value::Null)
-        };
         let items: Vec<(Value, T)> = items.into_iter().map(|item| (value(&item), item)).collect();
         let order = |(a, x): &(Value, T), (b, y): &(Value, T)| {
             let by_value = if self.reverse { compare(b, a) } else { compare(a, b) };
@@ -315,6 +352,31 @@ mod tests {
             "total_count": 3,
         });
         assert_eq!(page, expected);
+    }
+
+    #[tokio::test]
+    async fn a_list_in_order_is_cut_where_it_lives() {
+        let names = ["a", "b", "c", "d", "e"];
+        let page = async |query: &str| {
+            let listing = listing(query);
+            assert!(listing.is_by_name(), "{query}");
+            let response = listing.respond_in_order(
+                names.len(),
+                |range| names[range].to_vec(),
+                |name, fields| fields.put("name", || *name),
+            );
+            let body = response.expect("a list").into_body();
+            let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+            let rows: Value = serde_json::from_slice(&bytes).expect("JSON");
+            let items = rows.get("items").unwrap_or(&rows).as_array().cloned().unwrap_or_default();
+            items.iter().filter_map(|row| row["name"].as_str()).collect::<String>()
+        };
+        assert_eq!(page("").await, "abcde");
+        assert_eq!(page("page=2&page_size=2&sort=name").await, "cd");
+        assert_eq!(page("page=3&page_size=2").await, "e");
+        assert_eq!(page("page=1&page_size=2&sort_reverse=true").await, "ed");
+        assert_eq!(page("page=3&page_size=2&sort_reverse=true").await, "a");
+        assert!(!listing("name=a").is_by_name() && !listing("sort=stats.size").is_by_name());
     }
 
     #[tokio::test]

@@ -386,3 +386,29 @@ fn what_was_sampled_is_forgotten_on_request() {
     api.put("/users/watcher", &json!({"password": "p", "tags": "monitoring"}));
     assert_eq!(api.logged_in_as("watcher", "p").delete("/reset").0, 401);
 }
+
+#[test]
+fn pages_of_queues_are_in_order_over_all_virtual_hosts() {
+    let broker = Broker::ours();
+    let api = Api::of(&broker);
+    api.put("/vhosts/v", &json!({}));
+    for name in ["c", "a", "b"] {
+        api.put(&format!("/queues/%2f/{name}"), &json!({}));
+        api.put(&format!("/queues/v/{name}2"), &json!({}));
+    }
+    let names = |query: &str| {
+        let answer = api.get(&format!("/queues?columns=name&{query}")).1;
+        assert!(query.is_empty() || answer["total_count"] == 6, "{answer}");
+        let rows = answer.get("items").unwrap_or(&answer).as_array().cloned().unwrap_or_default();
+        rows.iter().filter_map(|row| row["name"].as_str()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(""), "a b c a2 b2 c2");
+    assert_eq!(names("page=1&page_size=4"), "a b c a2");
+    assert_eq!(names("page=2&page_size=4"), "b2 c2");
+    assert_eq!(names("page=2&page_size=4&sort=name"), "c c2");
+    assert_eq!(names("page=1&page_size=2&sort_reverse=true"), "c2 b2");
+    assert_eq!(names("page=1&page_size=5&name=2"), "a2 b2 c2");
+    let publish = json!({"properties": {}, "routing_key": "b2", "payload": "", "payload_encoding": "string"});
+    assert_eq!(api.post("/exchanges/v/amq.default/publish", &publish).0, 200);
+    assert_eq!(names("page=1&page_size=1&sort=messages&sort_reverse=true"), "b2");
+}

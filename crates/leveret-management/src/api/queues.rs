@@ -1,5 +1,6 @@
 //! Queues: listing, declaring, deleting, purging, fetching.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::Json;
@@ -17,8 +18,8 @@ use crate::body::{Body, missing};
 use crate::error::Refusal;
 use crate::json::connection;
 use crate::json::message::{self, Encoding};
-use crate::json::queue::{self, Detail, Listed};
-use crate::list::{Columns, Listing};
+use crate::json::queue::{Detail, Listed, Shown};
+use crate::list::{Columns, Fields, Listing};
 use crate::messages;
 use crate::parameters::Parameters;
 
@@ -48,16 +49,38 @@ fn detail(parameters: &Parameters) -> Detail {
 }
 
 fn respond(app: &App, vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Result<Response, Refusal> {
-    let node = app.node.name();
-    let detail = detail(parameters);
-    let each = vhosts
-        .iter()
-        .flat_map(|vhost| vhost.queues().into_iter().map(|queue| Listed { vhost: Arc::clone(vhost), queue }));
-    Listing::from(parameters)?.respond(
+    let (listing, shown) = (Listing::from(parameters)?, Shown::new(app, detail(parameters)));
+    let render = |listed: &Listed, fields: &mut Fields<'_>| shown.put(listed, fields);
+    if listing.is_by_name() && (vhosts.len() == 1 || parameters.text("sort").is_none()) {
+        let total = vhosts.iter().map(|vhost| vhost.queue_count()).sum();
+        return listing.respond_in_order(total, |range| page(&vhosts, range), render);
+    }
+    let each = vhosts.iter().flat_map(|vhost| listed(vhost, vhost.queues()));
+    listing.respond_with(
         each.collect(),
         |listed| (&listed.vhost.name, &listed.queue.name),
-        |listed, fields| queue::put(app, node, listed, detail, fields),
+        |listed, path| shown.sort_value(listed, path),
+        render,
     )
+}
+
+/// The queues that stand there by virtual host and name.
+fn page(vhosts: &[Arc<Vhost>], range: Range<usize>) -> Vec<Listed> {
+    let (mut rows, mut before) = (Vec::new(), 0);
+    for vhost in vhosts {
+        let count = vhost.queue_count();
+        let (from, to) = (range.start.max(before), range.end.min(before + count));
+        if from < to {
+            rows.extend(listed(vhost, vhost.queue_page(from - before..to - before)));
+        }
+        before += count;
+    }
+    rows
+}
+
+fn listed(vhost: &Arc<Vhost>, queues: Vec<Arc<Queue>>) -> impl Iterator<Item = Listed> + use<> {
+    let vhost = Arc::clone(vhost);
+    queues.into_iter().map(move |queue| Listed { vhost: Arc::clone(&vhost), queue })
 }
 
 async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
@@ -93,7 +116,7 @@ async fn show(
     let listed = named(&app, &access, &vhost, &name)?;
     let node = app.node.name();
     Ok(Json(Columns::from(&parameters).object(|fields| {
-        queue::put(&app, node, &listed, detail(&parameters), fields);
+        Shown::new(&app, detail(&parameters)).put(&listed, fields);
         fields.put("consumer_details", || consumers_of(&app, node, &listed.queue));
         fields.put("deliveries", || json!([]));
         fields.put("incoming", || json!([]));

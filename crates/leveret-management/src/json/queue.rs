@@ -1,10 +1,12 @@
 //! Queues.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use leveret_broker::{
     Applied, ConsumerKey, Policy, Queue, QueueCounts, QueueRules, QueueStats, TableValue, Vhost,
 };
+use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 
 use super::message::table;
@@ -39,33 +41,81 @@ const MESSAGE_FIELDS: [&str; 6] = [
     "messages_unacknowledged_details",
 ];
 
-pub(crate) fn put(app: &App, node: &str, listed: &Listed, detail: Detail, fields: &mut Fields<'_>) {
-    let Listed { vhost, queue } = listed;
-    let options = &queue.options;
-    fields.put("name", || &*queue.name);
-    fields.put("vhost", || &*vhost.name);
-    fields.put("node", || node);
-    fields.put("type", || kind(queue));
-    fields.put("durable", || options.durable);
-    fields.put("auto_delete", || options.auto_delete);
-    fields.put("exclusive", || options.exclusive.is_some());
-    fields.put("arguments", || table(&options.arguments));
-    if detail == Detail::Declared {
-        return;
+/// Queues as one request shows them.
+pub(crate) struct Shown<'a> {
+    app: &'a App,
+    detail: Detail,
+    /// The tags of all consumers, which their channels know: looked up once, and only where a queue shows one.
+    tags: OnceCell<FxHashMap<(*const Queue, ConsumerKey), Arc<str>>>,
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn new(app: &'a App, detail: Detail) -> Self {
+        Self { app, detail, tags: OnceCell::new() }
     }
-    fields.put("state", || "running");
-    if fields.want(&MESSAGE_FIELDS) {
-        fields.put_all(messages(app, listed, detail));
+
+    /// A queue.
+    pub(crate) fn put(&self, listed: &Listed, fields: &mut Fields<'_>) {
+        let Listed { vhost, queue } = listed;
+        let (app, detail) = (self.app, self.detail);
+        let options = &queue.options;
+        fields.put("name", || &*queue.name);
+        fields.put("vhost", || &*vhost.name);
+        fields.put("node", || app.node.name());
+        fields.put("type", || kind(queue));
+        fields.put("durable", || options.durable);
+        fields.put("auto_delete", || options.auto_delete);
+        fields.put("exclusive", || options.exclusive.is_some());
+        fields.put("arguments", || table(&options.arguments));
+        if detail == Detail::Declared {
+            return;
+        }
+        fields.put("state", || "running");
+        if fields.want(&MESSAGE_FIELDS) {
+            fields.put_all(messages(app, listed, detail));
+        }
+        if let Some(policy) = queue.applied().policy.filter(|_| detail == Detail::Totals) {
+            fields.put("policy", || policy.name.as_str());
+        }
+        if detail == Detail::Full {
+            put_details(self, listed, fields);
+        }
     }
-    if let Some(policy) = queue.applied().policy.filter(|_| detail == Detail::Totals) {
-        fields.put("policy", || policy.name.as_str());
+
+    /// What a queue is sorted by in one of the columns that are asked for most.
+    pub(crate) fn sort_value(&self, Listed { vhost, queue }: &Listed, path: &str) -> Option<Value> {
+        let of = |value: fn(&QueueStats) -> usize| Some(Value::from(value(&queue.stats())));
+        match path {
+            "name" => Some((&*queue.name).into()),
+            "state" if self.detail != Detail::Declared => Some("running".into()),
+            "messages" if self.detail != Detail::Declared => of(|it| it.ready + it.unacked),
+            "messages_ready" if self.detail != Detail::Declared => of(|it| it.ready),
+            "messages_unacknowledged" if self.detail != Detail::Declared => of(|it| it.unacked),
+            "consumers" if self.detail == Detail::Full => of(|it| it.consumers),
+            // What stands still has no rates.
+            _ if path.starts_with("message_stats.") && path.ends_with("_details.rate") => {
+                let is_still = self.app.statistics.queue(&vhost.name, &queue.name).is_none();
+                is_still.then(|| 0.0.into())
+            }
+            _ => None,
+        }
     }
-    if detail == Detail::Full {
-        put_details(app, listed, fields);
+
+    /// The tag of a consumer.
+    fn tag(&self, queue: &Arc<Queue>, key: ConsumerKey) -> Value {
+        let tags = self.tags.get_or_init(|| tags(self.app));
+        tags.get(&(Arc::as_ptr(queue), key)).map_or(Value::Null, |tag| (&**tag).into())
     }
 }
 
-fn put_details(app: &App, Listed { vhost, queue }: &Listed, fields: &mut Fields<'_>) {
+fn tags(app: &App) -> FxHashMap<(*const Queue, ConsumerKey), Arc<str>> {
+    let connections = app.node.broker().connections.list();
+    let channels = connections.iter().flat_map(|connection| connection.channels());
+    let consumers = channels.flat_map(|channel| channel.consumers());
+    consumers.map(|it| ((Arc::as_ptr(&it.queue), it.key), it.tag)).collect()
+}
+
+fn put_details(shown: &Shown<'_>, Listed { vhost, queue }: &Listed, fields: &mut Fields<'_>) {
     if fields.want(&["policy", "operator_policy", "effective_policy_definition"]) {
         fields.put_all(policies(&queue.applied(), &queue.rules()));
     }
@@ -73,15 +123,14 @@ fn put_details(app: &App, Listed { vhost, queue }: &Listed, fields: &mut Fields<
         put_stats(&queue.stats(), fields);
     }
     if fields.want(&["exclusive_consumer_tag", "single_active_consumer_tag"]) {
-        let tag = |found: Option<String>| found.map_or(Value::Null, Value::String);
         let consumers = queue.consumers();
         let exclusive = consumers.iter().find(|consumer| consumer.exclusive);
         let single = consumers.iter().find(|it| it.active && queue.rules().single_active_consumer);
         fields.put("exclusive_consumer_tag", || {
-            tag(exclusive.and_then(|it| tag_of(app, vhost, queue, it.key)))
+            exclusive.map_or(Value::Null, |it| shown.tag(queue, it.key))
         });
         fields.put("single_active_consumer_tag", || {
-            tag(single.and_then(|it| tag_of(app, vhost, queue, it.key)))
+            single.map_or(Value::Null, |it| shown.tag(queue, it.key))
         });
     }
     fields.put("consumer_capacity", || {
@@ -92,19 +141,10 @@ fn put_details(app: &App, Listed { vhost, queue }: &Listed, fields: &mut Fields<
     if fields.want(&["message_stats"]) {
         let counts = queue.stats().counts;
         if counts != QueueCounts::default() {
-            let samples = app.statistics.queue(&vhost.name, &queue.name);
+            let samples = shown.app.statistics.queue(&vhost.name, &queue.name);
             fields.put("message_stats", || Value::Object(message_stats(&counts, samples)));
         }
     }
-}
-
-/// The tag of a consumer, which its channel knows.
-fn tag_of(app: &App, vhost: &Vhost, queue: &Arc<Queue>, key: ConsumerKey) -> Option<String> {
-    let connections = app.node.broker().connections.list().into_iter();
-    let channels = connections.filter(|it| it.options.vhost == vhost.name).flat_map(|it| it.channels());
-    let mut consumers = channels.flat_map(|channel| channel.consumers());
-    let found = consumers.find(|it| Arc::ptr_eq(&it.queue, queue) && it.key == key)?;
-    Some(found.tag.to_string())
 }
 
 const STATS_FIELDS: [&str; 15] = [
