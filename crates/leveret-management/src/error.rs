@@ -14,6 +14,8 @@ pub(crate) enum Refusal {
     LoginFailed,
     /// The user may not.
     NotAuthorised(String),
+    /// The request is not to be made from there.
+    Forbidden(String),
     /// There is no such object.
     NotFound,
     /// There is something missing that the request names.
@@ -38,6 +40,7 @@ impl Refusal {
             Self::LoginMissing => (StatusCode::UNAUTHORIZED, "not_authorized", "Login failed".into()),
             Self::LoginFailed => (StatusCode::UNAUTHORIZED, "not_authorized", "Login failed".into()),
             Self::NotAuthorised(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.clone()),
+            Self::Forbidden(reason) => (StatusCode::FORBIDDEN, "forbidden", reason.clone()),
             Self::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
             Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason.clone()),
             Self::Bad(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason.clone()),

@@ -16,6 +16,7 @@ mod messages;
 mod metrics;
 mod node;
 mod openapi;
+mod origin;
 mod parameters;
 mod statistics;
 mod ui;

@@ -412,3 +412,20 @@ fn pages_of_queues_are_in_order_over_all_virtual_hosts() {
     assert_eq!(api.post("/exchanges/v/amq.default/publish", &publish).0, 200);
     assert_eq!(names("page=1&page_size=1&sort=messages&sort_reverse=true"), "b2");
 }
+
+#[test]
+fn what_another_site_has_a_browser_ask_for_is_refused() {
+    let broker = Broker::ours();
+    let api = Api::of(&broker);
+    let own = format!("http://{}", broker.management());
+    for (header, status) in [
+        (("origin", "http://elsewhere"), 403),
+        (("origin", "null"), 403),
+        (("sec-fetch-site", "cross-site"), 403),
+        (("origin", own.as_str()), 201),
+        (("sec-fetch-site", "same-origin"), 204),
+    ] {
+        assert_eq!(api.send_with(&[header], "PUT", "/queues/%2f/q", b"{}").0, status, "{header:?}");
+    }
+    assert_eq!(api.send_with(&[("sec-fetch-site", "cross-site")], "GET", "/queues", b"").0, 200);
+}

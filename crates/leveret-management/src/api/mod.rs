@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use crate::App;
 use crate::error::Refusal;
 use crate::ui::{self, session};
-use crate::{metrics, openapi};
+use crate::{metrics, openapi, origin};
 
 /// How long a request may take, its body's coming in included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
@@ -105,8 +105,12 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Ends requests that take too long, and tells caches and browsers what an answer is.
+/// Refuses what other sites have a browser ask for, ends requests that take too long, and tells caches and browsers what
+/// an answer is.
 async fn guard(request: Request, next: Next) -> Response {
+    if let Err(refusal) = origin::check(request.method(), request.headers()) {
+        return refusal.into_response();
+    }
     let Ok(mut response) = timeout(REQUEST_LIMIT, next.run(request)).await else {
         return StatusCode::REQUEST_TIMEOUT.into_response();
     };

@@ -78,13 +78,23 @@ impl Api {
     }
 
     pub(crate) fn send(&self, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
+        self.send_with(&[], method, path, body)
+    }
+
+    pub(crate) fn send_with(
+        &self,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> (u16, Value) {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header("authorization", basic(&self.user, &self.password))
-            .header("content-type", "application/json")
-            .body(body)
-            .expect("a request");
+            .header("content-type", "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(body).expect("a request");
         let mut answer = self.agent.run(request).expect("an answer");
         let text = answer.body_mut().read_to_string().expect("a body");
         (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
