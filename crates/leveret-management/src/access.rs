@@ -10,17 +10,27 @@ use axum::http::request::Parts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use leveret_broker::{Client, Login, User, Vhost};
+use tokio::sync::Semaphore;
 
 use crate::App;
 use crate::error::Refusal;
 use crate::listener::Peer;
 use crate::ui::session;
 
+/// Passwords that are checked at once: each takes a processor and memory for a few milliseconds.
+const AT_ONCE: usize = 2;
+
 /// How many log-ins over HTTP there were.
-#[derive(Default)]
 pub(crate) struct Logins {
+    room: Arc<Semaphore>,
     succeeded: AtomicU64,
     failed: AtomicU64,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self { room: Arc::new(Semaphore::new(AT_ONCE)), succeeded: AtomicU64::new(0), failed: AtomicU64::new(0) }
+    }
 }
 
 impl Logins {
@@ -115,8 +125,10 @@ impl Access {
     ) -> Result<Self, Refusal> {
         let broker = Arc::clone(app.node.broker());
         let user = name.clone();
+        let room = Arc::clone(&app.logins.room).acquire_owned().await;
         // Hashing takes milliseconds by design.
         let admitted = tokio::task::spawn_blocking(move || {
+            let _room = room;
             broker.users.admits(&name, Login::Password(&password), from_loopback)
         });
         if !admitted.await.unwrap_or(false) {

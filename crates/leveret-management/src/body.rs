@@ -22,6 +22,11 @@ impl Body {
         }
     }
 
+    /// The body of a request, of at most so many bytes.
+    pub(crate) async fn read(request: Request, most: usize) -> Result<Self, Refusal> {
+        Self::parse(&whole(request, most).await?)
+    }
+
     pub(crate) fn value(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
@@ -106,31 +111,30 @@ pub(crate) fn wrong(name: &str, expected: &str, found: &Value) -> Refusal {
 
 /// Largest body of a request, in bytes.
 const LARGEST_BYTES: usize = 32 << 20;
-/// Bytes that are read of one that is larger, so that whoever sends it hears what is wrong instead of a broken connection.
-const HEARD_OUT_BYTES: usize = 4 * LARGEST_BYTES;
-
 impl<S: Sync> FromRequest<S> for Body {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
-        Self::parse(&whole(request).await?)
+        Self::read(request, LARGEST_BYTES).await
     }
 }
 
-async fn whole(request: Request) -> Result<Vec<u8>, Refusal> {
+/// Up to so many bytes. Of a longer body as much again is read a few times, so that whoever sends it hears what is wrong
+/// instead of a broken connection.
+async fn whole(request: Request, most: usize) -> Result<Vec<u8>, Refusal> {
     let mut body = request.into_body();
     let (mut bytes, mut read) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::bad("the body cannot be read"))?;
         let Ok(data) = frame.into_data() else { continue };
         read += data.len();
-        if read <= LARGEST_BYTES {
+        if read <= most {
             bytes.extend_from_slice(&data);
-        } else if read > HEARD_OUT_BYTES {
+        } else if read > 4 * most {
             break;
         } else {
             bytes = Vec::new();
         }
     }
-    if read > LARGEST_BYTES { Err(Refusal::TooLarge) } else { Ok(bytes) }
+    if read > most { Err(Refusal::TooLarge) } else { Ok(bytes) }
 }

@@ -18,6 +18,7 @@ mod node;
 mod openapi;
 mod origin;
 mod parameters;
+mod places;
 mod statistics;
 mod ui;
 
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use listener::Limits;
 pub use logs::{LogLine, Logs};
 pub use node::{Committed, Listener, Node, NodeStatus};
 
@@ -54,14 +56,14 @@ impl Management {
     ///
     /// # Errors
     /// Where the address cannot be listened on.
-    pub async fn start(address: &str, node: impl Node) -> std::io::Result<Self> {
+    pub async fn start(address: &str, node: impl Node, limits: Limits) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let node: Arc<dyn Node> = Arc::new(node);
         let statistics = Arc::new(Statistics::new(address));
         let app = App { node, statistics, logins: Arc::default(), sessions: Arc::default() };
         let sampling = tokio::spawn(statistics::run(app.clone()));
-        let serving = tokio::spawn(listener::run(listener, api::router(app)));
+        let serving = tokio::spawn(listener::run(listener, api::router(app, limits.request), limits));
         Ok(Self { address, tasks: vec![sampling, serving] })
     }
 

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use leveret_broker::{Broker, Lsn, Time};
-use leveret_management::{Committed, Listener, Logs, Management, Node, NodeStatus};
+use leveret_management::{Committed, Limits, Listener, Logs, Management, Node, NodeStatus};
 use leveret_server::{Handle, Server};
 
 use crate::failure::Failure;
@@ -22,7 +22,7 @@ pub(crate) async fn start(
         return Ok(None);
     }
     let node = Served { handle: server.handle(), name: node_name(), started: server.handle().now(), logs };
-    match Management::start(address, node).await {
+    match Management::start(address, node, Limits::default()).await {
         Ok(management) => Ok(Some(management)),
         Err(error) if error.kind() == ErrorKind::AddrInUse && !wanted => {
             tracing::warn!("{address} is in use: no management; choose another address with --management");

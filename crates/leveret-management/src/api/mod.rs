@@ -19,7 +19,7 @@ mod vhosts;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -31,9 +31,6 @@ use crate::App;
 use crate::error::Refusal;
 use crate::ui::{self, session};
 use crate::{metrics, openapi, origin};
-
-/// How long a request may take, its body's coming in included.
-const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 
 /// A route of the API.
 pub(crate) struct Route {
@@ -90,8 +87,8 @@ pub(crate) fn made(is_new: bool) -> StatusCode {
     if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT }
 }
 
-/// Everything that is served.
-pub(crate) fn router(app: App) -> Router {
+/// Everything that is served. `limit` is how long a request may take, its body's coming in included.
+pub(crate) fn router(app: App, limit: Duration) -> Router {
     let api = routes().into_iter().fold(Router::new(), |api, route| api.route(route.path, route.handler));
     let api = api
         .fallback(async || Refusal::NotFound)
@@ -101,17 +98,17 @@ pub(crate) fn router(app: App) -> Router {
         .merge(metrics::router())
         .merge(ui::router())
         .fallback(async || Refusal::NotFound)
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(limit, guard))
         .with_state(app)
 }
 
 /// Refuses what other sites have a browser ask for, ends requests that take too long, and tells caches and browsers what
 /// an answer is.
-async fn guard(request: Request, next: Next) -> Response {
+async fn guard(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     if let Err(refusal) = origin::check(request.method(), request.headers()) {
         return refusal.into_response();
     }
-    let Ok(mut response) = timeout(REQUEST_LIMIT, next.run(request)).await else {
+    let Ok(mut response) = timeout(limit, next.run(request)).await else {
         return StatusCode::REQUEST_TIMEOUT.into_response();
     };
     let headers = response.headers_mut();

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -29,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(8 * 3600);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Most sessions at a time; the one that was not used for longest makes room.
 const MOST: usize = 1000;
+/// Largest body of somebody who is not signed in yet.
+const SIGN_IN_BYTES: usize = 4 << 10;
 /// Says that a call comes from a page of ours.
 const MARK: &str = "x-leveret-ui";
 
@@ -144,10 +146,11 @@ async fn show(State(app): State<App>, headers: HeaderMap) -> Json<Value> {
 async fn begin(
     State(app): State<App>,
     axum::Extension(peer): axum::Extension<Peer>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Refusal> {
+    let headers = request.headers().clone();
     marked(&headers)?;
+    let body = Body::read(request, SIGN_IN_BYTES).await?;
     let credentials =
         (body.required_text("username")?.to_owned(), body.required_text("password")?.to_owned());
     let access = Access::log_in(&app, credentials, peer.is_loopback()).await?;
