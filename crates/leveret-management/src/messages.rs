@@ -19,13 +19,17 @@ pub(crate) struct Publish<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// Publishes a message and waits until it is kept; returns whether it went anywhere.
+/// Publishes a message and waits until it is kept; returns whether it went anywhere. While publishers are blocked, who asks
+/// hears why instead of waiting: a request cannot be held up as a connection is.
 pub(crate) async fn publish(
     app: &App,
     vhost: &Arc<Vhost>,
     publish: &Publish<'_>,
     client: &Client,
 ) -> Result<bool, Refusal> {
+    if let Some(reason) = app.node.blocked() {
+        return Err(Refusal::Unavailable(format!("publishers are blocked: {reason}")));
+    }
     let position = {
         let mut effects = Effects::at(app.node.now());
         if !route(vhost, publish, client, &mut effects)? {

@@ -1,4 +1,5 @@
 //! The management beside a server in this process, driven over HTTP.
 
+mod blocked;
 mod slow;
 mod stage;

@@ -8,17 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::stage::Stage;
+use crate::stage::{LOGIN, PATIENCE, Stage};
 
 /// One of the limits; the others are too long to be what ends a connection.
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(600);
-/// Longest wait for what comes soon.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const NO_LIMITS: Limits = Limits { connections: 100, head: LONG, request: LONG, answer: LONG };
-/// guest:guest
-const LOGIN: &str = "authorization: Basic Z3Vlc3Q6Z3Vlc3Q=";
 
 async fn connect(stage: &Stage) -> TcpStream {
     TcpStream::connect(stage.management.address()).await.expect("connects")
@@ -30,15 +26,6 @@ async fn to_the_end(stream: &mut TcpStream) -> String {
     // A reset is an end too.
     let _how = timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("the server closes");
     String::from_utf8_lossy(&all).into_owned()
-}
-
-/// A request that is answered as it should be.
-async fn is_served(stage: &Stage) {
-    let mut stream = connect(stage).await;
-    let request = format!("GET /api/whoami HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{LOGIN}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("is sent");
-    let answer = to_the_end(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +102,8 @@ async fn silent_connections_keep_nobody_out() {
         }
         silent.push(stream);
     }
-    is_served(&stage).await;
+    let answer = stage.ask("GET", "/api/whoami", "").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     // The first of them have made room.
     for stream in &mut silent[..20] {
         to_the_end(stream).await;

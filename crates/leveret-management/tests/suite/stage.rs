@@ -1,10 +1,19 @@
 //! A server in memory with its management, on ports of their own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_broker::{Broker, Lsn, Time};
 use leveret_management::{Committed, Limits, Listener, Logs, Management, Node, NodeStatus};
 use leveret_server::{Config, Handle, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// guest:guest
+pub(crate) const LOGIN: &str = "authorization: Basic Z3Vlc3Q6Z3Vlc3Q=";
+/// Longest wait for what comes soon.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stage {
     pub(crate) server: Server,
@@ -14,11 +23,29 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts both within the current tokio runtime.
     pub(crate) async fn start(limits: Limits) -> Self {
-        let config = Config { amqp: "127.0.0.1:0".into(), ..Config::default() };
+        Self::with(Config::default(), limits).await
+    }
+
+    /// The same with settings of its own.
+    pub(crate) async fn with(config: Config, limits: Limits) -> Self {
+        let config = Config { amqp: "127.0.0.1:0".into(), ..config };
         let server = Server::start(config).await.expect("the server starts");
         let node = InProcess { handle: server.handle(), logs: Logs::default() };
         let management = Management::start("127.0.0.1:0", node, limits).await.expect("the management starts");
         Self { server, management }
+    }
+
+    /// What the guest is answered, as it comes over the wire.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.management.address()).await.expect("connects");
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{LOGIN}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).await.expect("is sent");
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer").expect("text");
+        answer
     }
 }
 
