@@ -10,6 +10,7 @@ mod data_dir;
 #[cfg(feature = "systems")]
 mod demo;
 mod failure;
+mod http_api;
 mod log;
 mod management;
 #[cfg(feature = "migrate")]

@@ -3,10 +3,11 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::client::{Client, encoded};
+use super::client::Client;
 use super::options::On;
 use super::table;
 use crate::failure::Failure;
+use crate::http_api::encoded;
 
 /// What can be done with delayed messages.
 #[derive(Debug, Subcommand)]

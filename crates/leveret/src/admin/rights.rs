@@ -3,10 +3,11 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::client::{Client, encoded};
+use super::client::Client;
 use super::options::{Columns, On};
 use super::table;
 use crate::failure::Failure;
+use crate::http_api::encoded;
 
 /// What can be done with users.
 #[derive(Debug, Subcommand)]

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::client::{Client, encoded};
+use super::client::Client;
 use super::options::{Columns, On, Target};
 use super::table::{self, aligned, at, cell, say};
 use crate::failure::Failure;
+use crate::http_api::encoded;
 
 /// `leveret status`.
 pub(crate) fn run(target: &Target) -> Result<(), Failure> {

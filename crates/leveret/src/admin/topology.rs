@@ -3,10 +3,11 @@
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, encoded};
+use super::client::Client;
 use super::options::{Columns, On, argument};
 use super::{messages, table};
 use crate::failure::Failure;
+use crate::http_api::encoded;
 
 const QUEUE_COLUMNS: [&str; 7] =
     ["name", "type", "messages_ready", "messages_unacknowledged", "consumers", "policy", "state"];

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::management::encoded;
 use super::side::Side;
 use crate::failure::Failure;
+use crate::http_api::encoded;
 
 /// Copies definitions; returns what was left out or changed.
 pub(super) fn copy(from: &Side, to: &Side) -> Result<Vec<String>, Failure> {

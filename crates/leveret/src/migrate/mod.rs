@@ -5,7 +5,6 @@
 //! that was interrupted is simply run again, and goes on with what is left.
 
 mod definitions;
-mod management;
 mod messages;
 mod queues;
 mod report;

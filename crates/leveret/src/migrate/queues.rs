@@ -5,9 +5,9 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use serde_json::Value;
 
-use super::management::encoded;
 use super::side::Side;
 use crate::failure::Failure;
+use crate::http_api::encoded;
 
 /// The queues of a virtual host whose messages can be moved: not those that belong to a connection, and no streams, which
 /// cannot be emptied.

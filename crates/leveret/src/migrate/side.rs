@@ -1,17 +1,23 @@
 //! One of the two brokers of a migration: where it speaks AMQP, where its management is.
 
+use std::time::Duration;
+
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
+use ureq::http::StatusCode;
 
-use super::management::{Management, encoded};
 use crate::failure::Failure;
+use crate::http_api::{Api, encoded};
+
+/// How long an answer may take; that to many definitions takes its time.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) struct Side {
     /// What it is called on the command line.
     flag: &'static str,
     uri: AMQPUri,
-    pub(super) management: Management,
+    pub(super) management: Api,
     /// The virtual host that the migration is confined to.
     pub(super) only_vhost: Option<String>,
 }
@@ -43,7 +49,9 @@ impl Side {
         }
         let login = &uri.authority.userinfo;
         let management = management.map_or_else(|| derived(&uri), str::to_owned);
-        let management = Management::new(&management, &login.username, &login.password)?;
+        let says_where = if flag == "--from" { "--from-management" } else { "--to-management" };
+        let login = (login.username.as_str(), login.password.as_str());
+        let management = Api::new(says_where, &management, login, PATIENCE)?;
         Ok(Self { flag, management, uri, only_vhost: vhost.or(own) })
     }
 
@@ -52,7 +60,7 @@ impl Side {
     }
 
     pub(super) fn overview(&self) -> Result<Value, Failure> {
-        self.management.get("/overview")
+        Ok(self.management.get("/overview")?)
     }
 
     /// The virtual hosts that are migrated.
@@ -79,11 +87,15 @@ impl Side {
     /// Lets the user that messages are published as into a virtual host where it may not yet; returns whether it had to.
     pub(super) fn enter(&self, vhost: &str) -> Result<bool, Failure> {
         let path = format!("/permissions/{}/{}", encoded(vhost), encoded(self.user()));
-        if self.management.get(&path).is_ok() {
-            return Ok(false);
+        match self.management.get(&path) {
+            Ok(_) => return Ok(false),
+            // Only then it has none: anything else must not end in more rights than somebody chose.
+            Err(error) if error.status == Some(StatusCode::NOT_FOUND) => {}
+            Err(error) => return Err(error.into()),
         }
         let everything = serde_json::json!({ "configure": ".*", "write": ".*", "read": ".*" });
-        self.management.put(&path, &everything).map(|_| true)
+        self.management.put(&path, &everything)?;
+        Ok(true)
     }
 }
 
