@@ -42,6 +42,16 @@ impl Place {
         made.expect("the virtual host is made");
     }
 
+    /// Names of the exchanges of its virtual host.
+    fn exchanges(&self) -> Vec<String> {
+        let vhost = self.url.rsplit('/').next().expect("a virtual host");
+        let url = format!("{}/api/exchanges/{vhost}?columns=name", self.management);
+        let answer = ureq::get(&url).header("authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=").call();
+        let text = answer.expect("an answer").body_mut().read_to_string().expect("text");
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&text).expect("a list");
+        rows.iter().filter_map(|row| Some(row["name"].as_str()?.to_owned())).collect()
+    }
+
     async fn channel(&self) -> (Connection, Channel) {
         let connection =
             Connection::connect(&self.url, ConnectionProperties::default()).await.expect("connects");
@@ -157,6 +167,9 @@ async fn everything_goes_over_and_comes_back() {
     let told = succeed(migrate(&there, &here));
     assert!(told.contains("work: 3000 moved, 0 left at the source, 0 then 3000 at the target"), "{told}");
     assert!(told.contains("2 queues, 3001 messages moved"), "{told}");
+    let exchanges = here.exchanges();
+    assert!(exchanges.iter().any(|name| name == "events"), "{exchanges:?}");
+    assert!(!exchanges.iter().any(|name| name.starts_with("leveret.migrate.")), "{exchanges:?}");
     // Again: there is nothing left to do.
     assert!(succeed(migrate(&there, &here)).contains("0 messages moved"));
 
@@ -205,4 +218,28 @@ async fn a_migration_that_was_killed_goes_on() {
     let distinct: BTreeSet<u32> = ids.iter().copied().collect();
     assert_eq!(distinct, (0..COUNT).collect::<BTreeSet<_>>(), "nothing is lost");
     assert!(arrived <= COUNT + 1000, "at most what was on its way is doubled: {arrived}");
+}
+
+#[tokio::test]
+async fn queues_that_go_with_their_consumers_stay_and_those_that_the_broker_named_are_left() {
+    let (other, ours) = (Broker::start(), Broker::ours());
+    let vhost = format!("passing-{:x}", fastrand::u64(..));
+    let (there, here) = (Place::new(&other, &vhost), Place::new(&ours, &vhost));
+    there.make_vhost(&vhost);
+    let (_connection, channel) = there.channel().await;
+    let passing = QueueDeclareOptions { durable: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("passing".into(), passing, FieldTable::default()).await.expect("declares");
+    let named = channel.queue_declare("".into(), passing, FieldTable::default()).await.expect("declares");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    for number in 0..600 {
+        publish(&channel, "passing", number, FieldTable::default()).await;
+    }
+    publish(&channel, named.name().as_str(), 0, FieldTable::default()).await;
+    channel.wait_for_confirms().await.expect("all are confirmed");
+
+    let told = succeed(migrate(&there, &here));
+    assert!(told.contains("passing: 600 moved, 0 left at the source, 0 then 600 at the target"), "{told}");
+    assert_eq!(there.ready("passing").await, Some(0), "the queue is there still");
+    assert_eq!(there.ready(named.name().as_str()).await, Some(1), "nobody has touched it");
+    assert_eq!(take(&here, "passing", 600).await.0, (0..600).collect::<Vec<_>>());
 }

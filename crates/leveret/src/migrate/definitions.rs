@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::queues::is_named_by_broker;
 use super::side::Side;
 use crate::failure::Failure;
 use crate::http_api::encoded;
@@ -54,11 +55,16 @@ fn suit(definitions: &mut Value, overview: &Value, user: &str) -> BTreeSet<Strin
     });
     retain(definitions, "queues", |queue| {
         let is_stream = queue["arguments"]["x-queue-type"] == "stream" && is_leveret;
-        if is_stream {
-            notes.insert(format!("queue {} is left out: Leveret has no streams", queue["name"]));
-            gone.push((queue["vhost"].clone(), queue["name"].clone()));
-        }
-        !is_stream
+        let reason = if is_stream {
+            "Leveret has no streams"
+        } else if queue["name"].as_str().is_some_and(is_named_by_broker) {
+            "its broker has named it, and the target gives such names itself"
+        } else {
+            return true;
+        };
+        notes.insert(format!("queue {} is left out: {reason}", queue["name"]));
+        gone.push((queue["vhost"].clone(), queue["name"].clone()));
+        false
     });
     retain(definitions, "bindings", |binding| {
         let ends = [&binding["source"], &binding["destination"]];
@@ -95,7 +101,9 @@ mod tests {
         let mut definitions = json!({
             "users": [{"name": "me"}, {"name": "ann", "password_hash": "$argon2id$", "hashing_algorithm": "argon2id"}],
             "exchanges": [{"name": "x", "vhost": "/", "type": "direct"}, {"name": "later", "vhost": "/", "type": "x-delayed-message"}],
+            "queues": [{"name": "q", "vhost": "/"}, {"name": "amq.gen-1", "vhost": "/"}],
             "bindings": [
+                {"source": "x", "destination": "amq.gen-1", "vhost": "/"},
                 {"source": "later", "destination": "q", "vhost": "/"},
                 {"source": "x", "destination": "q", "vhost": "/"},
                 {"source": "later", "destination": "q", "vhost": "other"},
@@ -103,7 +111,8 @@ mod tests {
         });
         let rabbitmq = json!({"product_name": "RabbitMQ", "exchange_types": [{"name": "direct"}]});
         let notes = suit(&mut definitions, &rabbitmq, "me");
-        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert_eq!(notes.len(), 3, "{notes:?}");
+        assert_eq!(definitions["queues"], json!([{"name": "q", "vhost": "/"}]));
         assert_eq!(definitions["exchanges"].as_array().map(Vec::len), Some(1));
         assert_eq!(definitions["bindings"].as_array().map(Vec::len), Some(2));
         assert_eq!(

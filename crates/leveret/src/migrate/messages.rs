@@ -6,19 +6,21 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
+    BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Confirmation, Consumer, ExchangeKind, PublisherConfirm};
 
-use super::queues;
+use super::queues::{self, Movable};
 use super::report::{Moved, Progress, Report};
 use super::side::Side;
 use crate::failure::Failure;
 
 /// Messages on their way at a time, in a queue.
 const WINDOW: u16 = 1000;
+/// The consumer.
+const TAG: &str = "leveret-migrate";
 /// How long a queue that should have more may give none.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -27,7 +29,7 @@ pub(super) async fn move_all(from: &Side, to: &Side, report: &mut Report) -> Res
     for vhost in from.vhosts()? {
         let queues = queues::movable(from, &vhost)?;
         let (source, target) = (from.connect(&vhost).await?, to.connect(&vhost).await?);
-        for queue in queues {
+        for Movable { name: queue, goes_with_consumers } in queues {
             let failed = |error: lapin::Error| Failure::run(format!("queue {queue} in {vhost}: {error}"));
             let channels = Channels {
                 source: source.create_channel().await.map_err(failed)?,
@@ -37,7 +39,7 @@ pub(super) async fn move_all(from: &Side, to: &Side, report: &mut Report) -> Res
             let before = queues::ready(&channels.source, &queue).await.map_err(failed)?;
             let held = queues::ready(&channels.target, &queue).await.map_err(failed)?;
             let progress = Progress::start(&queue, before);
-            let moved = if before == 0 { Ok(0) } else { channels.empty(&queue, before, &progress).await };
+            let moved = if before == 0 { Ok(0) } else { channels.empty((&queue, goes_with_consumers), before, &progress).await };
             progress.finish();
             let (moved, trouble) = match moved {
                 Ok(moved) => (moved, None),
@@ -71,26 +73,85 @@ struct Channels<'a> {
     user: &'a str,
 }
 
+/// How messages come out of a queue.
+enum Intake {
+    Consumer(Box<Consumer>),
+    /// One by one. Slower, but there is no consumer whose end would delete the queue.
+    Fetched,
+}
+
+impl Intake {
+    async fn open(source: &Channel, queue: &str, goes_with_consumers: bool) -> lapin::Result<Self> {
+        if goes_with_consumers {
+            return Ok(Self::Fetched);
+        }
+        source.basic_qos(WINDOW, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer = source.basic_consume(queue.into(), TAG.into(), options, FieldTable::default());
+        Ok(Self::Consumer(Box::new(consumer.await?)))
+    }
+
+    /// The next message; `None` where there is none any more.
+    async fn next(&mut self, source: &Channel, queue: &str) -> lapin::Result<Option<Delivery>> {
+        match self {
+            Self::Consumer(consumer) => consumer.next().await.transpose(),
+            Self::Fetched => {
+                let fetched = source.basic_get(queue.into(), BasicGetOptions::default()).await?;
+                Ok(fetched.map(|message| message.delivery))
+            }
+        }
+    }
+
+    async fn close(self, source: &Channel) -> lapin::Result<()> {
+        match self {
+            Self::Consumer(_) => source.basic_cancel(TAG.into(), BasicCancelOptions::default()).await,
+            Self::Fetched => Ok(()),
+        }
+    }
+}
+
 /// What is on its way: the delivery that it was, and the confirm that it waits for.
 type OnTheWay = VecDeque<(u64, PublisherConfirm)>;
 
 impl Channels<'_> {
     /// Moves as many messages as there were at first; fewer where somebody else consumes them meanwhile.
-    async fn empty(&self, queue: &str, count: u32, progress: &Progress) -> Result<u64, String> {
+    async fn empty(
+        &self,
+        (queue, goes_with_consumers): (&str, bool),
+        count: u32,
+        progress: &Progress,
+    ) -> Result<u64, String> {
         let failed = |error: lapin::Error| error.to_string();
         self.target.confirm_select(ConfirmSelectOptions::default()).await.map_err(failed)?;
-        self.source.basic_qos(WINDOW, BasicQosOptions::default()).await.map_err(failed)?;
-        let options = BasicConsumeOptions::default();
-        let consumer =
-            self.source.basic_consume(queue.into(), "leveret-migrate".into(), options, FieldTable::default());
-        let mut consumer = consumer.await.map_err(failed)?;
-        let mut on_the_way = OnTheWay::new();
+        let intake = Intake::open(&self.source, queue, goes_with_consumers).await.map_err(failed)?;
         let mut detour = None;
+        let sent = self.pump(intake, queue, &mut detour, (count, progress)).await;
+        if let Some(exchange) = detour {
+            let options = ExchangeDeleteOptions::default();
+            let deleted = self.target.exchange_delete(exchange.into(), options).await.map_err(failed);
+            // What went wrong before is why this does too.
+            return sent.and_then(|sent| deleted.map(|()| sent));
+        }
+        sent
+    }
+
+    async fn pump(
+        &self,
+        mut intake: Intake,
+        queue: &str,
+        detour: &mut Option<String>,
+        (count, progress): (u32, &Progress),
+    ) -> Result<u64, String> {
+        let failed = |error: lapin::Error| error.to_string();
+        let mut on_the_way = OnTheWay::new();
         let mut sent = 0;
         while sent < u64::from(count) {
-            let delivery = match tokio::time::timeout(SILENCE, consumer.next()).await {
-                Ok(Some(delivery)) => delivery.map_err(failed)?,
-                Ok(None) => break,
+            let next = intake.next(&self.source, queue);
+            let delivery = match tokio::time::timeout(SILENCE, next).await.map(|next| next.map_err(failed)) {
+                Ok(next) => match next? {
+                    Some(delivery) => delivery,
+                    None => break,
+                },
                 // All that the window allows may be on its way.
                 Err(_) if on_the_way.is_empty() => break,
                 Err(_) => {
@@ -99,7 +160,7 @@ impl Channels<'_> {
                 }
             };
             let tag = delivery.delivery_tag;
-            let confirm = self.send(queue, delivery, &mut detour).await.map_err(failed)?;
+            let confirm = self.send(queue, delivery, detour).await.map_err(failed)?;
             on_the_way.push_back((tag, confirm));
             sent += 1;
             if on_the_way.len() >= usize::from(WINDOW) / 2 {
@@ -107,10 +168,7 @@ impl Channels<'_> {
             }
         }
         self.settle(&mut on_the_way, 0, progress).await?;
-        self.source
-            .basic_cancel("leveret-migrate".into(), BasicCancelOptions::default())
-            .await
-            .map_err(failed)?;
+        intake.close(&self.source).await.map_err(failed)?;
         // What came beyond the count goes back to its queue.
         self.source.close(200, "done".into()).await.map_err(failed)?;
         Ok(sent)
@@ -138,6 +196,7 @@ impl Channels<'_> {
             return Ok(exchange.clone());
         }
         let exchange = format!("leveret.migrate.{:016x}", fastrand::u64(..));
+        // Deleted at the end; where it never comes to that, with its queue.
         let passing = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
         let name = || exchange.as_str().into();
         self.target.exchange_declare(name(), ExchangeKind::Fanout, passing, FieldTable::default()).await?;
