@@ -11,41 +11,44 @@ use crate::prerequisites;
 
 const PROGRAM: &str = "/usr/bin/rabbitmqadmin";
 
-/// What it is asked to do, one after another.
-const COMMANDS: [&str; 33] = [
-    "show overview",
-    "list nodes name type running",
-    "declare queue name=ra durable=true",
-    "declare exchange name=rx type=topic",
-    "declare binding source=rx destination=ra routing_key=a.#",
-    "publish exchange=rx routing_key=a.b payload=hello",
-    "get queue=ra ackmode=ack_requeue_true",
-    "list queues name messages",
-    "list exchanges name type",
-    "list bindings",
-    "list connections",
-    "list channels",
-    "list consumers",
-    "list users",
-    "declare user name=ru password=p tags=monitoring",
-    "declare permission vhost=/ user=ru configure=.* write=.* read=.*",
-    "list permissions",
-    "declare policy name=rp pattern=^ra definition={\"max-length\":5} apply-to=queues",
-    "list policies",
-    "declare operator_policy name=ro pattern=^ra definition={\"max-length\":5}",
-    "declare parameter component=vhost-limits name=limits value={\"max-queues\":1000}",
-    "list parameters",
-    "list vhost_limits",
-    "declare vhost name=rv",
-    "list vhosts",
-    "export rabbitmqadmin.json",
-    "import rabbitmqadmin.json",
-    "purge queue name=ra",
-    "delete queue name=ra",
-    "delete exchange name=rx",
-    "delete policy name=rp",
-    "delete user name=ru",
-    "delete vhost name=rv",
+/// What it is asked to do, one after another, and a word that its answer has to have in it.
+const COMMANDS: [(&str, &str); 33] = [
+    ("show overview", "3.13.7"),
+    ("list nodes name type running", "disc"),
+    ("declare queue name=ra durable=true", "queue declared"),
+    ("declare exchange name=rx type=topic", "exchange declared"),
+    ("declare binding source=rx destination=ra routing_key=a.#", "binding declared"),
+    ("publish exchange=rx routing_key=a.b payload=hello", "Message published"),
+    ("get queue=ra ackmode=ack_requeue_true", "hello"),
+    ("list queues name durable", "ra"),
+    ("list exchanges name type", "topic"),
+    ("list bindings", "a.#"),
+    ("list connections", "No items"),
+    ("list channels", "No items"),
+    ("list consumers", "No items"),
+    ("list users", "administrator"),
+    ("declare user name=ru password=p tags=monitoring", "user declared"),
+    ("declare permission vhost=/ user=ru configure=.* write=.* read=.*", "permission declared"),
+    ("list permissions", "ru"),
+    ("declare policy name=rp pattern=^ra definition={\"max-length\":5} apply-to=queues", "policy declared"),
+    ("list policies", "max-length"),
+    ("declare operator_policy name=ro pattern=^ra definition={\"max-length\":5}", "operator_policy declared"),
+    (
+        "declare parameter component=vhost-limits name=limits value={\"max-queues\":1000}",
+        "parameter declared",
+    ),
+    ("list parameters", "vhost-limits"),
+    ("list vhost_limits", "max-queues"),
+    ("declare vhost name=rv", "vhost declared"),
+    ("list vhosts", "rv"),
+    ("export rabbitmqadmin.json", "Exported definitions"),
+    ("import rabbitmqadmin.json", "Uploaded definitions"),
+    ("purge queue name=ra", "queue purged"),
+    ("delete queue name=ra", "queue deleted"),
+    ("delete exchange name=rx", "exchange deleted"),
+    ("delete policy name=rp", "policy deleted"),
+    ("delete user name=ru", "user deleted"),
+    ("delete vhost name=rv", "vhost deleted"),
 ];
 
 /// Runs all commands in `folder`, where it may leave a file.
@@ -57,7 +60,7 @@ pub(crate) fn run(broker: &Broker, folder: &Path) -> Result<Counts> {
     ensure!(!host.is_empty(), "the broker has not named its management");
     let (user, password) = Broker::login();
     let mut counts = Counts::default();
-    for command in COMMANDS {
+    for (command, word) in COMMANDS {
         let login = ["-H", host, "-P", port, "-u", user, "-p", password];
         let line: Vec<&str> = login.into_iter().chain(command.split(' ')).collect();
         let output = cmd(PROGRAM, line)
@@ -67,11 +70,12 @@ pub(crate) fn run(broker: &Broker, folder: &Path) -> Result<Counts> {
             .stderr_to_stdout()
             .unchecked()
             .run()?;
-        if output.status.success() {
+        let told = String::from_utf8_lossy(&output.stdout);
+        if output.status.success() && told.contains(word) {
             counts.passed += 1;
         } else {
             counts.failed += 1;
-            eprintln!("rabbitmqadmin {command}: {}", String::from_utf8_lossy(&output.stdout).trim());
+            eprintln!("rabbitmqadmin {command}: expected {word:?} in: {}", told.trim());
         }
     }
     Ok(counts)
