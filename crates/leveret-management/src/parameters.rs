@@ -6,6 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
+use crate::error::Refusal;
+
 /// Names and values behind the question mark.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parameters(Vec<(String, String)>);
@@ -28,6 +30,16 @@ impl Parameters {
     /// The first value of that name.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Refuses names that are not known: where a filter decides what is deleted, a misspelt one must not be overlooked.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Refusal> {
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            Some((name, _)) => {
+                Err(Refusal::bad(format!("{name}: no such parameter; expected {}", known.join(", "))))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether the value of that name is `true`.

@@ -330,6 +330,8 @@ fn delayed_messages_are_listed_moved_cancelled_and_released() {
     let moved = api.put(&of(ids[2]), &json!({"delay_ms": 7_200_000})).1;
     assert_ne!(moved["id"], ids[2]);
     assert_eq!(api.delete("/delayed/%2f/later/messages?message_id=c").1, json!({"cancelled": 1}));
+    let (status, refused) = api.delete("/delayed/%2f/later/messages?messageid=x");
+    assert!(status == 400 && refused["reason"].as_str().is_some_and(|it| it.contains("messageid")));
     assert_eq!(api.delete("/delayed/%2f/later/messages").1, json!({"cancelled": 1}));
     assert_eq!(api.get("/delayed/%2f/later").1["messages_delayed"], 0);
     assert_eq!(api.get("/delayed/%2f/none").0, 404);

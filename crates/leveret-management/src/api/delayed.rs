@@ -229,6 +229,7 @@ async fn cancel_many(
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
     let place = Place::to_change(&app, &access, (&vhost, &exchange))?;
+    parameters.only(&["message_id", "routing_key", "from", "until"])?;
     let (from, until) = (moment(&parameters, "from")?, moment(&parameters, "until")?);
     let key = parameters.text("routing_key").map(str::to_owned);
     let message_id = parameters.text("message_id").map(str::to_owned);
