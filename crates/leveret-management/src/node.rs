@@ -75,4 +75,16 @@ pub struct Listener {
     pub protocol: &'static str,
     /// Its address.
     pub address: SocketAddr,
+    /// When the certificates end that it shows.
+    pub certificates: Vec<Time>,
+    /// When those end that vouch for its clients.
+    pub authorities: Vec<Time>,
+}
+
+impl Listener {
+    /// One without certificates.
+    #[must_use]
+    pub fn plain(protocol: &'static str, address: SocketAddr) -> Self {
+        Self { protocol, address, certificates: Vec::new(), authorities: Vec::new() }
+    }
 }

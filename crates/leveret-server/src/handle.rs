@@ -7,7 +7,7 @@ use std::sync::Arc;
 use leveret_broker::{Broker, Lsn, Time};
 use tokio::sync::Notify;
 
-use crate::{Config, Health, Shared, alarm};
+use crate::{CertificateEnds, Config, Health, Shared, alarm};
 
 /// A handle on a running server. It may outlive the server, which then does nothing any more.
 #[derive(Clone)]
@@ -15,6 +15,7 @@ pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) amqp: Option<SocketAddr>,
     pub(crate) amqps: Option<SocketAddr>,
+    pub(crate) certificates: CertificateEnds,
 }
 
 impl Handle {
@@ -56,6 +57,12 @@ impl Handle {
     #[must_use]
     pub fn listeners(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
         (self.amqp, self.amqps)
+    }
+
+    /// When the certificates of the listener with TLS end; nothing without one.
+    #[must_use]
+    pub fn certificates(&self) -> &CertificateEnds {
+        &self.certificates
     }
 
     /// Resident memory of this process, in bytes; `None` where the system does not tell.

@@ -52,6 +52,7 @@ pub use catalog::queue_names;
 pub use config::{Config, Durability, Tls};
 pub use handle::Handle;
 pub use health::Health;
+pub use tls::CertificateEnds;
 
 use self::catalog::RedbCatalog;
 use self::clock::Clock;
@@ -67,6 +68,7 @@ pub struct Server {
     shared: Arc<Shared>,
     amqp: Option<SocketAddr>,
     amqps: Option<SocketAddr>,
+    certificates: CertificateEnds,
     tasks: Vec<JoinHandle<()>>,
     timer: Option<Timer>,
     /// Closed when the last connection has ended.
@@ -158,6 +160,7 @@ impl Server {
             shared: Arc::clone(&shared),
             amqp: None,
             amqps: None,
+            certificates: CertificateEnds::default(),
             tasks: Vec::new(),
             timer: None,
             connections,
@@ -174,6 +177,7 @@ impl Server {
         if let Some(listener) = listener::bind(&shared.config.amqps).await? {
             let tls = shared.config.tls.clone().unwrap_or_default();
             let acceptor = tls::acceptor(&tls)?;
+            server.certificates = tls::ends(&tls)?;
             server.amqps = listener.local_addr().ok();
             server.tasks.push(tokio::spawn(listener::run(
                 listener,
@@ -227,7 +231,12 @@ impl Server {
     /// A handle for others that act on the same core.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { shared: Arc::clone(&self.shared), amqp: self.amqp, amqps: self.amqps }
+        Handle {
+            shared: Arc::clone(&self.shared),
+            amqp: self.amqp,
+            amqps: self.amqps,
+            certificates: self.certificates.clone(),
+        }
     }
 
     /// Stops listening, closes all connections with reply code 320, and waits for them, but no longer than

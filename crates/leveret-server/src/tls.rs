@@ -1,7 +1,9 @@
 //! TLS: the listener's certificate, and what a client's certificate says.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use leveret_broker::Time;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -38,6 +40,32 @@ pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, StartError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// When the certificates of a listener with TLS end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateEnds {
+    /// Of those that it shows.
+    pub shown: Vec<Time>,
+    /// Of those that vouch for clients.
+    pub trusted: Vec<Time>,
+}
+
+/// When the certificates in these files end.
+pub(crate) fn ends(tls: &Tls) -> Result<CertificateEnds, StartError> {
+    let trusted = tls.client_ca.as_deref().map(ends_in).transpose()?;
+    Ok(CertificateEnds { shown: ends_in(&tls.cert)?, trusted: trusted.unwrap_or_default() })
+}
+
+fn ends_in(path: &Path) -> Result<Vec<Time>, StartError> {
+    let end = |certificate: CertificateDer<'_>| {
+        let parsed = X509Certificate::from_der(&certificate);
+        let (_, parsed) = parsed.map_err(|error| unusable(path, &error))?;
+        let at_s = parsed.validity().not_after.timestamp();
+        // Before 1970 is as good as 1970.
+        Ok(Time(u64::try_from(at_s).unwrap_or(0).saturating_mul(1_000_000)))
+    };
+    certificates(path)?.into_iter().map(end).collect()
+}
+
 /// The common name in a certificate.
 pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
@@ -45,10 +73,10 @@ pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
     name.as_str().ok().map(Into::into)
 }
 
-fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| unusable(path, &error))
 }
 
-fn unusable(path: &std::path::Path, error: &dyn std::fmt::Display) -> StartError {
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> StartError {
     StartError::Tls(format!("{}: {error}", path.display()))
 }

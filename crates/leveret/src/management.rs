@@ -61,8 +61,13 @@ impl Node for Served {
 
     fn listeners(&self) -> Vec<Listener> {
         let (plain, tls) = self.handle.listeners();
-        let plain = plain.map(|address| Listener { protocol: "amqp", address });
-        let tls = tls.map(|address| Listener { protocol: "amqp/ssl", address });
+        let ends = self.handle.certificates();
+        let plain = plain.map(|address| Listener::plain("amqp", address));
+        let tls = tls.map(|address| Listener {
+            certificates: ends.shown.clone(),
+            authorities: ends.trusted.clone(),
+            ..Listener::plain("amqp/ssl", address)
+        });
         plain.into_iter().chain(tls).collect()
     }
 

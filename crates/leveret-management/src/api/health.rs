@@ -4,13 +4,14 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use leveret_broker::{Effects, Properties, QueueOptions, Settlement};
+use leveret_broker::{Effects, Properties, QueueOptions, Settlement, Time};
 use serde_json::{Value, json};
 
 use super::{Route, get};
 use crate::App;
 use crate::access::Access;
 use crate::error::Refusal;
+use crate::json::timestamp;
 use crate::messages::{self, Publish};
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -18,6 +19,11 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/health/checks/alarms", "Whether publishers are blocked, or the store has failed", alarms),
         get("/health/checks/local-alarms", "The same of this node", alarms),
         get("/health/checks/store", "Whether the store works, and what damage it has found", store),
+        get(
+            "/health/checks/certificate-expiration/{within}/{unit}",
+            "Whether a certificate ends within so many days, weeks, months or years",
+            certificates,
+        ),
         get("/health/checks/virtual-hosts", "Whether all virtual hosts run", virtual_hosts),
         get("/health/checks/node-is-mirror-sync-critical", "RabbitMQ's, of clusters", single_node),
         get("/health/checks/node-is-quorum-critical", "RabbitMQ's, of clusters", single_node),
@@ -84,6 +90,53 @@ async fn node_by_name(
         return Err(Refusal::NotFound);
     }
     node(State(app), access).await
+}
+
+async fn certificates(
+    State(app): State<App>,
+    _access: Access,
+    Path((within, unit)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let span_ms = span_ms(&within, &unit)?;
+    let latest = app.node.now().plus_ms(span_ms);
+    let ending = |ends: &[Time]| -> Vec<Value> {
+        ends.iter().filter(|end| **end < latest).map(|end| timestamp(*end)).collect()
+    };
+    let expired = app.node.listeners().into_iter().filter_map(|listener| {
+        let (shown, trusted) = (ending(&listener.certificates), ending(&listener.authorities));
+        (!shown.is_empty() || !trusted.is_empty()).then(|| {
+            json!({
+                "node": app.node.name(),
+                "protocol": listener.protocol,
+                "interface": listener.address.ip().to_string(),
+                "port": listener.address.port(),
+                "certfile_expires_on": shown,
+                "cacertfile_expires_on": trusted,
+            })
+        })
+    });
+    let expired: Vec<Value> = expired.collect();
+    if expired.is_empty() {
+        return Ok(well());
+    }
+    Ok(failed(json!({ "reason": "Certificates expiring", "expired": expired })))
+}
+
+/// So many of a unit in milliseconds; months and years are as long as they are on average, leap years left out.
+fn span_ms(within: &str, unit: &str) -> Result<u64, Refusal> {
+    const DAY_MS: u64 = 86_400_000;
+    let count: u64 = within.parse().map_err(|_| Refusal::bad("Invalid expiration value."))?;
+    let unit_ms = match unit.to_ascii_lowercase().as_str() {
+        "days" => DAY_MS,
+        "weeks" => 7 * DAY_MS,
+        "months" => 365 * DAY_MS / 12,
+        "years" => 365 * DAY_MS,
+        _ => {
+            let reason = "Time unit not recognised. Supported units: days, weeks, months, years.";
+            return Err(Refusal::bad(reason));
+        }
+    };
+    Ok(count.saturating_mul(unit_ms))
 }
 
 async fn virtual_hosts(_access: Access) -> Response {

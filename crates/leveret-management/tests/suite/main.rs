@@ -1,5 +1,6 @@
 //! The management beside a server in this process, driven over HTTP.
 
 mod blocked;
+mod certificates;
 mod slow;
 mod stage;

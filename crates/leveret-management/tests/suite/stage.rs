@@ -73,8 +73,14 @@ impl Node for InProcess {
     }
 
     fn listeners(&self) -> Vec<Listener> {
-        let address = self.handle.listeners().0;
-        address.into_iter().map(|address| Listener { protocol: "amqp", address }).collect()
+        let (plain, tls) = self.handle.listeners();
+        let ends = self.handle.certificates();
+        let tls = tls.map(|address| Listener {
+            certificates: ends.shown.clone(),
+            authorities: ends.trusted.clone(),
+            ..Listener::plain("amqp/ssl", address)
+        });
+        plain.map(|address| Listener::plain("amqp", address)).into_iter().chain(tls).collect()
     }
 
     fn max_message_bytes(&self) -> u64 {
