@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use leveret_broker::{Permission, TopicPermission, UserPermission, UserTopicPermission};
+use leveret_broker::{Permission, TopicPermission, UserPermission, UserTopicPermission, Users};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Route, delete, get, made, put};
@@ -18,13 +19,13 @@ use crate::parameters::Parameters;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        get("/permissions", "Permissions of all users", list),
+        get("/permissions", "Permissions of all users", list::<UserPermission>),
         get("/permissions/{vhost}/{user}", "The permissions of a user in a virtual host", show),
         put("/permissions/{vhost}/{user}", "Sets configure, write and read", set),
         delete("/permissions/{vhost}/{user}", "Clears the permissions of a user in a virtual host", clear),
-        get("/users/{user}/permissions", "The permissions of a user", of_user),
-        get("/vhosts/{vhost}/permissions", "The permissions in a virtual host", of_vhost),
-        get("/topic-permissions", "Topic permissions of all users", topics),
+        get("/users/{user}/permissions", "The permissions of a user", of_user::<UserPermission>),
+        get("/vhosts/{vhost}/permissions", "The permissions in a virtual host", of_vhost::<UserPermission>),
+        get("/topic-permissions", "Topic permissions of all users", list::<UserTopicPermission>),
         get("/topic-permissions/{vhost}/{user}", "A user's topic permissions in a virtual host", show_topics),
         put("/topic-permissions/{vhost}/{user}", "Sets write and read at an exchange", set_topic),
         delete(
@@ -33,29 +34,54 @@ pub(crate) fn routes() -> Vec<Route> {
             clear_topics,
         ),
         delete("/topic-permissions/{vhost}/{user}/{exchange}", "Clears those at one exchange", clear_topic),
-        get("/users/{user}/topic-permissions", "The topic permissions of a user", topics_of_user),
-        get("/vhosts/{vhost}/topic-permissions", "The topic permissions in a virtual host", topics_of_vhost),
+        get("/users/{user}/topic-permissions", "The topic permissions of a user", of_user::<UserTopicPermission>),
+        get("/vhosts/{vhost}/topic-permissions", "The topic permissions in a virtual host", of_vhost::<UserTopicPermission>),
     ]
 }
 
-fn respond(
-    app: &App,
-    wanted: impl Fn(&UserPermission) -> bool,
-    parameters: &Parameters,
-) -> Result<Response, Refusal> {
-    let mut all = app.node.broker().users.permissions();
-    all.retain(wanted);
-    Listing::from(parameters)?.respond(all, |it| (&it.vhost, &it.user), administration::put)
+/// Permissions of one kind: users', or their topic permissions.
+trait Kind: Serialize {
+    fn all(users: &Users) -> Vec<Self>
+    where
+        Self: Sized;
+    /// Virtual host and user.
+    fn key(&self) -> (&str, &str);
 }
 
-fn respond_topics(
+impl Kind for UserPermission {
+    fn all(users: &Users) -> Vec<Self> {
+        users.permissions()
+    }
+
+    fn key(&self) -> (&str, &str) {
+        (&self.vhost, &self.user)
+    }
+}
+
+impl Kind for UserTopicPermission {
+    fn all(users: &Users) -> Vec<Self> {
+        users.topic_permissions()
+    }
+
+    fn key(&self) -> (&str, &str) {
+        (&self.vhost, &self.user)
+    }
+}
+
+/// Those of a user, of a virtual host, of both, or all. Somebody or something that is not there is a refusal.
+fn respond<P: Kind>(
     app: &App,
-    wanted: impl Fn(&UserTopicPermission) -> bool,
+    access: &Access,
+    (user, vhost): (Option<&str>, Option<&str>),
     parameters: &Parameters,
 ) -> Result<Response, Refusal> {
-    let mut all = app.node.broker().users.topic_permissions();
-    all.retain(wanted);
-    Listing::from(parameters)?.respond(all, |it| (&it.vhost, &it.user), administration::put)
+    check(app, access, user, vhost)?;
+    let mut all = P::all(&app.node.broker().users);
+    all.retain(|it| {
+        let (of_vhost, of_user) = it.key();
+        vhost.is_none_or(|vhost| vhost == of_vhost) && user.is_none_or(|user| user == of_user)
+    });
+    Listing::from(parameters)?.respond(all, P::key, administration::put)
 }
 
 /// Whether both are there, and the user who asks is an administrator.
@@ -67,29 +93,30 @@ fn check(app: &App, access: &Access, user: Option<&str>, vhost: Option<&str>) ->
     if user_is_missing || vhost_is_missing { Err(Refusal::NotFound) } else { Ok(()) }
 }
 
-async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
-    check(&app, &access, None, None)?;
-    respond(&app, |_| true, &parameters)
+async fn list<P: Kind>(
+    State(app): State<App>,
+    access: Access,
+    parameters: Parameters,
+) -> Result<Response, Refusal> {
+    respond::<P>(&app, &access, (None, None), &parameters)
 }
 
-async fn of_user(
+async fn of_user<P: Kind>(
     State(app): State<App>,
     access: Access,
     Path(user): Path<String>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    check(&app, &access, Some(&user), None)?;
-    respond(&app, |it| it.user == user, &parameters)
+    respond::<P>(&app, &access, (Some(&user), None), &parameters)
 }
 
-async fn of_vhost(
+async fn of_vhost<P: Kind>(
     State(app): State<App>,
     access: Access,
     Path(vhost): Path<String>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    check(&app, &access, None, Some(&vhost))?;
-    respond(&app, |it| it.vhost == vhost, &parameters)
+    respond::<P>(&app, &access, (None, Some(&vhost)), &parameters)
 }
 
 async fn show(
@@ -135,39 +162,13 @@ async fn clear(
     }
 }
 
-async fn topics(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
-    check(&app, &access, None, None)?;
-    respond_topics(&app, |_| true, &parameters)
-}
-
-async fn topics_of_user(
-    State(app): State<App>,
-    access: Access,
-    Path(user): Path<String>,
-    parameters: Parameters,
-) -> Result<Response, Refusal> {
-    check(&app, &access, Some(&user), None)?;
-    respond_topics(&app, |it| it.user == user, &parameters)
-}
-
-async fn topics_of_vhost(
-    State(app): State<App>,
-    access: Access,
-    Path(vhost): Path<String>,
-    parameters: Parameters,
-) -> Result<Response, Refusal> {
-    check(&app, &access, None, Some(&vhost))?;
-    respond_topics(&app, |it| it.vhost == vhost, &parameters)
-}
-
 async fn show_topics(
     State(app): State<App>,
     access: Access,
     Path((vhost, user)): Path<(String, String)>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    check(&app, &access, Some(&user), Some(&vhost))?;
-    respond_topics(&app, |it| it.user == user && it.vhost == vhost, &parameters)
+    respond::<UserTopicPermission>(&app, &access, (Some(&user), Some(&vhost)), &parameters)
 }
 
 async fn set_topic(

@@ -14,22 +14,26 @@ use crate::App;
 use crate::access::Access;
 use crate::body::{Body, missing};
 use crate::error::Refusal;
-use crate::json::administration;
+use crate::json::administration::{self, edited};
 use crate::list::{Columns, Listing};
 use crate::parameters::Parameters;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        get("/policies", "Policies", policies),
-        get("/policies/{vhost}", "The policies of a virtual host", policies_of),
-        get("/policies/{vhost}/{name}", "A policy", policy),
-        put("/policies/{vhost}/{name}", "Sets a policy: pattern, definition, apply-to, priority", set_policy),
-        delete("/policies/{vhost}/{name}", "Clears a policy", clear_policy),
-        get("/operator-policies", "Operator policies", operator_policies),
-        get("/operator-policies/{vhost}", "The operator policies of a virtual host", operator_policies_of),
-        get("/operator-policies/{vhost}/{name}", "An operator policy", operator_policy),
-        put("/operator-policies/{vhost}/{name}", "Sets an operator policy", set_operator_policy),
-        delete("/operator-policies/{vhost}/{name}", "Clears an operator policy", clear_operator_policy),
+        get("/policies", "Policies", policies::<USERS>),
+        get("/policies/{vhost}", "The policies of a virtual host", policies_of::<USERS>),
+        get("/policies/{vhost}/{name}", "A policy", policy::<USERS>),
+        put(
+            "/policies/{vhost}/{name}",
+            "Sets a policy: pattern, definition, apply-to, priority",
+            set_policy::<USERS>,
+        ),
+        delete("/policies/{vhost}/{name}", "Clears a policy", clear_policy::<USERS>),
+        get("/operator-policies", "Operator policies", policies::<OPERATORS>),
+        get("/operator-policies/{vhost}", "The operator policies of a virtual host", policies_of::<OPERATORS>),
+        get("/operator-policies/{vhost}/{name}", "An operator policy", policy::<OPERATORS>),
+        put("/operator-policies/{vhost}/{name}", "Sets an operator policy", set_policy::<OPERATORS>),
+        delete("/operator-policies/{vhost}/{name}", "Clears an operator policy", clear_policy::<OPERATORS>),
         get("/parameters", "Runtime parameters, policies left out", parameters),
         get("/parameters/{component}", "The parameters of a component", parameters_of_component),
         get("/parameters/{component}/{vhost}", "Those of a virtual host", parameters_of_vhost),
@@ -45,6 +49,14 @@ pub(crate) fn routes() -> Vec<Route> {
         put("/vhost-limits/{vhost}/{name}", "Sets max-connections or max-queues to `value`", set_limit),
         delete("/vhost-limits/{vhost}/{name}", "Clears a limit", clear_limit),
     ]
+}
+
+/// Users' policies, or operators': what is asked of both is the same but for who may set them.
+const USERS: bool = false;
+const OPERATORS: bool = true;
+
+const fn kind(operators: bool) -> PolicyKind {
+    if operators { PolicyKind::Operator } else { PolicyKind::User }
 }
 
 fn respond_policies(
@@ -63,69 +75,53 @@ fn respond_policies(
     )
 }
 
-async fn policies(
+async fn policies<const OF: bool>(
     State(app): State<App>,
     access: Access,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     access.policymaker()?;
-    respond_policies(access.vhosts(&app), PolicyKind::User, &parameters)
+    respond_policies(access.vhosts(&app), kind(OF), &parameters)
 }
 
-async fn operator_policies(
-    State(app): State<App>,
-    access: Access,
-    parameters: Parameters,
-) -> Result<Response, Refusal> {
-    access.policymaker()?;
-    respond_policies(access.vhosts(&app), PolicyKind::Operator, &parameters)
-}
-
-async fn policies_of(
+async fn policies_of<const OF: bool>(
     State(app): State<App>,
     access: Access,
     Path(vhost): Path<String>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     access.policymaker()?;
-    respond_policies(vec![access.vhost(&app, &vhost)?], PolicyKind::User, &parameters)
+    respond_policies(vec![access.vhost(&app, &vhost)?], kind(OF), &parameters)
 }
 
-async fn operator_policies_of(
+async fn policy<const OF: bool>(
     State(app): State<App>,
     access: Access,
-    Path(vhost): Path<String>,
-    parameters: Parameters,
-) -> Result<Response, Refusal> {
+    Path((vhost, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
     access.policymaker()?;
-    respond_policies(vec![access.vhost(&app, &vhost)?], PolicyKind::Operator, &parameters)
-}
-
-fn shown(vhost: &Vhost, kind: PolicyKind, name: &str) -> Result<Json<Value>, Refusal> {
-    let policies = vhost.policies(kind);
+    let vhost = access.vhost(&app, &vhost)?;
+    let policies = vhost.policies(kind(OF));
     let policy = policies.iter().find(|policy| policy.name == name).ok_or(Refusal::NotFound)?;
     Ok(Json(Columns::default().object(|fields| administration::put_policy(&vhost.name, policy, fields))))
 }
 
-async fn policy(
+/// What operators set, policymakers may not.
+fn check_kind(access: &Access, kind: PolicyKind) -> Result<(), Refusal> {
+    match kind {
+        PolicyKind::User => access.policymaker(),
+        PolicyKind::Operator => access.administrator(),
+    }
+}
+
+async fn set_policy<const OF: bool>(
     State(app): State<App>,
     access: Access,
     Path((vhost, name)): Path<(String, String)>,
-) -> Result<Json<Value>, Refusal> {
-    access.policymaker()?;
-    shown(&*access.vhost(&app, &vhost)?, PolicyKind::User, &name)
-}
-
-async fn operator_policy(
-    State(app): State<App>,
-    access: Access,
-    Path((vhost, name)): Path<(String, String)>,
-) -> Result<Json<Value>, Refusal> {
-    access.policymaker()?;
-    shown(&*access.vhost(&app, &vhost)?, PolicyKind::Operator, &name)
-}
-
-fn set(app: &App, vhost: &Vhost, kind: PolicyKind, name: &str, body: &Body) -> Result<StatusCode, Refusal> {
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    check_kind(&access, kind(OF))?;
+    let vhost = access.vhost(&app, &vhost)?;
     let mut value = Map::new();
     for field in ["pattern", "definition", "priority", "apply-to"] {
         value.extend(body.value(field).map(|it| (field.to_owned(), it.clone())));
@@ -133,56 +129,24 @@ fn set(app: &App, vhost: &Vhost, kind: PolicyKind, name: &str, body: &Body) -> R
     for field in ["pattern", "definition"] {
         body.value(field).ok_or_else(|| missing(field))?;
     }
-    let policy = Policy::from_json(name, &Value::Object(value), kind)?;
+    let policy = Policy::from_json(&name, &Value::Object(value), kind(OF))?;
     let mut effects = Effects::at(app.node.now());
-    let is_new = vhost.set_policy(kind, &policy, &mut effects)?;
-    crate::messages::carry_out(vhost, &mut effects);
+    let is_new = vhost.set_policy(kind(OF), &policy, &mut effects)?;
+    crate::messages::carry_out(&vhost, &mut effects);
     Ok(made(is_new))
 }
 
-fn clear(app: &App, vhost: &Vhost, kind: PolicyKind, name: &str) -> Result<StatusCode, Refusal> {
+async fn clear_policy<const OF: bool>(
+    State(app): State<App>,
+    access: Access,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Result<StatusCode, Refusal> {
+    check_kind(&access, kind(OF))?;
+    let vhost = access.vhost(&app, &vhost)?;
     let mut effects = Effects::at(app.node.now());
-    let was_there = vhost.clear_policy(kind, name, &mut effects)?;
-    crate::messages::carry_out(vhost, &mut effects);
+    let was_there = vhost.clear_policy(kind(OF), &name, &mut effects)?;
+    crate::messages::carry_out(&vhost, &mut effects);
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
-}
-
-async fn set_policy(
-    State(app): State<App>,
-    access: Access,
-    Path((vhost, name)): Path<(String, String)>,
-    body: Body,
-) -> Result<StatusCode, Refusal> {
-    access.policymaker()?;
-    set(&app, &*access.vhost(&app, &vhost)?, PolicyKind::User, &name, &body)
-}
-
-async fn set_operator_policy(
-    State(app): State<App>,
-    access: Access,
-    Path((vhost, name)): Path<(String, String)>,
-    body: Body,
-) -> Result<StatusCode, Refusal> {
-    access.administrator()?;
-    set(&app, &*access.vhost(&app, &vhost)?, PolicyKind::Operator, &name, &body)
-}
-
-async fn clear_policy(
-    State(app): State<App>,
-    access: Access,
-    Path((vhost, name)): Path<(String, String)>,
-) -> Result<StatusCode, Refusal> {
-    access.policymaker()?;
-    clear(&app, &*access.vhost(&app, &vhost)?, PolicyKind::User, &name)
-}
-
-async fn clear_operator_policy(
-    State(app): State<App>,
-    access: Access,
-    Path((vhost, name)): Path<(String, String)>,
-) -> Result<StatusCode, Refusal> {
-    access.administrator()?;
-    clear(&app, &*access.vhost(&app, &vhost)?, PolicyKind::Operator, &name)
 }
 
 fn respond_parameters(
@@ -235,7 +199,7 @@ async fn parameter(
     Ok(Json(Columns::default().object(|fields| administration::put(&found, fields))))
 }
 
-/// What operators set, policymakers may not.
+/// What is no policy, policymakers may not set.
 fn check_component(access: &Access, component: &str) -> Result<(), Refusal> {
     if component == PolicyKind::User.component() { access.policymaker() } else { access.administrator() }
 }
@@ -335,15 +299,8 @@ async fn limits_of(
 }
 
 fn change_limit(vhost: &Vhost, name: &str, value: Option<Value>) -> Result<StatusCode, Refusal> {
-    let mut object = match serde_json::to_value(vhost.limits()) {
-        Ok(Value::Object(object)) => object,
-        _ => Map::new(),
-    };
-    match value {
-        Some(value) => object.insert(name.into(), value),
-        None => object.remove(name),
-    };
-    vhost.set_limits(VhostLimits::from_json(&Value::Object(object))?)?;
+    let limits = VhostLimits::from_json(&edited(&vhost.limits(), name, value))?;
+    vhost.set_limits(limits)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

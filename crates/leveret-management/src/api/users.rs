@@ -5,14 +5,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use leveret_broker::{HashAlgorithm, PasswordHash, User, UserLimits};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Route, delete, get, made, post, put};
 use crate::App;
 use crate::access::Access;
 use crate::body::{Body, missing, wrong};
 use crate::error::Refusal;
-use crate::json::administration;
+use crate::json::administration::{self, edited};
 use crate::list::{Columns, Listing};
 use crate::parameters::Parameters;
 
@@ -150,18 +150,6 @@ fn respond_limits(mut users: Vec<User>, parameters: &Parameters) -> Result<Respo
     )
 }
 
-fn changed(limits: &UserLimits, name: &str, value: Option<Value>) -> Result<UserLimits, Refusal> {
-    let mut object = match serde_json::to_value(limits) {
-        Ok(Value::Object(object)) => object,
-        _ => Map::new(),
-    };
-    match value {
-        Some(value) => object.insert(name.into(), value),
-        None => object.remove(name),
-    };
-    Ok(UserLimits::from_json(&Value::Object(object))?)
-}
-
 async fn set_limit(
     State(app): State<App>,
     access: Access,
@@ -170,9 +158,7 @@ async fn set_limit(
 ) -> Result<StatusCode, Refusal> {
     access.administrator()?;
     let value = body.number("value")?.ok_or_else(|| missing("value"))?;
-    let limits = changed(&named(&app, &name)?.limits, &limit, Some(value.into()))?;
-    app.node.broker().set_user_limits(&name, limits)?;
-    Ok(StatusCode::NO_CONTENT)
+    change_limit(&app, &name, &limit, Some(value.into()))
 }
 
 async fn clear_limit(
@@ -181,7 +167,11 @@ async fn clear_limit(
     Path((name, limit)): Path<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
     access.administrator()?;
-    let limits = changed(&named(&app, &name)?.limits, &limit, None)?;
-    app.node.broker().set_user_limits(&name, limits)?;
+    change_limit(&app, &name, &limit, None)
+}
+
+fn change_limit(app: &App, name: &str, limit: &str, value: Option<Value>) -> Result<StatusCode, Refusal> {
+    let limits = UserLimits::from_json(&edited(&named(app, name)?.limits, limit, value))?;
+    app.node.broker().set_user_limits(name, limits)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -30,3 +30,13 @@ pub(crate) fn put_limits((of, name): (&str, &str), limits: &impl Serialize, fiel
     fields.put(of, || name);
     fields.put("value", || serde_json::to_value(limits).unwrap_or_default());
 }
+
+/// Limits as the core reads them, with one of them set to another value, or cleared.
+pub(crate) fn edited(limits: &impl Serialize, name: &str, value: Option<Value>) -> Value {
+    let mut object = serde_json::to_value(limits).unwrap_or_default();
+    if let Value::Object(fields) = &mut object {
+        fields.remove(name);
+        fields.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    object
+}
