@@ -4,11 +4,13 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use leveret_broker::CLUSTER_NAME;
 use serde_json::{Value, json};
 
-use super::{Route, delete, get};
+use super::{Route, delete, get, put};
 use crate::App;
 use crate::access::Access;
+use crate::body::Body;
 use crate::error::Refusal;
 use crate::json::overview;
 use crate::list::{Columns, Listing};
@@ -20,13 +22,18 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/overview", "The broker at a glance: totals, rates, listeners", show),
         get("/nodes", "The nodes, of which there is one", nodes),
         get("/nodes/{name}", "The node", node),
+        get("/nodes/{name}/memory", "How much memory the node has", memory),
+        put("/cluster-name", "Names the broker: name", set_cluster_name),
         get("/cluster-name", "The node's name, which is the cluster's", cluster_name),
         get("/whoami", "Name and tags of the user who asks", whoami),
         get("/auth", "How one can log in", auth),
         get("/auth/attempts/{node}", "Log-ins by protocol", attempts),
         delete("/auth/attempts/{node}", "Counts log-ins anew", forget_attempts),
         get("/extensions", "What extends the management: nothing", extensions),
-        get("/feature-flags", "RabbitMQ's feature flags, all of them on", feature_flags),
+        get("/feature-flags", "RabbitMQ's feature flags, on but for streams'", feature_flags),
+        put("/feature-flags/{name}/enable", "Says whether a feature flag is on", enable),
+        get("/deprecated-features", "What is to go, of which there is nothing", extensions),
+        get("/deprecated-features/used", "What of that is used", extensions),
         delete("/reset", "Forgets all samples: rates and charts begin anew", reset),
         delete("/reset/{node}", "The same of this node", reset_node),
         get("/statistics/history", "Samples of the whole broker over the last ten minutes", history),
@@ -64,6 +71,29 @@ async fn node(
 
 async fn cluster_name(State(app): State<App>, _access: Access) -> Json<Value> {
     Json(json!({ "name": overview::cluster_name(&app) }))
+}
+
+async fn set_cluster_name(
+    State(app): State<App>,
+    access: Access,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
+    let name = body.required_text("name")?;
+    app.node.broker().set_global_parameter(CLUSTER_NAME, name.into())?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn memory(
+    State(app): State<App>,
+    access: Access,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    access.monitor()?;
+    if app.node.name() != name {
+        return Err(Refusal::NotFound);
+    }
+    Ok(Json(overview::memory(&app.node.status())))
 }
 
 async fn whoami(access: Access) -> Json<Value> {
@@ -128,15 +158,29 @@ const FEATURE_FLAGS: [(&str, &str); 9] = [
     ("implicit_default_bindings", "Bindings of the default exchange are implicit"),
     ("maintenance_mode_status", "Maintenance mode status"),
     ("quorum_queue", "Support queues of type `quorum`"),
-    ("stream_queue", "Support queues of type `stream`"),
+    (STREAMS, "Support queues of type `stream`"),
     ("user_limits", "Limits for users"),
     ("virtual_host_metadata", "Virtual host metadata"),
 ];
 
+/// The one that stands for what there is not.
+const STREAMS: &str = "stream_queue";
+
+async fn enable(access: Access, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
+    if FEATURE_FLAGS.iter().all(|(flag, _)| *flag != name) {
+        return Err(Refusal::NotFound);
+    }
+    if name == STREAMS {
+        return Err(Refusal::bad("there are no streams"));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn feature_flags(access: Access) -> Result<Json<Value>, Refusal> {
     access.monitor()?;
     let flags = FEATURE_FLAGS.iter().map(|(name, description)| {
-        let state = if *name == "stream_queue" { "disabled" } else { "enabled" };
+        let state = if *name == STREAMS { "disabled" } else { "enabled" };
         json!({
             "name": name, "desc": description, "doc_url": "", "state": state, "stability": "stable",
             "provided_by": "leveret",

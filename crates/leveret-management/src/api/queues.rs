@@ -29,6 +29,7 @@ const FETCHED_AT_ONCE: i64 = 10_000;
 pub(crate) fn routes() -> Vec<Route> {
     vec![
         get("/queues", "Queues", list),
+        get("/queues/detailed", "Queues, as RabbitMQ tells more of them since 3.13", list),
         get("/queues/{vhost}", "The queues of a virtual host", list_of_vhost),
         get("/queues/{vhost}/{queue}", "A queue", show),
         put("/queues/{vhost}/{queue}", "Declares a queue", declare),

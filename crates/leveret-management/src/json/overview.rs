@@ -1,6 +1,6 @@
 //! The whole broker: overview, nodes, virtual hosts, listeners.
 
-use leveret_broker::{Churn, Vhost};
+use leveret_broker::{CLUSTER_NAME, Churn, Vhost};
 use serde_json::{Map, Value, json};
 
 use super::connection::message_stats;
@@ -35,8 +35,12 @@ fn named(all: &[(&str, &str)]) -> Value {
     items.collect()
 }
 
-pub(crate) fn cluster_name(app: &App) -> &str {
-    app.node.name()
+/// What administrators have named it, else the node's name.
+pub(crate) fn cluster_name(app: &App) -> String {
+    match app.node.broker().global_parameter(CLUSTER_NAME) {
+        Some(Value::String(name)) => name,
+        _ => app.node.name().into(),
+    }
 }
 
 /// The overview. What only monitors may see is left out for others.
@@ -178,6 +182,42 @@ pub(crate) fn put_node(app: &App, status: &NodeStatus, fields: &mut Fields<'_>) 
         rates::put_average(&mut rated, "io_sync_avg_time", sync_ms);
     }
     fields.put_all(rated);
+}
+
+/// Where the node's memory is, in RabbitMQ's fields. Only the whole is known, and nothing here is Erlang's.
+pub(crate) fn memory(status: &NodeStatus) -> Value {
+    const NOT_KNOWN: [&str; 23] = [
+        "connection_readers",
+        "connection_writers",
+        "connection_channels",
+        "connection_other",
+        "queue_procs",
+        "quorum_queue_procs",
+        "stream_queue_procs",
+        "stream_queue_replica_reader_procs",
+        "stream_queue_coordinator_procs",
+        "plugins",
+        "metadata_store",
+        "other_proc",
+        "metrics",
+        "mgmt_db",
+        "mnesia",
+        "quorum_ets",
+        "metadata_store_ets",
+        "other_ets",
+        "binary",
+        "msg_index",
+        "code",
+        "atom",
+        "allocated_unused",
+    ];
+    let used = status.memory_used_bytes.unwrap_or(0);
+    let mut memory: Map<String, Value> = NOT_KNOWN.map(|name| (name.to_owned(), 0.into())).into_iter().collect();
+    memory.insert("reserved_unallocated".into(), 0.into());
+    memory.insert("other_system".into(), used.into());
+    memory.insert("strategy".into(), "rss".into());
+    memory.insert("total".into(), json!({ "rss": used, "allocated": used, "erlang": 0 }));
+    json!({ "memory": memory })
 }
 
 /// A virtual host.
