@@ -20,6 +20,13 @@ const BROKER: &str = "LEVERET_TEST_AMQP_URL";
 const DATABASE: &str = "LEVERET_TEST_DATABASE_URL";
 /// The command that kills the broker of the first and starts it again.
 const CRASH: &str = "LEVERET_TEST_CRASH";
+const MANAGEMENT: &str = "LEVERET_TEST_MANAGEMENT_URL";
+/// A test program of the leveret binary, and the only test of it that is run, if not all are.
+type Program = (&'static str, Option<&'static str>);
+/// Its other broker is the variable's.
+const MIGRATION: Program = ("migrate", None);
+/// Looks at the variables' broker too.
+const SHAPES: Program = ("management", Some("the_api_has_rabbitmqs_shapes"));
 
 /// Starts private servers, runs the tests on each pair but the one of the plain test run, and ends those servers that
 /// did not run already.
@@ -35,7 +42,11 @@ pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
     }
     if let Some(rabbitmq) = &servers.rabbitmq {
         steps.run("leveret migrate, from and to RabbitMQ", || {
-            run_tests(&migration(tree).env(BROKER, &rabbitmq.url))
+            run_tests(&one(tree, MIGRATION).env(BROKER, &rabbitmq.url))
+        });
+        steps.run("RabbitMQ's HTTP API is what is recorded of it", || {
+            let shapes = one(tree, SHAPES).env(BROKER, &rabbitmq.url);
+            run_tests(&shapes.env(MANAGEMENT, rabbitmq.instance.management_url()?))
         });
         interop::drive(tree, &interop::Options::rabbitmq(rabbitmq.url.clone()), steps);
         conformance::run_step(tree, &rabbitmq.url, steps);
@@ -117,13 +128,14 @@ fn tests(tree: &Tree, packages: &[&str]) -> Expression {
     tree.cargo(&arguments)
 }
 
-/// The test program of `leveret migrate`, whose other broker is the variable's.
-fn migration(tree: &Tree) -> Expression {
+fn one(tree: &Tree, (program, test): Program) -> Expression {
     if prerequisites::succeeds(&["cargo", "nextest", "--version"]) {
-        let filter = "package(leveret) & binary(migrate)";
-        return tree.cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "-E", filter]);
+        let test = test.map(|test| format!(" & test(={test})")).unwrap_or_default();
+        let filter = format!("package(leveret) & binary({program}){test}");
+        return tree.cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "-E", &filter]);
     }
-    tree.cargo(&["test", "--workspace", "--test", "migrate"])
+    let arguments = ["test", "--workspace", "--test", program, "--"].into_iter().chain(test);
+    tree.cargo(&arguments.collect::<Vec<_>>())
 }
 
 /// The bus's test that kills the broker again and again.

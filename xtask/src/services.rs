@@ -101,6 +101,12 @@ impl Instance {
         ports.with_context(|| format!("{} does not run", self.service.name()))
     }
 
+    /// Where the management of RabbitMQ is, which must run.
+    pub(crate) fn management_url(&self) -> Result<String> {
+        let ports = Ports::remembered(&self.home)?.context("it does not run")?;
+        Ok(format!("http://guest:guest@127.0.0.1:{}", ports.management))
+    }
+
     pub(crate) fn up(&self) -> Result<()> {
         if self.is_running()? {
             return self.status();

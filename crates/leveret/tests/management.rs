@@ -1,5 +1,5 @@
-//! The HTTP API of the leveret binary. Its shapes are compared with those recorded of a RabbitMQ 3.10.8; with
-//! `LEVERET_TEST_MANAGEMENT_URL=http://guest:guest@HOST:PORT` and `LEVERET_TEST_AMQP_URL` with those of the RabbitMQ there.
+//! The HTTP API of the leveret binary. Its shapes are compared with those recorded of a RabbitMQ 3.10.8, and these, with
+//! `LEVERET_TEST_MANAGEMENT_URL=http://guest:guest@HOST:PORT` and `LEVERET_TEST_AMQP_URL`, with the RabbitMQ there.
 
 mod binary;
 mod http;
@@ -175,6 +175,21 @@ fn prepare(api: &Api) {
     api.post("/exchanges/%2f/shape-x/publish", &publish);
 }
 
+/// Leaves a broker that runs on as it was.
+fn clear(api: &Api) {
+    for path in [
+        "/queues/%2f/shape",
+        "/exchanges/%2f/shape-x",
+        "/users/shape",
+        "/policies/%2f/shape",
+        "/operator-policies/%2f/shape",
+        "/vhost-limits/%2f/max-queues",
+        "/global-parameters/shape",
+    ] {
+        assert_eq!(api.delete(path).0, 204, "{path}");
+    }
+}
+
 const COMPARED: [&str; 33] = [
     "/overview",
     "/nodes",
@@ -250,8 +265,8 @@ fn the_api_has_rabbitmqs_shapes() {
     let broker = Broker::ours();
     let ours = shapes(&Api::of(&broker), &broker.url);
     let theirs = match std::env::var("LEVERET_TEST_MANAGEMENT_URL") {
-        Ok(url) => rabbitmqs(&url),
-        Err(_) => serde_json::from_str(include_str!("fixtures/rabbitmq_3_10_8_shapes.json")).expect("JSON"),
+        Ok(url) => checked(&url),
+        Err(_) => recorded(),
     };
     let mut missing = Vec::new();
     for path in COMPARED {
@@ -260,15 +275,27 @@ fn the_api_has_rabbitmqs_shapes() {
     assert!(missing.is_empty(), "RabbitMQ has, and Leveret has not:\n{}", missing.join("\n"));
 }
 
-/// The shapes of a RabbitMQ that runs; `LEVERET_TEST_RECORD` names a file that they are written to.
-fn rabbitmqs(url: &str) -> Value {
+/// The shapes of RabbitMQ 3.10.8.
+fn recorded() -> Value {
+    serde_json::from_str(include_str!("fixtures/rabbitmq_3_10_8_shapes.json")).expect("JSON")
+}
+
+/// The recorded shapes, after a look whether a RabbitMQ that runs has all of it. `LEVERET_TEST_RECORD` names a file that
+/// its shapes are written to; then they count.
+fn checked(url: &str) -> Value {
     let amqp =
         std::env::var("LEVERET_TEST_AMQP_URL").expect("LEVERET_TEST_AMQP_URL, beside the management's");
-    let theirs = shapes(&Api::at(url), &amqp);
+    let api = Api::at(url);
+    let live = shapes(&api, &amqp);
+    clear(&api);
     if let Ok(path) = std::env::var("LEVERET_TEST_RECORD") {
-        std::fs::write(path, format!("{theirs:#}\n")).expect("the file is written");
+        std::fs::write(path, format!("{live:#}\n")).expect("the file is written");
+        return live;
     }
-    theirs
+    let mut gone = Vec::new();
+    http::missing("", &recorded(), &live, &[], &mut gone);
+    assert!(gone.is_empty(), "recorded, and not told by {url}:\n{}", gone.join("\n"));
+    recorded()
 }
 
 /// The shapes of all answers, with a connection that publishes and consumes.
