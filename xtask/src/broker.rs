@@ -42,10 +42,20 @@ impl Broker {
 
     /// Starts a leveret binary on whatever the data folder holds, and waits for its port.
     pub(crate) fn launch(binary: &Path, data: &Path, log: &Path) -> Result<Self> {
+        Self::launch_with(binary, Some(data), log, "127.0.0.1:0")
+    }
+
+    /// Starts a leveret binary, in memory where there is no folder, and its management there, `off` for nowhere.
+    pub(crate) fn launch_with(
+        binary: &Path,
+        data: Option<&Path>,
+        log: &Path,
+        management: &str,
+    ) -> Result<Self> {
         let log = fs::File::create(log)?;
         let mut child = Command::new(binary)
-            .args(["serve", "--amqp", "127.0.0.1:0", "--management", "127.0.0.1:0", "--data-dir"])
-            .arg(data)
+            .args(["serve", "--amqp", "127.0.0.1:0", "--management", management])
+            .args(data.into_iter().flat_map(|data| [Path::new("--data-dir"), data]))
             // Settings of the developer's own broker must not reach this one.
             .env_clear()
             .env("RABBITMQ_DEFAULT_USER", USER)
@@ -57,7 +67,7 @@ impl Broker {
             .with_context(|| format!("{} does not start", binary.display()))?;
         let stdout = child.stdout.take().context("the broker has no stdout")?;
         let mut broker = Self { child, url: String::new(), management: String::new() };
-        let (address, management) = announced_addresses(stdout)?;
+        let (address, management) = announced_addresses(stdout, management != "off")?;
         broker.management = management;
         broker.url = format!("amqp://{USER}:{PASSWORD}@{address}");
         Ok(broker)
@@ -106,7 +116,7 @@ impl Drop for Broker {
 
 /// Waits for the lines that name the ports, of AMQP and of the management. The output is drained to its end, so that the broker never blocks
 /// on a full pipe.
-fn announced_addresses(stdout: ChildStdout) -> Result<(String, String)> {
+fn announced_addresses(stdout: ChildStdout, has_management: bool) -> Result<(String, String)> {
     let (line, announced) = mpsc::channel();
     std::thread::spawn(move || {
         for said in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -122,5 +132,7 @@ fn announced_addresses(stdout: ChildStdout) -> Result<(String, String)> {
             return Ok::<_, anyhow::Error>(address.trim().to_owned());
         }
     };
-    Ok((find("listening on ")?, find("management on http://")?))
+    let address = find("listening on ")?;
+    let management = if has_management { find("management on http://")? } else { String::new() };
+    Ok((address, management))
 }

@@ -1,5 +1,7 @@
-//! `cargo xtask scale`: many queues and many bindings on one broker, over one connection. It prints what it measures and
-//! judges nothing, because figures of a shared machine say little.
+//! `cargo xtask scale`: many queues and many bindings on one broker, over one connection, and what its management takes then.
+//! It prints what it measures and judges nothing, because figures of a shared machine say little.
+
+mod management;
 
 use std::fs;
 use std::path::PathBuf;
@@ -29,6 +31,9 @@ pub(crate) struct Options {
     /// Bindings of the topic exchange
     #[arg(long, default_value_t = 100_000)]
     bindings: u32,
+    /// How long messages flow while the management is asked, and in each run that rates are compared of
+    #[arg(long, default_value_t = 30)]
+    seconds: u32,
     /// Another binary than the release build
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -54,11 +59,13 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     let mut connection = Connection::open(&broker)?;
     connection.check_queue(options.queues - 1)?;
     println!("start with them: {:.2} s", start.elapsed().as_secs_f64());
+    management::pages(&broker, &binary, options.seconds)?;
     fanout(&mut connection, options.fanout)?;
     topic(&mut connection, options)?;
     // The broker would wait for our answer to its close.
     drop(connection);
-    broker.stop()
+    broker.stop()?;
+    management::statistics(tree, &binary, options.seconds / 5)
 }
 
 fn declare_queues(broker: &Broker, queues: u32) -> Result<()> {
