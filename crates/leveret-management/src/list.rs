@@ -41,11 +41,14 @@ impl Name {
 }
 
 fn contains_ignoring_case(name: &str, part: &str) -> bool {
-    part.is_empty()
-        || (name.is_ascii()
-            && part.is_ascii()
-            && name.as_bytes().windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes())))
-        || name.to_lowercase().contains(&part.to_lowercase())
+    if part.is_empty() {
+        return true;
+    }
+    if name.is_ascii() && part.is_ascii() {
+        let mut windows = name.as_bytes().windows(part.len());
+        return windows.any(|window| window.eq_ignore_ascii_case(part.as_bytes()));
+    }
+    name.to_lowercase().contains(&part.to_lowercase())
 }
 
 /// The columns that are wanted: paths of names with dots between them. None means all.

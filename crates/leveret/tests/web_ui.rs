@@ -194,7 +194,7 @@ async fn messages_move_and_dead_letters_go_back() {
 
 /// Every page, by its address and by what it says.
 const PAGES: [(&str, &str); 15] = [
-    ("overview", "Message rates"),
+    ("overview", "Journal sync latency"),
     ("connections", "From client"),
     ("channels", "Prefetch"),
     ("exchanges", "amq.topic"),
