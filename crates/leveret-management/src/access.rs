@@ -29,7 +29,11 @@ pub(crate) struct Logins {
 
 impl Default for Logins {
     fn default() -> Self {
-        Self { room: Arc::new(Semaphore::new(AT_ONCE)), succeeded: AtomicU64::new(0), failed: AtomicU64::new(0) }
+        Self {
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Bodies of requests: JSON objects, read field by field, so that a refusal names the field.
 
+use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
@@ -117,6 +119,22 @@ impl<S: Sync> FromRequest<S> for Body {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
         Self::read(request, LARGEST_BYTES).await
     }
+}
+
+/// Bytes of a body that is taken in before anything else is done.
+const SMALL_BYTES: usize = 8 << 10;
+
+/// The request with its body, if it is small: where one is refused without a look at its body, the connection would else be
+/// closed, which a client that goes on with the next request does not expect.
+pub(crate) async fn with_small(request: Request) -> Request {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_none_or(|length: usize| length == 0 || length > SMALL_BYTES) {
+        return request;
+    }
+    let (head, body) = request.into_parts();
+    // Of one that breaks off there is nothing, and soon no connection.
+    let bytes = to_bytes(body, SMALL_BYTES).await.unwrap_or_default();
+    Request::from_parts(head, bytes.into())
 }
 
 /// Up to so many bytes. Of a longer body as much again is read a few times, so that whoever sends it hears what is wrong

@@ -389,7 +389,8 @@ mod tests {
             let mut seen = Vec::new();
             for page in 1..=34 {
                 let rows = answer(&format!("page={page}&page_size=30{sort}"), &items).await;
-                let sizes = rows["items"].as_array().expect("rows").iter().map(|row| row["stats"]["size"].as_u64());
+                let sizes =
+                    rows["items"].as_array().expect("rows").iter().map(|row| row["stats"]["size"].as_u64());
                 seen.extend(sizes.map(|size| size.expect("a number")));
             }
             seen.sort_unstable();

@@ -1,7 +1,6 @@
 //! Serving HTTP with bounds: on connections, and on the time that a client takes for its request and for its answer.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;

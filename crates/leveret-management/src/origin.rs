@@ -35,9 +35,9 @@ mod tests {
     use super::*;
 
     fn may(method: Method, headers: &[(&'static str, &'static str)]) -> bool {
-        let headers = headers.iter().map(|(name, value)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         check(&method, &headers.collect()).is_ok()
     }
 

@@ -39,7 +39,8 @@ impl Places {
         });
         let mut taken = shared.taken.lock();
         if taken.len() >= shared.most
-            && let Some(longest) = taken.iter().enumerate().min_by_key(|(_, seat)| seat.rank()).map(|(at, _)| at)
+            && let Some(longest) =
+                taken.iter().enumerate().min_by_key(|(_, seat)| seat.rank()).map(|(at, _)| at)
         {
             taken.swap_remove(longest).lost.notify_one();
         }

@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use crate::App;
 use crate::error::Refusal;
 use crate::ui::{self, session};
-use crate::{metrics, openapi, origin};
+use crate::{body, metrics, openapi, origin};
 
 /// A route of the API.
 pub(crate) struct Route {
@@ -108,7 +108,8 @@ async fn guard(State(limit): State<Duration>, request: Request, next: Next) -> R
     if let Err(refusal) = origin::check(request.method(), request.headers()) {
         return refusal.into_response();
     }
-    let Ok(mut response) = timeout(limit, next.run(request)).await else {
+    let Ok(mut response) = timeout(limit, async { next.run(body::with_small(request).await).await }).await
+    else {
         return StatusCode::REQUEST_TIMEOUT.into_response();
     };
     let headers = response.headers_mut();

@@ -34,8 +34,16 @@ pub(crate) fn routes() -> Vec<Route> {
             clear_topics,
         ),
         delete("/topic-permissions/{vhost}/{user}/{exchange}", "Clears those at one exchange", clear_topic),
-        get("/users/{user}/topic-permissions", "The topic permissions of a user", of_user::<UserTopicPermission>),
-        get("/vhosts/{vhost}/topic-permissions", "The topic permissions in a virtual host", of_vhost::<UserTopicPermission>),
+        get(
+            "/users/{user}/topic-permissions",
+            "The topic permissions of a user",
+            of_user::<UserTopicPermission>,
+        ),
+        get(
+            "/vhosts/{vhost}/topic-permissions",
+            "The topic permissions in a virtual host",
+            of_vhost::<UserTopicPermission>,
+        ),
     ]
 }
 

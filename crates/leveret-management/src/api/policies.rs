@@ -30,7 +30,11 @@ pub(crate) fn routes() -> Vec<Route> {
         ),
         delete("/policies/{vhost}/{name}", "Clears a policy", clear_policy::<USERS>),
         get("/operator-policies", "Operator policies", policies::<OPERATORS>),
-        get("/operator-policies/{vhost}", "The operator policies of a virtual host", policies_of::<OPERATORS>),
+        get(
+            "/operator-policies/{vhost}",
+            "The operator policies of a virtual host",
+            policies_of::<OPERATORS>,
+        ),
         get("/operator-policies/{vhost}/{name}", "An operator policy", policy::<OPERATORS>),
         put("/operator-policies/{vhost}/{name}", "Sets an operator policy", set_policy::<OPERATORS>),
         delete("/operator-policies/{vhost}/{name}", "Clears an operator policy", clear_policy::<OPERATORS>),

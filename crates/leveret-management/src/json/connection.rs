@@ -161,6 +161,8 @@ pub(crate) fn put_consumer(node: &str, on: &OnChannel, fields: &mut Fields<'_>) 
     fields.put("active", || is_active(consumer));
     fields.put("activity_status", || if is_active(consumer) { "up" } else { "waiting" });
     fields.put("arguments", || table(&consumer.arguments));
+    // 0 where it may take as long as it likes.
+    fields.put("consumer_timeout", || consumer.queue.rules().consumer_timeout_ms.unwrap_or(0));
     fields.put("channel_details", || {
         json!({
             "connection_name": connection.name,

@@ -65,7 +65,7 @@ pub(crate) fn put(app: &App, is_monitor: bool, fields: &mut Fields<'_>) {
     fields.put("message_stats", || Value::Object(message_stats(&now.messages, &before.messages, seconds)));
     fields.put("churn_rates", || Value::Object(churn(&now.churn, &before.churn, seconds)));
     fields.put("queue_totals", || Value::Object(queue_totals(&now.queues, &before.queues, seconds)));
-    fields.put("object_totals", || object_totals(&now));
+    fields.put("object_totals", || object_totals(app, &now));
     fields.put("statistics_db_event_queue", || 0);
     if is_monitor {
         fields.put("listeners", || listeners(app));
@@ -73,14 +73,17 @@ pub(crate) fn put(app: &App, is_monitor: bool, fields: &mut Fields<'_>) {
     }
 }
 
-fn object_totals(now: &Sample) -> Value {
+/// How many there are of each. What is counted where it lives is told as it is now.
+fn object_totals(app: &App, now: &Sample) -> Value {
+    let broker = app.node.broker();
+    let vhosts = broker.vhosts();
     let channels = now.churn.channels_opened.saturating_sub(now.churn.channels_closed);
     json!({
         "channels": channels,
-        "connections": now.connections,
+        "connections": broker.connections.count(),
         "consumers": now.queues.consumers,
-        "exchanges": now.queues.exchanges,
-        "queues": now.queues.queues,
+        "exchanges": vhosts.iter().map(|vhost| vhost.exchange_count()).sum::<usize>(),
+        "queues": vhosts.iter().map(|vhost| vhost.queue_count()).sum::<usize>(),
     })
 }
 
@@ -107,7 +110,8 @@ pub(crate) fn queue_totals(now: &QueueTotals, before: &QueueTotals, seconds: f64
 
 fn listeners(app: &App) -> Value {
     let http = ("http", app.statistics.address);
-    let all = app.node.listeners().into_iter().map(|listener| (listener.protocol, listener.address)).chain([http]);
+    let all =
+        app.node.listeners().into_iter().map(|listener| (listener.protocol, listener.address)).chain([http]);
     let items = all.map(|(protocol, address)| {
         json!({
             "node": app.node.name(),
@@ -212,7 +216,8 @@ pub(crate) fn memory(status: &NodeStatus) -> Value {
         "allocated_unused",
     ];
     let used = status.memory_used_bytes.unwrap_or(0);
-    let mut memory: Map<String, Value> = NOT_KNOWN.map(|name| (name.to_owned(), 0.into())).into_iter().collect();
+    let mut memory: Map<String, Value> =
+        NOT_KNOWN.map(|name| (name.to_owned(), 0.into())).into_iter().collect();
     memory.insert("reserved_unallocated".into(), 0.into());
     memory.insert("other_system".into(), used.into());
     memory.insert("strategy".into(), "rss".into());

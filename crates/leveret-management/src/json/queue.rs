@@ -126,12 +126,9 @@ fn put_details(shown: &Shown<'_>, Listed { vhost, queue }: &Listed, fields: &mut
         let consumers = queue.consumers();
         let exclusive = consumers.iter().find(|consumer| consumer.exclusive);
         let single = consumers.iter().find(|it| it.active && queue.rules().single_active_consumer);
-        fields.put("exclusive_consumer_tag", || {
-            exclusive.map_or(Value::Null, |it| shown.tag(queue, it.key))
-        });
-        fields.put("single_active_consumer_tag", || {
-            single.map_or(Value::Null, |it| shown.tag(queue, it.key))
-        });
+        fields.put("exclusive_consumer_tag", || exclusive.map_or(Value::Null, |it| shown.tag(queue, it.key)));
+        fields
+            .put("single_active_consumer_tag", || single.map_or(Value::Null, |it| shown.tag(queue, it.key)));
     }
     fields.put("consumer_capacity", || {
         let stats = queue.stats();

@@ -104,8 +104,4 @@ async fn silent_connections_keep_nobody_out() {
     }
     let answer = stage.ask("GET", "/api/whoami", "").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    // The first of them have made room.
-    for stream in &mut silent[..20] {
-        to_the_end(stream).await;
-    }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::options::Columns;
 use crate::failure::Failure;
+use crate::http_api::encoded;
 
 /// Gets a list and prints it, with these columns where no others are asked for.
 pub(super) fn list(client: &Client, path: &str, usual: &[&str], columns: &Columns) -> Result<(), Failure> {
@@ -16,10 +17,10 @@ pub(super) fn list(client: &Client, path: &str, usual: &[&str], columns: &Column
         asked => asked.to_vec(),
     };
     if !client.json || !columns.columns.is_empty() {
-        query.push(format!("columns={}", super::client::encoded(&shown.join(","))));
+        query.push(format!("columns={}", encoded(&shown.join(","))));
     }
-    query.extend(columns.sort.as_ref().map(|sort| format!("sort={}", super::client::encoded(sort))));
-    query.extend(columns.name.as_ref().map(|name| format!("name={}", super::client::encoded(name))));
+    query.extend(columns.sort.as_ref().map(|sort| format!("sort={}", encoded(sort))));
+    query.extend(columns.name.as_ref().map(|name| format!("name={}", encoded(name))));
     let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
     let rows = client.get(&path)?;
     // A list that is filtered by name may come as a page.

@@ -39,7 +39,11 @@ pub(super) async fn move_all(from: &Side, to: &Side, report: &mut Report) -> Res
             let before = queues::ready(&channels.source, &queue).await.map_err(failed)?;
             let held = queues::ready(&channels.target, &queue).await.map_err(failed)?;
             let progress = Progress::start(&queue, before);
-            let moved = if before == 0 { Ok(0) } else { channels.empty((&queue, goes_with_consumers), before, &progress).await };
+            let moved = if before == 0 {
+                Ok(0)
+            } else {
+                channels.empty((&queue, goes_with_consumers), before, &progress).await
+            };
             progress.finish();
             let (moved, trouble) = match moved {
                 Ok(moved) => (moved, None),

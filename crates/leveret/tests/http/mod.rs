@@ -1,5 +1,7 @@
 //! A client of a management API for tests, and the shapes of what it answers.
 
+#![allow(dead_code)] // Each test program uses its part of this.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
