@@ -10,7 +10,7 @@ mod kept;
 mod reader;
 
 use leveret_amqp::{FieldTable, Properties, Table, Value};
-use leveret_broker::{Message, Settlement, Time, route_of};
+use leveret_broker::{Group, Message, Settlement, Time, route_of};
 
 use house::House;
 use kept::Kept;
@@ -282,6 +282,37 @@ fn a_queue_that_is_deleted_says_so_to_whoever_has_found_it_before() {
     };
     found.route.publish(&[message], &mut house.effects);
     assert!(house.effects.gone);
+}
+
+#[test]
+fn a_group_is_stored_at_once_when_all_its_messages_are_with_their_queues() {
+    let kept = Kept::new();
+    let mut house = House::of(kept.open(Time(1_000_000_000)));
+    house.declare_durable("one", []);
+    house.declare_durable("two", []);
+    let mut group = Group::default();
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    let encoded = properties.encode();
+    for queue in ["one", "two", "one"] {
+        let (found, _) = house.vhost.route(("", queue), &properties, &house::me()).unwrap();
+        let message = Message {
+            route: &route_of("", queue),
+            properties: &encoded,
+            body: queue.as_bytes(),
+            persistent: true,
+            expiration_ms: None,
+            record: None,
+        };
+        found.route.publish_in(&mut group, &message, &mut house.effects);
+    }
+    assert_eq!((house.count("one"), house.count("two")), (2, 1));
+    assert_eq!(house.effects.position, None, "nothing is stored yet");
+    group.store(&mut house.effects);
+    assert!(house.effects.position.is_some());
+    drop(group);
+    house.close();
+    let mut house = House::of(kept.open(Time(1_000_000_000)));
+    assert_eq!((house.texts("one"), house.texts("two")), (vec!["one".into(); 2], vec!["two".into()]));
 }
 
 #[test]
