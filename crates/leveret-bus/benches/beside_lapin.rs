@@ -206,7 +206,9 @@ async fn relay(amqp_url: &str, relays: usize) -> f64 {
         relay.shutdown().await;
         bus.close().await;
     }
-    let empty = "DELETE FROM leveret_outbox";
-    sea_orm::ConnectionTrait::execute_unprepared(&db, empty).await.unwrap();
+    // The next run finds the table as this one did: without the rows that are gone and not yet swept up.
+    if !url.starts_with("sqlite") {
+        sea_orm::ConnectionTrait::execute_unprepared(&db, "TRUNCATE TABLE leveret_outbox").await.unwrap();
+    }
     rate
 }

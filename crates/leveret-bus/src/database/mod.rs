@@ -41,7 +41,8 @@ const MYSQL_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMM
 /// A connection to a server is encrypted where the server can do that, and not checked further, unless the URL asks for
 /// more: `?sslmode=require` on PostgreSQL and `?ssl-mode=REQUIRED` on MySQL and MariaDB is an error where the server cannot,
 /// `verify-full` and `VERIFY_IDENTITY` demand a certificate that an authority vouches for, for the very host of the URL.
-/// The authorities are Mozilla's list; one's own is named by its PEM file, in `&sslrootcert=` and `&ssl-ca=`. Certificates
+/// The authorities are Mozilla's list; one's own is named by its PEM file, in `&sslrootcert=` and `&ssl-ca=`. A certificate
+/// that vouches for itself will do if it is not marked as an authority's (as `openssl req -x509` does). Certificates
 /// of the client are `sslcert` and `sslkey` (PEM), `ssl-cert` and `ssl-key` on MySQL.
 ///
 /// SQLite runs in WAL mode with `synchronous=FULL`: a commit is on disk when it returns, and a power cut loses
