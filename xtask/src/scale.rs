@@ -59,7 +59,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     let mut connection = Connection::open(&broker)?;
     connection.check_queue(options.queues - 1)?;
     println!("start with them: {:.2} s", start.elapsed().as_secs_f64());
-    management::pages(&broker, &binary, options.seconds)?;
+    management::pages(&broker, &binary, (options.queues, options.seconds))?;
     fanout(&mut connection, options.fanout)?;
     topic(&mut connection, options)?;
     // The broker would wait for our answer to its close.

@@ -15,7 +15,7 @@ pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) amqp: Option<SocketAddr>,
     pub(crate) amqps: Option<SocketAddr>,
-    pub(crate) certificates: CertificateEnds,
+    pub(crate) certificates: Arc<CertificateEnds>,
 }
 
 impl Handle {

@@ -68,7 +68,7 @@ pub struct Server {
     shared: Arc<Shared>,
     amqp: Option<SocketAddr>,
     amqps: Option<SocketAddr>,
-    certificates: CertificateEnds,
+    certificates: Arc<CertificateEnds>,
     tasks: Vec<JoinHandle<()>>,
     timer: Option<Timer>,
     /// Closed when the last connection has ended.
@@ -160,7 +160,7 @@ impl Server {
             shared: Arc::clone(&shared),
             amqp: None,
             amqps: None,
-            certificates: CertificateEnds::default(),
+            certificates: Arc::default(),
             tasks: Vec::new(),
             timer: None,
             connections,
@@ -177,7 +177,7 @@ impl Server {
         if let Some(listener) = listener::bind(&shared.config.amqps).await? {
             let tls = shared.config.tls.clone().unwrap_or_default();
             let acceptor = tls::acceptor(&tls)?;
-            server.certificates = tls::ends(&tls)?;
+            server.certificates = Arc::new(tls::ends(&tls)?);
             server.amqps = listener.local_addr().ok();
             server.tasks.push(tokio::spawn(listener::run(
                 listener,
@@ -235,7 +235,7 @@ impl Server {
             shared: Arc::clone(&self.shared),
             amqp: self.amqp,
             amqps: self.amqps,
-            certificates: self.certificates.clone(),
+            certificates: Arc::clone(&self.certificates),
         }
     }
 
