@@ -207,12 +207,13 @@ impl Desk {
     /// # Errors
     /// The database cannot be reached.
     pub async fn flow(&self) -> Result<Flow, DbErr> {
+        let orders = store::count_by_state(&self.db).await?;
         Ok(Flow {
             accepted: self.counts.accepted.load(Ordering::Relaxed),
             waiting: self.counts.waiting.load(Ordering::Relaxed),
-            created: store::count(&self.db, store::CREATED).await?,
-            paid: store::count(&self.db, store::PAID).await?,
-            closed: store::count(&self.db, store::CLOSED).await?,
+            created: orders(store::CREATED),
+            paid: orders(store::PAID),
+            closed: orders(store::CLOSED),
         })
     }
 

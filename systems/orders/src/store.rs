@@ -5,8 +5,8 @@ use leveret_bus::database::{self, Change, Migrations};
 use sea_orm::sea_query::Index;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, Schema,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Schema,
 };
 
 use crate::desk::Order;
@@ -118,9 +118,15 @@ pub(crate) async fn latest(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<
     order::Entity::find().order_by_desc(order::Column::OrderId).limit(limit).all(db).await
 }
 
-/// How many orders are in a state.
-pub(crate) async fn count(db: &impl ConnectionTrait, state: i32) -> Result<u64, DbErr> {
-    order::Entity::find().filter(order::Column::OrderState.eq(state)).count(db).await
+/// How many orders are in each state, all at one moment.
+pub(crate) async fn count_by_state(db: &impl ConnectionTrait) -> Result<impl Fn(i32) -> u64, DbErr> {
+    let counts = order::Entity::find()
+        .select_only()
+        .column(order::Column::OrderState)
+        .column_as(order::Column::OrderId.count(), "orders")
+        .group_by(order::Column::OrderState);
+    let counts: Vec<(i32, i64)> = counts.into_tuple().all(db).await?;
+    Ok(move |state| counts.iter().find(|(it, _)| *it == state).map_or(0, |(_, orders)| orders.unsigned_abs()))
 }
 
 /// The order that a request key stands for: this one, unless another was promised before.
