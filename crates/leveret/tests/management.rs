@@ -311,6 +311,7 @@ fn shapes(api: &Api, amqp_url: &str) -> Value {
                 && ["/exchanges/%2f/shape-x", "/vhosts/%2f", "/queues/%2f/shape"]
                     .iter()
                     .all(|it| has(it, "/message_stats"))
+                && has_policy_and_messages(&all)
                 && has("/connections", "/0/name")
                 && has("/consumers", "/0/consumer_tag")
                 && has("/overview", "/message_stats/publish");
@@ -320,6 +321,14 @@ fn shapes(api: &Api, amqp_url: &str) -> Value {
         assert!(start.elapsed() < PATIENCE, "nothing of the connection is told");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// RabbitMQ tells both of a queue later than that it is there, and than what was published to it.
+fn has_policy_and_messages(all: &Value) -> bool {
+    let told =
+        [("/queues", "/0"), ("/queues/%2f/shape", ""), ("/queues?page=1&page_size=1&name=shape", "/items/0")];
+    let fields = ["messages", "effective_policy_definition/max-length"];
+    told.iter().all(|(path, at)| fields.iter().all(|it| all[path].pointer(&format!("{at}/{it}")).is_some()))
 }
 
 #[test]
