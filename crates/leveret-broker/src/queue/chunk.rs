@@ -30,8 +30,9 @@ pub(super) struct Place {
 }
 
 impl Chunks {
+    // Inlined, since it happens once a message.
     /// Copies the parts one after another.
-    #[inline]
+    #[inline(always)]
     pub(super) fn store(&mut self, parts: [&[u8]; 4]) -> Place {
         let len = parts.iter().map(|part| part.len()).sum();
         let fits = self.chunks.back().is_some_and(|last| last.bytes.capacity() - last.bytes.len() >= len);
