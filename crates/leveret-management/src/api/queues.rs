@@ -49,7 +49,13 @@ fn detail(parameters: &Parameters) -> Detail {
     }
 }
 
-fn respond(app: &App, vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Result<Response, Refusal> {
+/// The answer is made beside the workers, which have messages to move: a list of all takes seconds where there are many.
+async fn respond(app: App, vhosts: Vec<Arc<Vhost>>, parameters: Parameters) -> Result<Response, Refusal> {
+    let work = tokio::task::spawn_blocking(move || answer(&app, vhosts, &parameters));
+    work.await.map_err(|error| Refusal::Unavailable(error.to_string()))?
+}
+
+fn answer(app: &App, vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Result<Response, Refusal> {
     let (listing, shown) = (Listing::from(parameters)?, Shown::new(app, detail(parameters)));
     let render = |listed: &Listed, fields: &mut Fields<'_>| shown.put(listed, fields);
     if listing.is_by_name() && (vhosts.len() == 1 || parameters.text("sort").is_none()) {
@@ -85,7 +91,8 @@ fn listed(vhost: &Arc<Vhost>, queues: Vec<Arc<Queue>>) -> impl Iterator<Item = L
 }
 
 async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
-    respond(&app, access.vhosts(&app), &parameters)
+    let vhosts = access.vhosts(&app);
+    respond(app, vhosts, parameters).await
 }
 
 async fn list_of_vhost(
@@ -98,7 +105,7 @@ async fn list_of_vhost(
         Refusal::Missing(_) => Refusal::NotFound,
         other => other,
     })?;
-    respond(&app, vec![vhost], &parameters)
+    respond(app, vec![vhost], parameters).await
 }
 
 /// The queue that a path names.
