@@ -293,11 +293,7 @@ fn a_certificate_lets_in_whom_it_names_if_there_is_such_a_user() {
 #[test]
 fn many_declarations_in_one_batch_are_answered_in_their_order() {
     let folder = tempfile::tempdir().unwrap();
-    let config = leveret_server::Config {
-        data_dir: Some(folder.path().into()),
-        ..leveret_server::Config::ephemeral()
-    };
-    let test = TestBroker::with(config.clone());
+    let test = TestBroker::kept_in(folder.path());
     let mut peer = Peer::open(&test);
     let names: Vec<String> = (0..500).map(|n| format!("queue-{n}")).collect();
     for name in &names {
@@ -346,11 +342,7 @@ fn who_has_shown_a_certificate_is_asked_for_nothing_else() {
 #[test]
 fn what_the_management_declares_is_kept_when_it_returns() {
     let folder = tempfile::tempdir().unwrap();
-    let config = leveret_server::Config {
-        data_dir: Some(folder.path().into()),
-        ..leveret_server::Config::ephemeral()
-    };
-    let test = TestBroker::with(config);
+    let test = TestBroker::kept_in(folder.path());
     let vhost = test.handle().broker().vhost("/").unwrap();
     let options = leveret_broker::QueueOptions { durable: true, ..leveret_broker::QueueOptions::default() };
     vhost.declare_queue("q", options, &Client::broker(), &mut Effects::default()).unwrap();
@@ -360,11 +352,7 @@ fn what_the_management_declares_is_kept_when_it_returns() {
 #[test]
 fn what_is_confirmed_lies_in_a_queue_that_the_catalog_has() {
     let folder = tempfile::tempdir().unwrap();
-    let config = leveret_server::Config {
-        data_dir: Some(folder.path().into()),
-        ..leveret_server::Config::ephemeral()
-    };
-    let test = TestBroker::with(config);
+    let test = TestBroker::kept_in(folder.path());
     let mut peer = Peer::open(&test);
     peer.select_confirms(1);
     // Somebody else has declared a queue, and nobody has written that down yet.

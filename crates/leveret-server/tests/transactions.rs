@@ -209,11 +209,7 @@ fn acknowledgements_make_room_for_more_with_the_commit() {
 #[test]
 fn what_is_published_in_a_transaction_is_one_group_in_the_journal() {
     let folder = tempfile::tempdir().unwrap();
-    let config = leveret_server::Config {
-        data_dir: Some(folder.path().into()),
-        ..leveret_server::Config::ephemeral()
-    };
-    let test = TestBroker::with(config);
+    let test = TestBroker::kept_in(folder.path());
     let mut peer = Peer::open(&test);
     for name in ["one", "two"] {
         let durable = queue::Declare { durable: true, ..declare_queue(name) };

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use leveret_server::{Config, Handle, Server};
@@ -44,6 +45,12 @@ impl TestBroker {
         let server = runtime.block_on(Server::start(config)).expect("the server starts");
         let address = server.amqp_addr().expect("it listens");
         Self { runtime: Some(runtime), server: Some(server), address, vhost: "/".into() }
+    }
+
+    /// A server that keeps its data in this folder.
+    #[must_use]
+    pub fn kept_in(folder: &Path) -> Self {
+        Self::with(Config { data_dir: Some(folder.into()), ..Config::ephemeral() })
     }
 
     /// An ephemeral server with a TLS listener beside the plain one. It asks clients for certificates and has

@@ -153,6 +153,15 @@ impl Browser {
         self.run(script).await.as_i64().expect("a number of pixels")
     }
 
+    /// Sees that the page fits into a window of each width, and keeps a picture of it in each.
+    pub async fn fits(&self, name: &str) {
+        for width in [Width::Phone, Width::Desktop] {
+            self.resize(width).await;
+            assert_eq!(self.overflow().await, 0, "{name}, {width:?}");
+            self.picture(&format!("{name}-{width:?}")).await;
+        }
+    }
+
     /// What pages have complained of since this was asked last: errors in scripts, violations of the content security
     /// policy, requests that failed.
     pub async fn complaints(&self) -> Vec<String> {

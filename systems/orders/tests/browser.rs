@@ -40,11 +40,7 @@ async fn an_order_is_placed_and_paid_on_the_page() {
 
     browser.press("中文").await;
     browser.read("已付款").await;
-    for width in [Width::Phone, Width::Desktop] {
-        browser.resize(width).await;
-        assert_eq!(browser.overflow().await, 0, "{width:?}");
-        browser.picture(&format!("orders-zh-{width:?}")).await;
-    }
+    browser.fits("orders-zh").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
     rig.stop().await;

@@ -32,11 +32,7 @@ async fn who_signs_up_on_the_page_is_followed_to_the_mail() {
     browser.press("中文").await;
     browser.read("用户注册").await;
     browser.read("没有被放弃的消息。").await;
-    for width in [Width::Phone, Width::Desktop] {
-        browser.resize(width).await;
-        assert_eq!(browser.overflow().await, 0, "{width:?}");
-        browser.picture(&format!("signup-zh-{width:?}")).await;
-    }
+    browser.fits("signup-zh").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
     rig.stop().await;

@@ -69,11 +69,7 @@ async fn the_receiving_side_shows_both_sides_as_they_change() {
     browser.press("中文").await;
     browser.read("已入账").await;
     browser.read("与存入相同").await;
-    for width in [Width::Phone, Width::Desktop] {
-        browser.resize(width).await;
-        assert_eq!(browser.overflow().await, 0, "{width:?}");
-        browser.picture(&format!("transfer-zh-{width:?}")).await;
-    }
+    browser.fits("transfer-zh").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
     rig.stop().await;
