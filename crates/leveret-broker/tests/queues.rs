@@ -10,9 +10,9 @@ mod kept;
 mod reader;
 
 use leveret_amqp::{FieldTable, Properties, Table, Value};
-use leveret_broker::{Group, Message, Settlement, Time, route_of};
+use leveret_broker::{Effects, Group, Message, Settlement, Time, route_of};
 
-use house::House;
+use house::{House, me};
 use kept::Kept;
 use reader::consume;
 
@@ -125,6 +125,43 @@ fn a_duplicate_is_confirmed_when_the_first_one_is() {
     let first = house.effects.position.take().expect("the message is stored");
     house.publish("q", "1", persistent);
     assert!(house.effects.position.take().is_some_and(|position| position >= first));
+    assert_eq!(house.count("q"), 1);
+}
+
+/// A message that the queue has taken and the journal has not: a transaction's, before it is stored.
+#[test]
+fn a_duplicate_of_what_is_on_its_way_to_the_journal_waits_for_it() {
+    let kept = Kept::new();
+    let mut house = House::of(kept.open(Time(1_000_000_000)));
+    house.declare_durable("q", [("x-message-deduplication", true.into())]);
+    let persistent = Properties { message_id: Some("x"), delivery_mode: Some(2), ..Properties::default() };
+    let encoded = persistent.encode();
+    let route = route_of("", "q");
+    let message = Message {
+        route: &route,
+        properties: &encoded,
+        body: b"1",
+        persistent: true,
+        expiration_ms: None,
+        record: None,
+    };
+    let (routing, _) = house.vhost.route(("", "q"), &persistent, &me()).unwrap();
+    let mut group = Group::default();
+    routing.route.publish_in(&mut group, &message, &mut house.effects);
+    let duplicate = std::thread::scope(|scope| {
+        let duplicate = scope.spawn(|| {
+            let mut effects = Effects::at(Time(1_000_000_000));
+            routing.route.publish(&[message], &mut effects);
+            effects.position.take()
+        });
+        while house.queue("q").stats().counts.duplicates == 0 {
+            std::thread::yield_now();
+        }
+        group.store(&mut house.effects);
+        duplicate.join().unwrap()
+    });
+    let first = house.effects.position.take().expect("the message is stored");
+    assert!(duplicate >= Some(first), "{duplicate:?} is before {first:?}");
     assert_eq!(house.count("q"), 1);
 }
 

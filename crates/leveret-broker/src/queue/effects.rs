@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use leveret_store::{Lsn, StoreError};
 
+use super::deduplication::Met;
 use crate::dead_letter::DeadLetter;
 use crate::{Holder, Mailbox, Queue, Time};
 
@@ -32,6 +33,8 @@ pub struct Effects {
     pub(crate) dead: Vec<DeadLetter>,
     /// Queues that nobody has used for too long.
     pub(crate) unused: Vec<Arc<Queue>>,
+    /// What queues that know duplicates have met.
+    pub(crate) met: Option<Box<Met>>,
 }
 
 /// The messages of a run that a queue has kept: those in `from..to`, numbered from `first_seq`.
@@ -62,6 +65,14 @@ impl Effects {
     #[must_use]
     pub fn at(now: Time) -> Self {
         Self { now, ..Self::default() }
+    }
+
+    /// Confirms no duplicate before its first. Owed once the store has been given what was published.
+    #[inline]
+    pub(crate) fn confirm_duplicates(&mut self) {
+        if let Some(met) = self.met.take() {
+            met.confirm(self);
+        }
     }
 
     /// Sends what has gathered in the mailboxes, and what that sets off.

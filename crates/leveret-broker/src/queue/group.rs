@@ -27,6 +27,11 @@ impl Group {
 
     /// Appends all of them to the journal.
     pub fn store(&self, effects: &mut Effects) {
+        self.append(effects);
+        effects.confirm_duplicates();
+    }
+
+    fn append(&self, effects: &mut Effects) {
         let mut queues = self.0.iter().flat_map(|member| &member.kept);
         let Some(handle) = queues.find_map(|(queue, _)| queue.durable()) else { return };
         let mut done = 0;

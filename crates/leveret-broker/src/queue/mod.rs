@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use leveret_amqp::FieldTable;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use self::effects::Kept;
 use self::state::State;
@@ -95,6 +95,8 @@ pub struct Queue {
     /// Whether each message has to be looked at by itself: for its priority, or for what it is called.
     one_by_one: bool,
     state: Mutex<State>,
+    /// Told when a message whose duplicates wait for it is in the journal.
+    arrived: Condvar,
 }
 
 /// How deliveries are settled.
@@ -163,6 +165,7 @@ impl Queue {
             stores_all,
             one_by_one,
             state,
+            arrived: Condvar::new(),
         }
     }
 
@@ -243,7 +246,7 @@ impl Queue {
             && known.knows(name, now)
         {
             state.counts.duplicates += 1;
-            self.confirm_with_all_before(effects);
+            name.note_duplicate(self, effects);
             return Kept::NOTHING;
         }
         let level = state.ready.level_of(message);
@@ -253,17 +256,35 @@ impl Queue {
         if let (Some(known), Some(name)) = (&mut state.deduplication, name)
             && state.counts.refused == refused
         {
-            known.remember(name, now);
+            let name = known.remember(name, now);
+            if kept.to > kept.from && self.durable.is_some() && (self.stores_all || message.persistent) {
+                known.note_on_its_way(name, self, effects);
+            }
         }
         kept
     }
 
-    /// A duplicate is kept once the message that was published before it is.
-    fn confirm_with_all_before(&self, effects: &mut Effects) {
-        match self.durable.as_ref().map(StoreHandle::position) {
-            Some(Ok(position)) => effects.position = Some(position),
-            Some(Err(error)) => effects.failure = Some(error),
-            None => {}
+    /// A message whose duplicates wait for it is in the journal, or never will be.
+    fn note_arrived(&self, name: &[u8]) {
+        if let Some(known) = &mut self.lock().deduplication {
+            known.note_arrived(name);
+        }
+        self.arrived.notify_all();
+    }
+
+    /// A duplicate is kept once the message that was published before it is. Where the store refuses that one, so is
+    /// the duplicate.
+    fn confirm_duplicate(&self, name: &[u8], effects: &mut Effects) {
+        let Some(handle) = &self.durable else { return };
+        let mut state = self.lock();
+        while state.deduplication.as_ref().is_some_and(|known| known.is_on_its_way(name)) {
+            self.arrived.wait(&mut state);
+            effects.rejected |= state.deduplication.as_ref().is_some_and(|known| known.has_forgotten(name));
+        }
+        drop(state);
+        match handle.position() {
+            Ok(position) => effects.position = Some(position),
+            Err(error) => effects.failure = Some(error),
         }
     }
 

@@ -38,6 +38,7 @@ impl Route {
             queue.publish(run, effects, |kept| stored.note(queue, kept));
         }
         stored.append(run, effects);
+        effects.confirm_duplicates();
     }
 
     /// Hands a message to all queues as [`Route::publish`] does, but leaves it to the group to store it.
@@ -68,7 +69,9 @@ impl Route {
         for queue in &self.queues {
             queue.publish(run, effects, |kept| stored.note(queue, kept));
         }
-        stored.append_with(run, store, also, effects)
+        let appended = stored.append_with(run, store, also, effects);
+        effects.confirm_duplicates();
+        appended
     }
 
     /// Whether it leads nowhere.
