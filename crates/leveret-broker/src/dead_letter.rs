@@ -39,11 +39,31 @@ pub(crate) struct DeadLetter {
     pub(crate) record: Record,
     pub(crate) route_len: usize,
     pub(crate) properties_len: usize,
-    /// Where the store has it, under which number.
-    pub(crate) stored: Option<(StoreHandle, u64)>,
+    /// Whether the queue had taken it. What a full queue refuses is still its publisher's.
+    pub(crate) is_owed: bool,
+    /// Its place in the store of its queue, where that has one.
+    pub(crate) stored: Option<Stored>,
+}
+
+/// A message's place in the store.
+pub(crate) struct Stored {
+    pub(crate) handle: StoreHandle,
+    pub(crate) level: u8,
+    pub(crate) seq: u64,
+    pub(crate) published: Time,
+    pub(crate) persistent: bool,
+    /// Whether the store has it there, or is about to.
+    pub(crate) is_known: bool,
 }
 
 impl DeadLetter {
+    /// Has the store forget it, now that it is elsewhere.
+    pub(crate) fn settle(&self) {
+        if let Some(stored) = self.stored.as_ref().filter(|stored| stored.is_known) {
+            stored.handle.settle(&[stored.seq]);
+        }
+    }
+
     pub(crate) fn message(&self) -> Message<'_> {
         Message::in_record(&self.record, self.route_len, self.properties_len)
     }

@@ -245,6 +245,109 @@ fn a_queue_keeps_a_bounded_number_of_dead_letters_and_the_rest_in_its_row() {
     assert_eq!((house.count("q"), house.count("dead")), (0, 5000));
 }
 
+/// A quorum queue that sends what is rejected to the queue `dead`.
+fn rejecting() -> [(&'static str, Value); 4] {
+    let [kind, exchange, key, strategy, _] = at_least_once();
+    [kind, exchange, key, strategy]
+}
+
+fn reject(house: &mut House, queue: &str) {
+    let fetched = house.get(queue).expect("a message");
+    house.settle(queue, &fetched, Settlement::Rejected);
+}
+
+#[test]
+fn any_number_of_rejected_messages_waits_for_a_target_in_bounded_memory() {
+    const COUNT: usize = 10_000;
+    let kept = Kept::new();
+    let mut house = House::of(kept.open(Time(1_000_000_000)));
+    house.declare_durable("q", rejecting());
+    let text = |n: usize| format!("{n:01000}");
+    for n in 0..COUNT {
+        house.put("q", &text(n));
+        reject(&mut house, "q");
+    }
+    let stats = house.queue("q").stats();
+    assert_eq!((stats.ready, stats.undelivered), (0, COUNT));
+    assert!(stats.memory_bytes < 3_000_000, "{} bytes", stats.memory_bytes);
+    house.wait_ms(5000);
+    house.put("q", "purged");
+    assert_eq!((house.queue("q").purge(), house.queue("q").stats().undelivered), (1, COUNT));
+    house.close();
+
+    // They are ready again after a restart. Now some are in journal and segments, and marked redelivered.
+    let mut house = House::of(kept.open(Time(2_000_000_000)));
+    assert_eq!(house.count("q"), COUNT);
+    (0..COUNT).for_each(|_| reject(&mut house, "q"));
+    assert!(house.queue("q").stats().memory_bytes < 3_000_000);
+    house.declare("dead", []);
+    house.wait_ms(2000);
+    assert_eq!(house.queue("q").stats().undelivered, 0);
+    let first = house.get("dead").unwrap();
+    let properties = Properties::parse(&first.properties).unwrap();
+    let reason = properties.headers.unwrap().to_owned().find("x-first-death-reason").cloned();
+    assert_eq!(reason, Some("rejected".into()));
+    house.settle("dead", &first, Settlement::Requeued);
+    let mut texts = house.texts("dead");
+    texts.sort_unstable();
+    assert!(texts.into_iter().eq((0..COUNT).map(text)), "each of them, once");
+    house.close();
+    assert_eq!(House::of(kept.open(Time(3_000_000_000))).count("q"), 0);
+}
+
+#[test]
+fn transient_dead_letters_and_those_of_priorities_are_paged_out_too() {
+    const COUNT: usize = 5000;
+    let kept = Kept::new();
+    let mut house = House::of(kept.open(Time(1_000_000_000)));
+    house.declare("q", [("x-max-priority", 3.into())]);
+    let policy = [
+        ("dead-letter-exchange", Value::from("")),
+        ("dead-letter-routing-key", "dead".into()),
+        ("dead-letter-strategy", "at-least-once".into()),
+    ];
+    house.set_policy("q", policy);
+    for n in 0..COUNT {
+        house.publish("q", &format!("{n:01000}"), with_priority(n as u8 % 4));
+        reject(&mut house, "q");
+    }
+    let stats = house.queue("q").stats();
+    assert!(stats.undelivered == COUNT && stats.memory_bytes < 3_000_000, "{stats:?}");
+    house.declare("dead", []);
+    house.wait_ms(2000);
+    assert_eq!((house.queue("q").stats().undelivered, house.count("dead")), (0, COUNT));
+}
+
+#[test]
+fn dead_letters_that_wait_take_room_in_a_queue_that_refuses() {
+    let mut house = House::new();
+    let limit = [("x-max-length", 2.into()), ("x-overflow", "reject-publish".into())];
+    house.declare_durable("q", rejecting().into_iter().chain(limit));
+    for _ in 0..2 {
+        assert!(house.put("q", "m"));
+        reject(&mut house, "q");
+    }
+    assert!(!house.put("q", "refused"));
+    house.declare("dead", []);
+    house.wait_ms(1000);
+    assert!(house.put("q", "m"));
+}
+
+#[test]
+fn what_a_full_queue_refuses_is_not_kept_for_a_target() {
+    let mut house = House::new();
+    house.declare("q", []);
+    let policy = [
+        ("dead-letter-exchange", Value::from("nowhere")),
+        ("dead-letter-strategy", "at-least-once".into()),
+        ("max-length", 0.into()),
+        ("overflow", "reject-publish-dlx".into()),
+    ];
+    house.set_policy("q", policy);
+    assert!(!house.put("q", "m"));
+    assert_eq!(house.queue("q").stats().undelivered, 0);
+}
+
 #[test]
 fn dead_letters_that_wait_go_where_the_rules_of_the_moment_say() {
     let mut house = House::new();

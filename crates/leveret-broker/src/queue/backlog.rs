@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use leveret_store::QueueRef;
-
 use super::chunk::Chunks;
 use super::entry::{Entry, Parts};
 use super::rules::QueueRules;
 use super::storage::{PageRead, Paged, QueueStorage, StoreHandle};
+use crate::dead_letter::Stored;
 use crate::{Message, Record, Time};
 
 /// Bytes of waiting messages that stay in memory before those that are paged out.
@@ -226,11 +225,23 @@ impl Backlog {
     }
 
     /// A message on its way to the dead letters: it leaves memory, and the store once it has arrived.
-    pub(super) fn bury(&mut self, entry: &Entry) -> (Record, Option<(StoreHandle, u64)>) {
+    pub(super) fn bury(&mut self, entry: &Entry) -> (Record, Option<Stored>) {
         let record = entry.record(&self.chunks);
+        let stored = self.store().map(|handle| Stored {
+            handle,
+            level: self.level,
+            seq: entry.seq,
+            published: entry.published(&self.chunks),
+            persistent: entry.persistent,
+            is_known: entry.is_stored(),
+        });
         self.forget(entry);
-        let handle = self.storage.as_ref().filter(|_| entry.is_stored()).map(QueueStorage::handle);
-        (record, handle.map(|handle| (handle, entry.seq)))
+        (record, stored)
+    }
+
+    /// Where its messages are stored.
+    pub(super) fn store(&self) -> Option<StoreHandle> {
+        self.storage.as_ref().map(QueueStorage::handle)
     }
 
     /// The store does not take these messages after all: memory alone has them.
@@ -306,11 +317,7 @@ impl Backlog {
     }
 
     /// Drops all that waits, but not the stored messages that are `out`, or `dead` letters of this row; returns how many.
-    pub(super) fn clear<'a>(
-        &mut self,
-        out: impl Iterator<Item = &'a Entry>,
-        dead: &[(QueueRef, u64)],
-    ) -> usize {
+    pub(super) fn clear<'a>(&mut self, out: impl Iterator<Item = &'a Entry>, dead: &[(u8, u64)]) -> usize {
         let count = self.len();
         let waiting: Vec<Entry> = std::mem::take(&mut self.returned)
             .into_values()
@@ -330,7 +337,7 @@ impl Backlog {
         self.paged_bytes = 0;
         self.uncounted = 0..0;
         if let Some(storage) = &self.storage {
-            let dead = dead.iter().filter(|(row, _)| *row == storage.handle.queue).map(|(_, seq)| *seq);
+            let dead = dead.iter().filter(|(level, _)| *level == self.level).map(|(_, seq)| *seq);
             let kept: Vec<u64> = out.iter().map(|entry| entry.seq).chain(dead).collect();
             storage.handle.purge(self.next_seq - 1, &kept);
         }
@@ -357,7 +364,7 @@ impl Backlog {
 
     /// Of a row without a gap its first part stays in memory; else the last part goes to join what is out already.
     fn page_out(&mut self) {
-        let Some(store) = self.storage.as_ref().map(QueueStorage::handle) else { return };
+        let Some(store) = self.store() else { return };
         if self.paged.is_none() {
             let stays = self.first.len() * KEPT_BYTES / self.waiting_bytes.max(KEPT_BYTES);
             self.last = self.first.split_off(stays);
@@ -393,7 +400,7 @@ impl Backlog {
     /// Reads a page to the end of `first`. What cannot be read now may be later, and what is behind it must not overtake
     /// it: false.
     fn read_page(&mut self) -> bool {
-        let Some(store) = self.storage.as_ref().map(QueueStorage::handle) else { return false };
+        let Some(store) = self.store() else { return false };
         let Some(mut paged) = self.paged.take() else { return false };
         let count = paged.count;
         let before = self.first.len();

@@ -57,7 +57,7 @@ pub struct QueueStats {
     pub paged_out_bytes: u64,
     /// Dead letters that wait for a target which takes them.
     pub undelivered: usize,
-    /// Memory of waiting messages, in bytes.
+    /// Memory of waiting messages and of those dead letters, in bytes.
     pub memory_bytes: usize,
     /// Consumers.
     pub consumers: usize,

@@ -34,6 +34,7 @@ impl Queue {
     pub fn stats(&self) -> QueueStats {
         let state = &mut *self.lock();
         let (persistent, paged_out) = (state.ready.persistent(), state.ready.paged_out());
+        let undelivered = state.undelivered.as_deref();
         QueueStats {
             ready: state.ready.len(),
             ready_bytes: state.ready.ready_bytes(),
@@ -43,8 +44,9 @@ impl Queue {
             persistent_bytes: persistent.bytes,
             paged_out: paged_out.count,
             paged_out_bytes: paged_out.bytes,
-            undelivered: state.undelivered.as_ref().map_or(0, |undelivered| undelivered.0.len()),
-            memory_bytes: state.ready.waiting_bytes(),
+            undelivered: undelivered.map_or(0, |undelivered| undelivered.len()),
+            memory_bytes: state.ready.waiting_bytes()
+                + undelivered.map_or(0, |undelivered| undelivered.memory_bytes()),
             consumers: state.consumers.len(),
             consumers_with_room: state.consumers.with_room(),
             counts: state.counts,

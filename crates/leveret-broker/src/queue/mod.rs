@@ -19,6 +19,7 @@ mod state;
 mod storage;
 mod to_store;
 mod unacked;
+mod undelivered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use leveret_amqp::Properties;
-use leveret_store::QueueRef;
 
 use super::backlog::{Backlog, See, Tally};
 use super::entry::{Entry, Parts};
 use super::rules::QueueRules;
 use super::storage::{QueueStorage, StoreHandle};
+use crate::dead_letter::Stored;
 use crate::{Message, Record, Time};
 
 /// Pages that a look at waiting messages may bring back from the disk.
@@ -151,8 +151,13 @@ impl Ready {
     }
 
     /// A message on its way to the dead letters: it leaves memory, and the store once it has arrived.
-    pub(super) fn bury(&mut self, entry: &Entry) -> (Record, Option<(StoreHandle, u64)>) {
+    pub(super) fn bury(&mut self, entry: &Entry) -> (Record, Option<Stored>) {
         self.row_of_mut(entry.level).bury(entry)
+    }
+
+    /// Where the messages of that priority are stored.
+    pub(super) fn store(&self, level: u8) -> Option<StoreHandle> {
+        self.row_of(level).store()
     }
 
     /// When the first message has waited long enough. Those behind it wait for it.
@@ -231,7 +236,7 @@ impl Ready {
     pub(super) fn clear<'a>(
         &mut self,
         out: impl Iterator<Item = &'a Entry> + Clone,
-        dead: &[(QueueRef, u64)],
+        dead: &[(u8, u64)],
     ) -> usize {
         let rows = self.rows_mut();
         rows.map(|row| {

@@ -1,10 +1,7 @@
 //! What a queue's lock guards: the messages that wait, those that are out, the consumers, and the moves between them.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
-
-use leveret_store::QueueRef;
 
 use super::consumers::{ConsumerKey, Consumers};
 use super::counts::QueueCounts;
@@ -16,15 +13,11 @@ use super::ready::Ready;
 use super::rules::{Overflow, QueueRules, QueueType};
 use super::storage::QueueStorage;
 use super::unacked::{Receipt, Unacked};
+use super::undelivered::{RETRY_MS, Undelivered};
 use super::{Effects, Fetched, LET_GO_AT_ONCE, RELAXED_READY, RUN, Settlement};
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::timers::TimerKey;
 use crate::{Delivery, Holder, Inbox, Mailbox, Message, Time};
-
-/// How long a dead letter that nobody has taken waits for the next attempt, and what cannot be read, in milliseconds.
-const RETRY_MS: u64 = 1000;
-/// Dead letters that are tried again in one go.
-const RETRIED_AT_ONCE: usize = 100;
 
 pub(super) struct State {
     pub(super) name: Arc<str>,
@@ -46,8 +39,8 @@ pub(super) struct State {
     pub(super) overdue: Option<Box<Overdue>>,
     /// Of those that know duplicates.
     pub(super) deduplication: Option<Box<Deduplication>>,
-    /// Dead letters that nobody has taken, and when to try again.
-    pub(super) undelivered: Option<Box<(VecDeque<DeadLetter>, Time)>>,
+    /// Dead letters that nobody has taken.
+    pub(super) undelivered: Option<Box<Undelivered>>,
 }
 
 impl State {
@@ -112,7 +105,7 @@ impl State {
 
     #[inline]
     fn retry_dead_at(&self) -> Time {
-        self.undelivered.as_ref().map_or(Time::NEVER, |undelivered| undelivered.1)
+        self.undelivered.as_ref().map_or(Time::NEVER, |undelivered| undelivered.retry_at)
     }
 
     #[inline]
@@ -154,8 +147,11 @@ impl State {
     #[inline]
     pub(super) fn take(&mut self, level: u8, message: &Message<'_>, now: Time) -> bool {
         if self.rules.may_reject() {
-            let bytes = self.ready.ready_bytes() + message.body.len() as u64;
-            if self.rules.is_over(self.ready.len() + 1, bytes) {
+            // What it cannot get rid of takes its room too, as in RabbitMQ.
+            let (dead, dead_bytes) =
+                self.undelivered.as_ref().map_or((0, 0), |it| (it.len(), it.body_bytes()));
+            let bytes = self.ready.ready_bytes() + dead_bytes + message.body.len() as u64;
+            if self.rules.is_over(self.ready.len() + dead + 1, bytes) {
                 return false;
             }
         }
@@ -174,6 +170,7 @@ impl State {
                 record: message.to_record(),
                 route_len: message.route.len(),
                 properties_len: message.properties.len(),
+                is_owed: false,
                 stored: None,
             });
         }
@@ -182,7 +179,7 @@ impl State {
     /// Whether so many dead letters wait for somebody who takes them that what expires or is too many stays in the row.
     #[inline]
     pub(super) fn holds_back(&self) -> bool {
-        self.undelivered.as_ref().is_some_and(|undelivered| undelivered.0.len() >= LET_GO_AT_ONCE)
+        self.undelivered.as_ref().is_some_and(|undelivered| undelivered.len() >= LET_GO_AT_ONCE)
     }
 
     /// Lets go of the first messages while they have waited long enough or are too many.
@@ -228,35 +225,36 @@ impl State {
         let (route_len, properties_len) = (parts.route.len(), parts.properties.len());
         let (record, stored) = self.ready.bury(&entry);
         let (queue, rules) = (Arc::clone(&self.name), Arc::clone(&self.rules));
-        effects.dead.push(DeadLetter { queue, rules, reason, record, route_len, properties_len, stored });
+        effects.dead.push(DeadLetter {
+            queue,
+            rules,
+            reason,
+            record,
+            route_len,
+            properties_len,
+            is_owed: true,
+            stored,
+        });
     }
 
     /// Keeps a dead letter that nobody has taken, to try again later.
     pub(super) fn keep_dead(&mut self, letter: DeadLetter, now: Time) {
-        let (letters, retry_at) = &mut **self.undelivered.get_or_insert_default();
-        letters.push_back(letter);
-        *retry_at = now.plus_ms(RETRY_MS);
+        self.undelivered.get_or_insert_default().keep(letter, now);
     }
 
-    /// Where the store has the dead letters that nobody has taken.
-    pub(super) fn stored_dead(&self) -> Vec<(QueueRef, u64)> {
-        let letters = self.undelivered.iter().flat_map(|undelivered| &undelivered.0);
-        let stored = letters.filter_map(|letter| letter.stored.as_ref());
-        stored.map(|(handle, seq)| (handle.queue, *seq)).collect()
+    /// Priorities and numbers of the dead letters that the store has and nobody has taken.
+    pub(super) fn stored_dead(&self) -> Vec<(u8, u64)> {
+        self.undelivered.iter().flat_map(|undelivered| undelivered.stored()).collect()
     }
 
-    /// Sends the first dead letters that nobody has taken once more, by the rules that are in force now. Where they are
-    /// taken the next ones follow at once, else these come back behind all others.
+    /// Sends dead letters that nobody has taken once more, by the rules that are in force now.
     pub(super) fn retry_dead(&mut self, effects: &mut Effects) {
         if self.retry_dead_at() > effects.now {
             return;
         }
-        let Self { undelivered, rules, .. } = self;
-        let Some((letters, retry_at)) = undelivered.as_deref_mut() else { return };
-        let again = letters.drain(..letters.len().min(RETRIED_AT_ONCE));
-        effects.dead.extend(again.map(|letter| DeadLetter { rules: Arc::clone(rules), ..letter }));
-        *retry_at = effects.now.plus_ms(1);
-        undelivered.take_if(|undelivered| undelivered.0.is_empty());
+        let Some(mut undelivered) = self.undelivered.take() else { return };
+        effects.dead.extend(undelivered.take(self, effects.now));
+        self.undelivered = (undelivered.len() > 0).then_some(undelivered);
     }
 
     /// Has those told that hold something for too long.

@@ -84,17 +84,17 @@ impl Vhost {
     fn deliver_dead(&self, letter: DeadLetter, effects: &mut Effects) {
         let properties = letter.properties(effects.now);
         let end = properties.map_or(End::Lost, |properties| self.publish_dead(&letter, &properties, effects));
-        let keeps = letter.rules.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce;
-        match (end, &letter.stored) {
-            (End::NotTaken | End::NotStored, _) if keeps => {
+        let keeps = letter.is_owed && letter.rules.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce;
+        match end {
+            End::NotTaken | End::NotStored if keeps => {
                 let queue = self.topology.read().queue_of(&letter.queue).cloned();
                 if let Some(queue) = queue {
                     queue.keep_dead(letter, effects.now);
                 }
             }
             // What the store cannot take where it goes, it keeps where it was.
-            (End::NotStored, _) | (_, None) => {}
-            (_, Some((handle, seq))) => handle.settle(&[*seq]),
+            End::NotStored => {}
+            End::Taken | End::NotTaken | End::Lost => letter.settle(),
         }
     }
 
