@@ -202,8 +202,7 @@ impl Deliveries {
 
     fn take_out(&mut self, tag: u64, multiple: bool, taken: &mut Vec<Out>) -> bool {
         if multiple && tag == 0 {
-            taken.extend(self.out.drain(..).filter(|out| !out.settled));
-            self.settled_in_between = 0;
+            self.take_first(self.out.len(), taken);
             return true;
         }
         let Ok(at) = self.out.binary_search_by_key(&tag, |out| out.tag) else { return false };
@@ -211,14 +210,28 @@ impl Deliveries {
             return false;
         }
         if multiple {
-            let before = taken.len();
-            taken.extend(self.out.drain(..=at).filter(|out| !out.settled));
-            self.settled_in_between -= at + 1 - (taken.len() - before);
+            self.take_first(at + 1, taken);
         } else {
             taken.push(self.out[at]);
             self.settle_at(at);
         }
         true
+    }
+
+    /// Takes out what is not settled of the first `count`.
+    fn take_first(&mut self, count: usize, taken: &mut Vec<Out>) {
+        let before = taken.len();
+        if self.settled_in_between == 0 {
+            // Copied in one piece, not one by one.
+            let (front, back) = self.out.as_slices();
+            let of_front = count.min(front.len());
+            taken.extend_from_slice(&front[..of_front]);
+            taken.extend_from_slice(&back[..count - of_front]);
+            self.out.drain(..count);
+        } else {
+            taken.extend(self.out.drain(..count).filter(|out| !out.settled));
+        }
+        self.settled_in_between -= count - (taken.len() - before);
     }
 
     /// Undoes [`Deliveries::take`].

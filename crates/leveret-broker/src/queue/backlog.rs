@@ -145,7 +145,9 @@ impl Backlog {
     /// Takes the first message out. Its memory stays until [`Backlog::release`].
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        if let Some((_, entry)) = self.returned.pop_first() {
+        if !self.returned.is_empty()
+            && let Some((_, entry)) = self.returned.pop_first()
+        {
             self.ready_bytes = self.ready_bytes.saturating_sub(entry.body_len.into());
             return Some(entry);
         }
