@@ -218,6 +218,7 @@ impl Core {
     fn snapshot(&mut self, first_file: u64, clean: bool) -> (Result<Vec<u8>, StoreError>, Vec<Segment>) {
         for state in self.queues.iter_mut().flatten() {
             state.journal.retain(|set| !set.seqs.is_empty());
+            state.forget_marks();
             if state.journal.front().is_some_and(|set| set.file < first_file) {
                 let what = format!("queue {} still needs a journal file before {first_file}", state.id.0);
                 return (Err(StoreError::Contradiction { what }), Vec::new());

@@ -137,6 +137,14 @@ impl Core {
         writer.target(&mut self.pending.buffer, queue.id, seq);
     }
 
+    pub(crate) fn mark(&mut self, queue: QueueRef, seq: u64, mark: u64) -> Lsn {
+        if let Some(state) = self.queue(queue) {
+            state.marks.insert(seq, mark);
+            self.pending.mark(queue.id, seq, mark);
+        }
+        Lsn(self.pending.end)
+    }
+
     pub(crate) fn bury(&mut self, segment: Segment) {
         self.dead_bytes += segment.extent.size_bytes;
         self.transient_died |= segment.transient;

@@ -2,7 +2,7 @@
 //! `docs/storage-format.md`.
 
 /// The format version written, and the newest one read.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 /// Groups start at multiples of this, so that no synced page is ever written again.
 pub(crate) const GROUP_ALIGN: usize = 4096;
 

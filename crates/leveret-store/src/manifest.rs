@@ -23,6 +23,8 @@ const NUMBER_AT: usize = 16;
 const CLEAN: u16 = 1;
 /// Older manifests say nothing of shelves, since there were none.
 const FIRST_WITH_SHELVES: u16 = 2;
+/// And of marks.
+const FIRST_WITH_MARKS: u16 = 3;
 pub(crate) const NAMES: [&str; 2] = ["manifest-a", "manifest-b"];
 
 /// A manifest read back.
@@ -52,6 +54,7 @@ pub(crate) fn encode(core: &Core, first_file: u64, clean: bool) -> Vec<u8> {
     out.put_u32(queues.len() as u32);
     queues.iter().for_each(|(_, state)| encode_queue(state, &mut out));
     core.shelves.saved.encode(&mut out);
+    encode_marks(core, &mut out);
     let length = out.len() - HEADER_BYTES;
     out.set_u32(LENGTH_AT, length as u32);
     out
@@ -81,6 +84,33 @@ fn encode_queue(state: &QueueState, out: &mut Vec<u8>) {
         out.put_u64(set.body_bytes);
         set.seqs.encode(out);
     }
+}
+
+fn encode_marks(core: &Core, out: &mut Vec<u8>) {
+    let marked = || core.queues().filter(|(_, state)| !state.marks.is_empty());
+    out.put_u32(marked().count() as u32);
+    for (queue, state) in marked() {
+        out.put_u64(queue.id.0);
+        out.put_u32(state.marks.len() as u32);
+        for (&seq, &mark) in &state.marks {
+            out.put_u64(seq);
+            out.put_u64(mark);
+        }
+    }
+}
+
+fn decode_marks(fields: &mut Fields<'_>, queues: &mut [QueueState]) -> Option<()> {
+    let mut queues = queues.iter_mut();
+    for _ in 0..fields.u32()? {
+        let (id, count) = (QueueId(fields.u64()?), fields.u32()?);
+        let pairs = (0..count).map(|_| Some((fields.u64()?, fields.u64()?)));
+        let marks = pairs.collect::<Option<_>>()?;
+        // They are in the same order.
+        if let Some(state) = queues.find(|state| state.id == id) {
+            state.marks = marks;
+        }
+    }
+    Some(())
 }
 
 fn decode_queue(fields: &mut Fields<'_>) -> Option<QueueState> {
@@ -148,12 +178,15 @@ fn decode_checked(version: u16, flags: u16, mut fields: Fields<'_>, bytes: &[u8]
     let (number, position, first_file) = (fields.u64()?, fields.u64()?, fields.u64()?);
     let mut body = Fields(bytes.get(HEADER_BYTES..)?);
     let count = body.u32()?;
-    let queues = (0..count).map(|_| decode_queue(&mut body)).collect::<Option<Vec<_>>>()?;
+    let mut queues = (0..count).map(|_| decode_queue(&mut body)).collect::<Option<Vec<_>>>()?;
     let held = if version < FIRST_WITH_SHELVES {
         Snapshot { position, file: first_file, ..Snapshot::default() }
     } else {
         Snapshot::decode(&mut body)?
     };
+    if version >= FIRST_WITH_MARKS {
+        decode_marks(&mut body, &mut queues)?;
+    }
     Some(Manifest { number, clean: flags & CLEAN != 0, position, first_file, queues, held })
 }
 

@@ -66,10 +66,6 @@ impl QueueState {
         self.segments = living;
         Vec::from_iter::<std::collections::VecDeque<Segment>>(dead)
     }
-
-    fn lives(&self, seq: u64) -> bool {
-        self.in_journal(seq) || self.in_segment(seq)
-    }
 }
 
 fn without(set: &SeqSet, up_to: u64, keep: &[u64]) -> SeqSet {

@@ -35,6 +35,8 @@ pub(crate) struct QueueState {
     pub(crate) held: SeqSet,
     /// Found at the start, kept in the journal, not read yet.
     pub(crate) recovered: BTreeMap<u64, RecoveredRecord>,
+    /// Marks of records, of some too that do not live any more.
+    pub(crate) marks: BTreeMap<u64, u64>,
     /// Settled before they were appended.
     pub(crate) early: BTreeSet<u64>,
     /// Kept by a purge that came before their append.
@@ -60,6 +62,7 @@ pub(crate) struct JournalSet {
 
 pub(crate) struct RecoveredRecord {
     pub(crate) flags: u16,
+    pub(crate) mark: u64,
     pub(crate) body: Box<[u8]>,
 }
 
@@ -82,6 +85,7 @@ impl QueueState {
             held: SeqSet::default(),
             spilled_up_to: 0,
             recovered: BTreeMap::new(),
+            marks: BTreeMap::new(),
             early: BTreeSet::new(),
             kept: BTreeSet::new(),
             pending: VecDeque::new(),
@@ -174,6 +178,21 @@ impl QueueState {
         }
         let after = self.segments.partition_point(|segment| segment.first <= seq);
         self.segments.iter().take(after).rev().any(|segment| segment.live.contains(seq))
+    }
+
+    pub(crate) fn lives(&self, seq: u64) -> bool {
+        self.in_journal(seq) || self.in_segment(seq)
+    }
+
+    pub(crate) fn mark_of(&self, seq: u64) -> u64 {
+        self.marks.get(&seq).copied().unwrap_or_default()
+    }
+
+    /// Marks go with their records, but not in the moment in which these are settled: that would cost all that have none.
+    pub(crate) fn forget_marks(&mut self) {
+        let mut marks = std::mem::take(&mut self.marks);
+        marks.retain(|&seq, _| self.lives(seq));
+        self.marks = marks;
     }
 
     pub(crate) fn insert_segment(&mut self, segment: Segment) {

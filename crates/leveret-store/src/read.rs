@@ -47,6 +47,7 @@ struct Source {
 struct Place {
     seq: u64,
     flags: u16,
+    mark: u64,
     start: usize,
     end: usize,
 }
@@ -252,7 +253,8 @@ impl Engine {
             let end = start + record.body.len();
             let is_wanted = record.seq > after && record.seq <= to && segment.live.contains(record.seq);
             if is_wanted && !state.held.contains(record.seq) {
-                source.records.push(Place { seq: record.seq, flags: record.flags, start, end });
+                let mark = state.mark_of(record.seq);
+                source.records.push(Place { seq: record.seq, flags: record.flags, mark, start, end });
             }
             start = end;
         }
@@ -374,6 +376,7 @@ impl Reading {
                 transient: source.transient,
                 redelivered: place.seq <= self.redelivered_up_to,
                 on_disk: true,
+                mark: place.mark,
                 body: &block[place.start..place.end],
             });
         }
@@ -390,6 +393,7 @@ impl Reading {
             transient: false,
             redelivered: seq <= self.redelivered_up_to,
             on_disk: false,
+            mark: record.mark,
             body: &record.body,
         });
         true

@@ -206,7 +206,8 @@ impl Core {
             state.journal_remove(seq);
             state.journal_insert(file, seq, append.body.len());
             if keep == Keep::InMemoryToo {
-                let record = RecoveredRecord { flags: append.flags, body: append.body.into() };
+                let (flags, mark) = (append.flags, state.mark_of(seq));
+                let record = RecoveredRecord { flags, mark, body: append.body.into() };
                 state.recovered.insert(seq, record);
             }
         }

@@ -228,6 +228,11 @@ impl Core {
             }
             Op::Purge { queue, up_to, keep } => self.apply_purge(queue, up_to, &keep.collect::<Vec<_>>()),
             Op::Delete { queue } => self.apply_delete(queue),
+            Op::Mark { queue, marks } => {
+                if let Some(state) = self.queue_by_id(queue) {
+                    state.marks.extend(marks);
+                }
+            }
             Op::Held(op) => self.replay_held(op),
         }
     }

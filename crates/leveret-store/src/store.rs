@@ -62,6 +62,8 @@ pub struct StoredRecord<'a> {
     /// It is in a segment: memory may forget it and read it again. Otherwise it was handed over, and has to be spilled
     /// before memory may forget it.
     pub on_disk: bool,
+    /// What [`Store::mark`] has noted with it; 0 for nothing.
+    pub mark: u64,
     /// Its body.
     pub body: &'a [u8],
 }
@@ -147,6 +149,15 @@ impl Store {
     /// What closed the store.
     pub fn settle(&self, queue: QueueRef, seqs: &[u64]) -> Result<Lsn, StoreError> {
         self.batch(|batch| batch.settle(queue, seqs))
+    }
+
+    /// Notes a number with a record that is in the journal or in a segment, in place of the last one; it comes with the
+    /// record when that is read after a restart. Not waited for; a crash may bring back the one before.
+    ///
+    /// # Errors
+    /// What closed the store.
+    pub fn mark(&self, queue: QueueRef, seq: u64, mark: u64) -> Result<Lsn, StoreError> {
+        self.batch(|batch| batch.core.mark(queue, seq, mark))
     }
 
     /// Settles everything in a queue up to a number (included) except `keep`.

@@ -6,7 +6,7 @@ mod support;
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
-use leveret_store::{Drive, DumpEntry, HeldKey, HeldRecord, Hold, Options, QueueId, ShelfId, Store, dump};
+use leveret_store::{Append, Drive, DumpEntry, HeldRecord, Options, QueueId, ShelfId, Spill, Store, dump};
 use support::rig::body;
 
 fn fixture(version: &str) -> PathBuf {
@@ -43,6 +43,9 @@ fn summary(entry: DumpEntry) -> String {
             format!("{file} {offset}: purge {} up to {up_to} but {keep:?}", queue.0)
         }
         DumpEntry::Delete { file, offset, queue } => format!("{file} {offset}: delete {}", queue.0),
+        DumpEntry::Mark { file, offset, queue, marks } => {
+            format!("{file} {offset}: mark {} {marks:?}", queue.0)
+        }
         DumpEntry::Record { file, offset, queue, seq, flags, body } => {
             format!("{file} {offset}: record {} {seq} {flags:#06x} {} bytes", queue.0, body.len())
         }
@@ -79,6 +82,25 @@ fn version_1_is_read_as_it_was_written() {
 #[test]
 fn version_2_is_read_as_it_was_written() {
     is_read_as_it_was_written("v2");
+}
+
+#[test]
+fn version_3_is_read_as_it_was_written() {
+    is_read_as_it_was_written("v3");
+}
+
+#[test]
+fn version_3_is_recovered() {
+    let directory = copy("v3");
+    let (store, recovery) = Store::open(directory.path(), options(), |_| {}).expect("opens");
+    assert_eq!((recovery.damage, recovery.clean), (vec![], false));
+    let mut marks = Vec::new();
+    let end = store.read(store.queue(QueueId(1)), 1..=u64::MAX, usize::MAX, |record| {
+        assert_eq!(record.body, body(1, record.seq));
+        marks.push((record.seq, record.mark));
+    });
+    assert_eq!(end.expect("reads").lost, 0);
+    assert_eq!(marks, [(1, 1), (2, 20), (4, 0), (5, 5), (6, 7)]);
 }
 
 #[test]
@@ -119,37 +141,42 @@ fn version_1_is_recovered() {
 }
 
 #[test]
-fn write_version_2() {
+fn write_version_3() {
     if std::env::var_os("LEVERET_WRITE_FIXTURE").is_none() {
         return;
     }
-    let directory = fixture("v2");
+    let directory = fixture("v3");
     fs::create_dir_all(&directory).expect("a directory");
-    let mut options = options();
-    options.held_bytes = 1;
-    let (store, _) = Store::open(&directory, options.clone(), |_| {}).expect("opens");
-    let hold = |shelf: u64, due: u64, number: u64| {
-        let (body, shelf) = (body(shelf, number), ShelfId(shelf));
-        let hold = Hold { shelf, due, tag: number % 3, flags: 0x0201, transient: false, body: &[&body] };
-        store.batch(|batch| batch.hold(&hold)).expect("open").expect("holds");
+    let (store, _) = Store::open(&directory, options(), |_| {}).expect("opens");
+    let queue = store.queue(QueueId(1));
+    let append = |seq: u64| {
+        let append = Append { flags: 0x0102, body: &[&body(1, seq)], targets: &[(queue, seq)] };
+        store.append(&append).expect("appends");
     };
-    let take = |due: u64, number: u64| {
-        let size = body(1, number).len() as u64;
-        assert!(store.batch(|batch| batch.take(ShelfId(1), HeldKey { due, number }, size)).expect("open"));
+    let mark = |seq: u64, mark: u64| {
+        store.mark(queue, seq, mark).expect("open");
     };
-    (1..=10).for_each(|number| hold(1, 1000 - number * 10, number));
-    (1..=3).for_each(|number| hold(2, number, number));
-    hold(3, 5, 1);
-    store.maintain().expect("a run");
-    take(900, 10);
-    store.maintain().expect("keeps house");
-    // What follows stands only in the journal.
-    take(910, 9);
-    take(960, 4);
-    take(930, 7);
-    hold(1, 9000, 11);
-    store.batch(|batch| batch.clear_shelf(ShelfId(2))).expect("open");
-    store.delete_shelf(ShelfId(3)).expect("open");
+    (1..=5).for_each(append);
+    store.commit().expect("commits");
+    let bodies: Vec<_> = (1..=3).map(|seq| body(1, seq)).collect();
+    let spills: Vec<_> = (1..=3)
+        .zip(&bodies)
+        .map(|(seq, body)| Spill { seq, flags: 0x0102, transient: false, body })
+        .collect();
+    assert_eq!(store.spill(queue, &spills).expect("spills"), Vec::<u64>::new());
+    (1..=3).for_each(|seq| mark(seq, seq));
+    mark(5, 5);
+    store.commit().expect("commits");
+    drop(store);
+    // This puts the marks into a manifest. What follows stands only in the journal.
+    let (store, _) = Store::open(&directory, options(), |_| {}).expect("opens");
+    let queue = store.queue(QueueId(1));
+    let append = Append { flags: 0x0102, body: &[&body(1, 6)], targets: &[(queue, 6)] };
+    store.append(&append).expect("appends");
+    for (seq, mark) in [(2, 2), (2, 20), (6, 7)] {
+        store.mark(queue, seq, mark).expect("open");
+    }
+    store.settle(queue, &[3]).expect("settles");
     store.commit().expect("commits");
     drop(store);
     let lines = dump(&directory).expect("dumps").map(|entry| summary(entry.expect("reads")) + "\n");

@@ -131,6 +131,10 @@ fn line(entry: &DumpEntry, only: Option<u64>, names: &BTreeMap<u64, String>) -> 
         DumpEntry::Delete { file, offset, queue } if wanted(queue) => {
             format!("{file}@{offset} delete {}", named(queue))
         }
+        DumpEntry::Mark { file, offset, queue, marks } if wanted(queue) => {
+            let marks: Vec<_> = marks.iter().map(|(seq, mark)| format!("#{seq} as {mark}")).collect();
+            format!("{file}@{offset} mark in {}: {}", named(queue), marks.join(", "))
+        }
         DumpEntry::Record { file, offset, queue, seq, body, .. } if wanted(queue) => {
             format!("{file}@{offset} record of {} #{seq}: {}", named(queue), described(body))
         }

@@ -5,8 +5,8 @@ mod binary;
 
 use binary::Broker;
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions,
+    BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Error, ExchangeKind};
@@ -164,6 +164,52 @@ async fn a_limit_in_bytes_counts_bodies_after_a_restart_too() -> Outcome {
     publish(&channel, "", 100..101, PERSISTENT).await?;
     let bodies = take(&channel, 101).await?;
     assert_eq!(bodies, (1..101).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Fetches the message of a quorum queue, says how often it came back before, and gives it back; 0 where none is there.
+async fn give_back(channel: &Channel) -> Result<Option<i64>, Error> {
+    let fetched = channel.basic_get("poisoned".into(), BasicGetOptions { no_ack: false }).await?;
+    let Some(message) = fetched else { return Ok(None) };
+    let headers = message.delivery.properties.headers().clone().unwrap_or_default();
+    let count = headers.inner().get("x-delivery-count").and_then(AMQPValue::as_long_long_int);
+    message.delivery.nack(BasicNackOptions { requeue: true, ..Default::default() }).await?;
+    // The count is nothing that a client can wait for; what is confirmed after it is behind it in the journal.
+    publish(channel, "", 0..1, PERSISTENT).await?;
+    Ok(Some(count.unwrap_or(0)))
+}
+
+#[tokio::test]
+async fn a_poison_message_reaches_its_delivery_limit_over_crashes() -> Outcome {
+    let mut broker = Broker::ours();
+    let (_connection, channel) = open(&broker).await?;
+    declare(&channel, true, false).await?;
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare("dead".into(), durable, FieldTable::default()).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(5));
+    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString("dead".into()));
+    channel.queue_declare("poisoned".into(), durable, arguments).await?;
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    let confirm = channel.basic_publish("".into(), "poisoned".into(), options, b"x", properties).await?;
+    assert!(confirm.await?.is_ack());
+
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        let (_connection, channel) = open(&broker).await?;
+        counts.push(give_back(&channel).await?);
+        counts.push(give_back(&channel).await?);
+        broker = broker.crash_and_restart();
+    }
+    assert_eq!(counts, [0, 1, 2, 3, 4, 5].map(Some));
+    let (_connection, channel) = open(&broker).await?;
+    assert_eq!(give_back(&channel).await?, None);
+    let dead = channel.basic_get("dead".into(), BasicGetOptions { no_ack: true }).await?.expect("it is dead");
+    let headers = dead.delivery.properties.headers().clone().expect("headers");
+    let reason = headers.inner().get("x-first-death-reason");
+    assert_eq!(reason, Some(&AMQPValue::LongString("delivery_limit".into())));
     Ok(())
 }
 

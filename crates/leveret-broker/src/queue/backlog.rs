@@ -171,6 +171,13 @@ impl Backlog {
         self.returned.insert(entry.seq, entry);
     }
 
+    /// Has the store know how often a message came back.
+    pub(super) fn store_returns(&self, entry: &Entry) {
+        if let Some(storage) = self.storage.as_ref().filter(|_| entry.is_stored()) {
+            storage.handle.note_returns(entry.seq, entry.returns);
+        }
+    }
+
     /// Bytes of the bodies of all that waits; after a restart what is still to be read back does not count.
     pub(super) fn ready_bytes(&self) -> u64 {
         self.ready_bytes

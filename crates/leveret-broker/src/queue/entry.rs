@@ -103,7 +103,7 @@ impl Entry {
             seq: record.seq,
             location: Location::Chunk(chunks.store([record.body, b"", b"", b""])),
             route_len: lens.route,
-            returns: 0,
+            returns: u16::try_from(record.mark).unwrap_or(u16::MAX),
             level,
             redelivered: record.redelivered,
             persistent: !record.transient,

@@ -138,6 +138,11 @@ impl Ready {
         self.row_of_mut(entry.level).put_back(entry);
     }
 
+    /// Has the store know how often the message came back.
+    pub(super) fn store_returns(&self, entry: &Entry) {
+        self.row_of(entry.level).store_returns(entry);
+    }
+
     /// What the message consists of.
     #[inline]
     pub(super) fn parts<'a>(&'a self, entry: &'a Entry) -> Parts<'a> {

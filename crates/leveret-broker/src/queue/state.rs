@@ -416,6 +416,7 @@ impl State {
             if self.rules.delivery_limit.is_some_and(|limit| u64::from(entry.returns) > limit) {
                 return self.dead_letter(entry, Reason::DeliveryLimit, effects);
             }
+            self.ready.store_returns(&entry);
         }
         self.ready.put_back(entry);
     }

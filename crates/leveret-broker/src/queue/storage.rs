@@ -237,6 +237,11 @@ impl StoreHandle {
         let _failed = self.persistence.store.settle(self.queue, seqs);
     }
 
+    /// Notes how often a message came back. Nobody waits for that: after a crash the last few times may be forgotten.
+    pub(super) fn note_returns(&self, seq: u64, returns: u16) {
+        let _failed = self.persistence.store.mark(self.queue, seq, returns.into());
+    }
+
     /// The position of all that was done so far.
     pub(super) fn position(&self) -> Result<Lsn, StoreError> {
         self.persistence.store.batch(|batch| batch.position())

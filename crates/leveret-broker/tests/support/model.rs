@@ -135,7 +135,6 @@ impl Model {
         }
         let keeps_all = self.keeps_all;
         self.ready.retain(|message| message.persistent || keeps_all);
-        self.ready.iter_mut().for_each(|message| message.returns = 0);
         self.counts = Counts::default();
     }
 

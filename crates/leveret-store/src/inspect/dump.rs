@@ -71,6 +71,17 @@ pub enum DumpEntry {
         /// The queue.
         queue: QueueId,
     },
+    /// Records marked in the journal.
+    Mark {
+        /// Name of the file.
+        file: String,
+        /// Offset of its group.
+        offset: u64,
+        /// The queue.
+        queue: QueueId,
+        /// Numbers and marks.
+        marks: Vec<(u64, u64)>,
+    },
     /// A record in a segment, settled or not.
     Record {
         /// Name of the file.
@@ -256,6 +267,7 @@ fn journal_entry(op: Op<'_>, file: String, offset: u64) -> DumpEntry {
             DumpEntry::Purge { file, offset, queue, up_to, keep: keep.collect() }
         }
         Op::Delete { queue } => DumpEntry::Delete { file, offset, queue },
+        Op::Mark { queue, marks } => DumpEntry::Mark { file, offset, queue, marks: marks.collect() },
         Op::Held(op) => held_entry(op, file, offset),
     }
 }

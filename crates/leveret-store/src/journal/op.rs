@@ -14,6 +14,7 @@ const DELETE: u8 = 4;
 const HOLD: u8 = 5;
 const TAKE: u8 = 6;
 const CLEAR: u8 = 7;
+const MARK: u8 = 8;
 /// Of a clear: the shelf goes too.
 const SHELF_GOES: u16 = 1;
 const OP_VERSION: u8 = 1;
@@ -34,6 +35,7 @@ pub(crate) enum Op<'a> {
     Settle { queue: QueueId, ranges: Pairs<'a> },
     Purge { queue: QueueId, up_to: u64, keep: Seqs<'a> },
     Delete { queue: QueueId },
+    Mark { queue: QueueId, marks: Pairs<'a> },
     Held(HeldOp<'a>),
 }
 
@@ -144,6 +146,7 @@ fn decode(bytes: &[u8]) -> Option<Result<Op<'_>, OpError>> {
         HOLD => Op::Held(decode_hold(flags, fields)?),
         TAKE => Op::Held(HeldOp::Take { shelf: ShelfId(fields.u64()?), taken: Triples(fields) }),
         CLEAR => Op::Held(decode_clear(flags, fields)?),
+        MARK => Op::Mark { queue: QueueId(fields.u64()?), marks: Pairs(fields) },
         _ => return Some(Err(OpError::Unknown { kind, version })),
     };
     Some(Ok(op))
@@ -246,11 +249,19 @@ pub(crate) fn copy_without_voids(mut from: &[u8], out: &mut Vec<u8>) {
 }
 
 pub(crate) fn put_settle(out: &mut Vec<u8>, queue: QueueId, ranges: impl Iterator<Item = (u64, u64)>) {
-    let start = begin(out, SETTLE, 0);
+    put_pairs(out, SETTLE, queue, ranges);
+}
+
+pub(crate) fn put_mark(out: &mut Vec<u8>, queue: QueueId, marks: impl Iterator<Item = (u64, u64)>) {
+    put_pairs(out, MARK, queue, marks);
+}
+
+fn put_pairs(out: &mut Vec<u8>, kind: u8, queue: QueueId, pairs: impl Iterator<Item = (u64, u64)>) {
+    let start = begin(out, kind, 0);
     out.put_u64(queue.0);
-    for (first, count) in ranges {
+    for (first, second) in pairs {
         out.put_u64(first);
-        out.put_u64(count);
+        out.put_u64(second);
     }
     finish(out, start);
 }

@@ -25,6 +25,13 @@ pub(crate) struct SettledRange {
     pub(crate) count: u64,
 }
 
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marked {
+    queue: QueueId,
+    seq: u64,
+    mark: u64,
+}
+
 /// A gathering group. `buffer` begins with room for the header.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -36,6 +43,7 @@ pub(crate) struct Pending {
     pub(crate) end: u64,
     pub(crate) buffer: Vec<u8>,
     pub(crate) settles: Vec<SettledRange>,
+    marks: Vec<Marked>,
     pub(crate) live_ops: u32,
     pub(crate) void_bytes: usize,
     /// The last operation, where it is a take that more can be added to: its start, its end and its shelf.
@@ -52,6 +60,7 @@ impl Pending {
             end: start,
             buffer,
             settles: Vec::new(),
+            marks: Vec::new(),
             live_ops: 0,
             void_bytes: 0,
             open_take: None,
@@ -75,6 +84,7 @@ impl Pending {
             end: self.end,
             buffer,
             settles,
+            marks: Vec::new(),
             live_ops: 0,
             void_bytes: 0,
             open_take: None,
@@ -89,16 +99,18 @@ impl Pending {
 
     /// Whether anything must reach the disk.
     pub(crate) fn needs_write(&self) -> bool {
-        self.live_ops > 0 || !self.settles.is_empty()
+        self.live_ops > 0 || !self.settles.is_empty() || !self.marks.is_empty()
     }
 
-    /// Whether somebody may wait for it, rather than only settles having gathered.
+    /// Whether somebody may wait for it, rather than only settles and marks having gathered.
     pub(crate) fn is_urgent(&self) -> bool {
         self.buffer.len() > HEADER_BYTES
     }
 
     pub(crate) fn size_bytes(&self) -> usize {
-        self.buffer.len() + self.settles.len() * size_of::<SettledRange>()
+        self.buffer.len()
+            + self.settles.len() * size_of::<SettledRange>()
+            + self.marks.len() * size_of::<Marked>()
     }
 
     pub(crate) fn begin_append(&mut self, flags: u16) -> AppendWriter {
@@ -138,6 +150,11 @@ impl Pending {
         self.settles.len() - 1
     }
 
+    pub(crate) fn mark(&mut self, queue: QueueId, seq: u64, mark: u64) {
+        self.end += 1;
+        self.marks.push(Marked { queue, seq, mark });
+    }
+
     pub(crate) fn purge(&mut self, queue: QueueId, up_to: u64, keep: &[u64]) {
         op::put_purge(&mut self.buffer, queue, up_to, keep);
         self.live_ops += 1;
@@ -170,7 +187,7 @@ impl Pending {
         self.end += 1;
     }
 
-    /// Removes voids and appends the settles; `spare` becomes the buffer when something must be removed.
+    /// Removes voids and appends the settles and the marks; `spare` becomes the buffer when something must be removed.
     pub(crate) fn seal(&mut self, spare: &mut Vec<u8>) {
         if self.void_bytes > 0 {
             spare.clear();
@@ -183,6 +200,12 @@ impl Pending {
         for ranges in self.settles.chunk_by(|a, b| a.queue == b.queue) {
             let pairs = ranges.iter().map(|range| (range.first, range.count));
             op::put_settle(&mut self.buffer, ranges[0].queue, pairs);
+        }
+        // Stable: of a record's marks the last one counts.
+        self.marks.sort_by_key(|marked| (marked.queue, marked.seq));
+        for marks in self.marks.chunk_by(|a, b| a.queue == b.queue) {
+            let pairs = marks.iter().map(|marked| (marked.seq, marked.mark));
+            op::put_mark(&mut self.buffer, marks[0].queue, pairs);
         }
     }
 }

@@ -26,6 +26,8 @@ struct Record {
     appended: u64,
     /// Position of its settle.
     settled: Option<u64>,
+    /// The marks that it may have, with their positions; the last one counts.
+    marks: Vec<(u64, u64)>,
     /// In a segment: a read must find it.
     spilled: bool,
     /// The record whose settle stands in one group with this one's append.
@@ -134,7 +136,7 @@ impl Schedule {
         for id in ids {
             let present = read_all(store, id);
             let model = self.queues.get_mut(&id).expect("known");
-            for (seq, record) in &model.records {
+            for (seq, record) in &mut model.records {
                 let got = present.get(seq);
                 found.insert((id, *seq), got.is_some());
                 let must = !record.transient
@@ -149,8 +151,15 @@ impl Schedule {
                     !must_not || got.is_none(),
                     "queue {id} got {seq} back: {record:?}, committed {committed}"
                 );
-                if let Some((flags, body)) = got {
+                if let Some((flags, body, mark)) = got {
                     assert_eq!((*flags, body), (record.flags, &record.body), "queue {id} record {seq}");
+                    let sure = record.marks.iter().rposition(|(position, _)| *position <= committed);
+                    let possible = &record.marks[sure.unwrap_or(0)..];
+                    assert!(
+                        possible.iter().any(|(_, possible)| possible == mark),
+                        "queue {id} record {seq} is marked {mark}: {record:?}, committed {committed}"
+                    );
+                    record.marks = vec![(0, *mark)];
                 }
             }
             let known = present.keys().all(|seq| model.records.contains_key(seq));
@@ -205,7 +214,8 @@ impl Schedule {
     fn step(&mut self, store: &Store) -> Result<(), StoreError> {
         match self.random.u8(0..100) {
             0..=34 => self.append(store),
-            35..=54 => self.settle(store),
+            35..=52 => self.settle(store),
+            53..=54 => self.mark(store),
             55..=61 => self.spill(store),
             62..=66 => self.transients(store),
             67..=71 => self.read(store),
@@ -242,6 +252,7 @@ impl Schedule {
             transient: false,
             appended,
             settled: None,
+            marks: vec![(0, 0)],
             spilled: false,
             moved_from: None,
         };
@@ -292,6 +303,18 @@ impl Schedule {
         seqs.dedup();
         let position = store.settle(store.queue(QueueId(id)), &seqs)?;
         self.note_settled(id, &seqs, position);
+        Ok(())
+    }
+
+    fn mark(&mut self, store: &Store) -> Result<(), StoreError> {
+        let id = self.pick();
+        let living = self.living(id, Some(false));
+        for _ in 0..living.len().min(self.random.usize(1..10)) {
+            let (seq, mark) = (living[self.random.usize(0..living.len())], self.random.u64(..));
+            let position = store.mark(store.queue(QueueId(id)), seq, mark)?;
+            let model = self.queues.get_mut(&id).expect("known");
+            model.records.get_mut(&seq).expect("living").marks.push((position.0, mark));
+        }
         Ok(())
     }
 
@@ -371,8 +394,9 @@ impl Schedule {
             let mut wrong = None;
             let end = store.read(store.queue(QueueId(id)), seq..=to, max_bytes, |record| {
                 let fits = wanted.next().is_some_and(|(seq, model)| {
-                    (*seq, model.flags, &model.body[..], model.transient)
-                        == (record.seq, record.flags, record.body, record.transient)
+                    let mark = model.marks.last().map(|(_, mark)| *mark);
+                    (*seq, model.flags, &model.body[..], model.transient, mark)
+                        == (record.seq, record.flags, record.body, record.transient, Some(record.mark))
                 });
                 if !fits || !record.on_disk {
                     wrong.get_or_insert(record.seq);
@@ -439,14 +463,15 @@ impl Schedule {
     }
 }
 
-fn read_all(store: &Store, id: u64) -> BTreeMap<u64, (u16, Vec<u8>)> {
+/// Flags, bodies and marks by number.
+fn read_all(store: &Store, id: u64) -> BTreeMap<u64, (u16, Vec<u8>, u64)> {
     let mut present = BTreeMap::new();
     let mut last = 0;
     let end = store.read(store.queue(QueueId(id)), 1..=u64::MAX, usize::MAX, |record| {
         assert!(record.seq > last, "queue {id}: {} after {last}", record.seq);
         assert!(!record.transient && record.redelivered);
         last = record.seq;
-        present.insert(record.seq, (record.flags, record.body.to_vec()));
+        present.insert(record.seq, (record.flags, record.body.to_vec(), record.mark));
     });
     let end = end.expect("reads");
     assert_eq!((end.lost, end.next), (0, None));
