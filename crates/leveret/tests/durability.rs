@@ -167,7 +167,7 @@ async fn a_limit_in_bytes_counts_bodies_after_a_restart_too() -> Outcome {
     Ok(())
 }
 
-/// Fetches the message of a quorum queue, says how often it came back before, and gives it back; 0 where none is there.
+/// Fetches the message of a quorum queue, says how often it came back before, and gives it back; `None` where it is gone.
 async fn give_back(channel: &Channel) -> Result<Option<i64>, Error> {
     let fetched = channel.basic_get("poisoned".into(), BasicGetOptions { no_ack: false }).await?;
     let Some(message) = fetched else { return Ok(None) };
@@ -192,7 +192,8 @@ async fn a_poison_message_reaches_its_delivery_limit_over_crashes() -> Outcome {
     arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
     arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString("dead".into()));
     channel.queue_declare("poisoned".into(), durable, arguments).await?;
-    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    let (options, properties) =
+        (BasicPublishOptions::default(), BasicProperties::default().with_delivery_mode(2));
     let confirm = channel.basic_publish("".into(), "poisoned".into(), options, b"x", properties).await?;
     assert!(confirm.await?.is_ack());
 
