@@ -1,5 +1,6 @@
 //! What others may know of a queue: counts, consumers, and the messages that wait, without taking any out.
 
+use super::undelivered::Undelivered;
 use crate::queue::{ConsumerState, Peeked, QueueStats};
 use crate::{Queue, Time};
 
@@ -44,9 +45,8 @@ impl Queue {
             persistent_bytes: persistent.bytes,
             paged_out: paged_out.count,
             paged_out_bytes: paged_out.bytes,
-            undelivered: undelivered.map_or(0, |undelivered| undelivered.len()),
-            memory_bytes: state.ready.waiting_bytes()
-                + undelivered.map_or(0, |undelivered| undelivered.memory_bytes()),
+            undelivered: undelivered.map_or(0, Undelivered::len),
+            memory_bytes: state.ready.waiting_bytes() + undelivered.map_or(0, Undelivered::memory_bytes),
             consumers: state.consumers.len(),
             consumers_with_room: state.consumers.with_room(),
             counts: state.counts,
