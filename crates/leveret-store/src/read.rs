@@ -1,7 +1,7 @@
 //! Reading a queue's records back in order, in large pieces: from its segments, durable and transient ones merged, and from
 //! what the last start kept in memory. Damage met on the way costs the records it hit, which are reported, and no others.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, sync::atomic::Ordering};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use crate::{
     Damage, QueueRef, StoreError, StoredRecord,
@@ -275,7 +275,6 @@ impl Engine {
         });
         segment.damaged = true;
         let (offset, what) = source.trouble.take().unwrap_or((source.block_at, "records are missing"));
-        self.counts.lost_records.fetch_add(lost.len(), Ordering::Relaxed);
         core.report(Damage {
             file: source.cursor.name().to_owned(),
             offset,

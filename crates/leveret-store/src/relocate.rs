@@ -1,7 +1,7 @@
 //! Moving what still lives in old journal files: long rows of a queue go to its segments, short ones are written to the
 //! journal again, so that many small queues do not become many small files.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::collections::HashMap;
 
 use crate::{
     Damage, QueueId, QueueRef, Spill, StoreError,
@@ -115,7 +115,6 @@ impl Engine {
             }
         }
         for (id, count) in lost {
-            self.counts.lost_records.fetch_add(count, Ordering::Relaxed);
             core.report(Damage {
                 file: file.name.clone(),
                 offset: 0,

@@ -12,7 +12,6 @@ pub(crate) struct Counts {
     pub(crate) journal_bytes: AtomicU64,
     pub(crate) spilled_records: AtomicU64,
     pub(crate) manifests: AtomicU64,
-    pub(crate) lost_records: AtomicU64,
     syncs: AtomicU64,
     sync_us: AtomicU64,
 }
@@ -78,7 +77,7 @@ impl Engine {
             journal_written_bytes: self.counts.journal_bytes.load(Ordering::Relaxed),
             spilled_records: self.counts.spilled_records.load(Ordering::Relaxed),
             manifests: self.counts.manifests.load(Ordering::Relaxed),
-            lost_records: self.counts.lost_records.load(Ordering::Relaxed),
+            lost_records: core.damage.iter().filter_map(|damage| damage.lost_records).sum(),
             damaged_places: core.damage.len() as u64,
             pending_bytes: core.pending.size_bytes() as u64,
             journal_bytes,

@@ -92,12 +92,19 @@ fn a_run_that_cannot_be_read_at_one_start_is_there_at_the_next() {
     assert_eq!((held(rig.store()), rig.recovery.damage.len()), (all(), 0));
 }
 
+/// Records that were found to be lost at the start.
+fn lost(rig: &Rig) -> u64 {
+    let lost = rig.recovery.damage.iter().filter_map(|damage| damage.lost_records).sum();
+    assert_eq!(rig.store().stats().lost_records, lost);
+    lost
+}
+
 #[test]
 fn a_missing_run_is_reported_and_the_rest_is_there() {
     let rig = stopped_with_runs();
     rig.disk.delete(&rig.file("held-"));
     let rig = Rig::on(rig.disk, small()).expect("opens");
-    let lost: u64 = rig.recovery.damage.iter().filter_map(|damage| damage.lost_records).sum();
+    let lost = lost(&rig);
     assert_eq!((lost, held(rig.store()).len() as u64), (RECORDS / 2, RECORDS / 2));
     assert_eq!(rig.store().shelf_totals(SHELF).count, RECORDS - lost);
 }
@@ -117,7 +124,7 @@ fn without_its_index_a_damaged_run_loses_the_damaged_block_alone_and_is_set_asid
         rig.disk.overwrite(&name, bytes.len() - 4, &[0xee; 4]);
         rig.disk.overwrite(&name, second_block(&bytes) + place, &[0xee; 2]);
         let rig = Rig::on(rig.disk, small()).expect("opens");
-        let lost: u64 = rig.recovery.damage.iter().filter_map(|damage| damage.lost_records).sum();
+        let lost = lost(&rig);
         assert!((1..10).contains(&lost), "{:?}", rig.recovery.damage);
         let found = held(rig.store());
         assert_eq!(found.len() as u64, RECORDS - lost);

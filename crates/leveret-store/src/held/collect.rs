@@ -151,7 +151,6 @@ impl Engine {
         let bytes = u64::from(lost) * section.index.body_bytes / section.index.records().max(1);
         state.tally(run.transient).lose(u64::from(lost), bytes);
         state.sections.retain(|section| !section.is_dead() || section.taken.is_some());
-        self.counts.lost_records.fetch_add(u64::from(lost), std::sync::atomic::Ordering::Relaxed);
         let first = block.first.due;
         core.report(Damage {
             file: run.name(),
