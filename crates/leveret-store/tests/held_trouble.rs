@@ -13,7 +13,7 @@ use std::{
 };
 
 use leveret_store::{
-    Append, CommitEvent, Drive, HeldKey, Hold, Lsn, Options, QueueId, ShelfId, Store, StoreError,
+    Append, CommitEvent, Drive, DumpEntry, HeldKey, Hold, Lsn, Options, QueueId, ShelfId, Store, StoreError,
 };
 use parking_lot::Mutex;
 use support::{
@@ -134,6 +134,24 @@ fn without_its_index_a_damaged_run_loses_the_damaged_block_alone_and_is_set_asid
         let rig = rig.reopen();
         assert!(held(rig.store()).is_empty());
         assert!(rig.disk.names().contains(&format!("damaged-{name}")), "{:?}", rig.disk.names());
+    }
+}
+
+#[test]
+fn a_dump_shows_what_lies_behind_a_damaged_block() {
+    for place in [0, 8, 40] {
+        let rig = stopped_with_runs();
+        let name = rig.file("held-");
+        rig.disk.overwrite(&name, second_block(&rig.disk.contents(&name)) + place, &[0xee; 2]);
+        let entries = leveret_store::dump_on(Arc::new(rig.disk)).expect("dumps");
+        let entries: Vec<DumpEntry> = entries.collect::<Result<_, _>>().expect("reads");
+        let last =
+            entries.iter().rev().find(|entry| matches!(entry, DumpEntry::Held { file, .. } if *file == name));
+        let Some(DumpEntry::Held { key, .. }) = last else { panic!("nothing of {name} in {entries:?}") };
+        assert_eq!(key.number % (RECORDS / 2), 0, "the last record of the run");
+        assert!(
+            entries.iter().any(|entry| matches!(entry, DumpEntry::Unreadable { file, .. } if *file == name))
+        );
     }
 }
 

@@ -297,11 +297,15 @@ impl RunDump {
     }
 
     fn piece(&mut self) -> Result<Option<Vec<DumpEntry>>, StoreError> {
+        let file = || self.name.clone();
         let Some(Walked { shelf, offset, bytes, next }) = self.run.walk(self.offset)? else {
-            return Ok(None);
+            // Behind the last block stands the index, and no other block.
+            let Some(next) = self.run.resync(self.offset)? else { return Ok(None) };
+            let offset = std::mem::replace(&mut self.offset, next);
+            let what = "header of a block".into();
+            return Ok(Some(vec![DumpEntry::Unreadable { file: file(), offset, what }]));
         };
         self.offset = next;
-        let file = || self.name.clone();
         let Some(bytes) = bytes else {
             let what = "checksum of a block".into();
             return Ok(Some(vec![DumpEntry::Unreadable { file: file(), offset, what }]));
