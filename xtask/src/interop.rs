@@ -94,7 +94,8 @@ fn drive_leveret(tree: &Tree, options: &Options, steps: &mut Steps) {
     };
     drive_url(tree, options, &broker.url, steps);
     if options.suites.is_empty() {
-        steps.run("rabbitmqadmin", || rabbitmqadmin::run(&broker, &tree.target("interop")));
+        steps.run("rabbitmqadmin in Python", || rabbitmqadmin::older(tree, &broker));
+        steps.run("rabbitmqadmin in Rust", || rabbitmqadmin::newer(tree, &broker));
     }
     steps.run("leveret ends on SIGTERM", || broker.stop().map(|()| Counts::default()));
 }

@@ -21,6 +21,9 @@ const DEBIAN: &[(&str, Evidence)] = &[
     ("chromium-driver", Evidence::Program(&["chromedriver", "--version"])),
 ];
 
+/// The version of the crate `rabbitmqadmin`.
+const RABBITMQADMIN: &str = "2.35.0";
+
 /// Asks nothing, and starts no server that a package brings: to a runlevel of 1 none belongs.
 const QUIETLY: [&str; 4] = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"];
 
@@ -120,6 +123,30 @@ pub(crate) fn node_modules(tree: &Tree) -> Result<PathBuf> {
         .with_context(|| format!("npm cannot install the packages in {}", pins.display()))?;
     mark_fresh(&folder, &pins)?;
     Ok(modules)
+}
+
+/// RabbitMQ's newer `rabbitmqadmin`, built under target: without TLS, which nobody speaks here, and without what is for
+/// debugging, it takes two minutes.
+pub(crate) fn rabbitmqadmin(tree: &Tree) -> Result<PathBuf> {
+    let folder = tree.target("interop/rabbitmqadmin");
+    let program = folder.join("bin/rabbitmqadmin");
+    let is_there = cmd!(&program, "--version").stderr_null().read();
+    if is_there.is_ok_and(|version| version.ends_with(RABBITMQADMIN)) {
+        return Ok(program);
+    }
+    eprintln!("building rabbitmqadmin {RABBITMQADMIN}");
+    let build = folder.join("build");
+    let version = format!("={RABBITMQADMIN}");
+    let line =
+        ["install", "rabbitmqadmin", "--version", &version, "--locked", "--debug", "--no-default-features"];
+    tree.cargo(&[&line[..], &["--quiet", "--force"]].concat())
+        .env("CARGO_INSTALL_ROOT", &folder)
+        .env("CARGO_TARGET_DIR", &build)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .run()
+        .context("cargo cannot install rabbitmqadmin")?;
+    fs::remove_dir_all(&build)?;
+    Ok(program)
 }
 
 /// Whether a folder was installed from these very pins.

@@ -1,82 +1,99 @@
-//! RabbitMQ's own command line, `rabbitmqadmin` of Debian's package, against the management of our broker.
+//! RabbitMQ's own command lines against the management of our broker: `rabbitmqadmin` of Debian's package, in Python,
+//! and the newer one of the same name, in Rust.
+
+mod newer;
+mod older;
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use duct::cmd;
+use serde_json::Value;
 
 use crate::broker::Broker;
 use crate::counts::Counts;
 use crate::prerequisites;
+use crate::tree::Tree;
 
-const PROGRAM: &str = "/usr/bin/rabbitmqadmin";
+/// What is asked, and a word that the answer has to have in it.
+type Command = (&'static str, &'static str);
 
-/// What it is asked to do, one after another, and a word that its answer has to have in it.
-const COMMANDS: [(&str, &str); 33] = [
-    ("show overview", "3.13.7"),
-    ("list nodes name type running", "disc"),
-    ("declare queue name=ra durable=true", "queue declared"),
-    ("declare exchange name=rx type=topic", "exchange declared"),
-    ("declare binding source=rx destination=ra routing_key=a.#", "binding declared"),
-    ("publish exchange=rx routing_key=a.b payload=hello", "Message published"),
-    ("get queue=ra ackmode=ack_requeue_true", "hello"),
-    ("list queues name durable", "ra"),
-    ("list exchanges name type", "topic"),
-    ("list bindings", "a.#"),
-    ("list connections", "No items"),
-    ("list channels", "No items"),
-    ("list consumers", "No items"),
-    ("list users", "administrator"),
-    ("declare user name=ru password=p tags=monitoring", "user declared"),
-    ("declare permission vhost=/ user=ru configure=.* write=.* read=.*", "permission declared"),
-    ("list permissions", "ru"),
-    ("declare policy name=rp pattern=^ra definition={\"max-length\":5} apply-to=queues", "policy declared"),
-    ("list policies", "max-length"),
-    ("declare operator_policy name=ro pattern=^ra definition={\"max-length\":5}", "operator_policy declared"),
-    (
-        "declare parameter component=vhost-limits name=limits value={\"max-queues\":1000}",
-        "parameter declared",
-    ),
-    ("list parameters", "vhost-limits"),
-    ("list vhost_limits", "max-queues"),
-    ("declare vhost name=rv", "vhost declared"),
-    ("list vhosts", "rv"),
-    ("export rabbitmqadmin.json", "Exported definitions"),
-    ("import rabbitmqadmin.json", "Uploaded definitions"),
-    ("purge queue name=ra", "queue purged"),
-    ("delete queue name=ra", "queue deleted"),
-    ("delete exchange name=rx", "exchange deleted"),
-    ("delete policy name=rp", "policy deleted"),
-    ("delete user name=ru", "user deleted"),
-    ("delete vhost name=rv", "vhost deleted"),
-];
-
-/// Runs all commands in `folder`, where it may leave a file.
-pub(crate) fn run(broker: &Broker, folder: &Path) -> Result<Counts> {
-    if !Path::new(PROGRAM).exists() {
+/// Runs all commands of the one in Python.
+pub(crate) fn older(tree: &Tree, broker: &Broker) -> Result<Counts> {
+    let program = Path::new(older::PROGRAM);
+    if !program.exists() {
         prerequisites::install(&["rabbitmq-server"])?;
     }
-    let (host, port) = broker.management.rsplit_once(':').unwrap_or_default();
-    ensure!(!host.is_empty(), "the broker has not named its management");
-    let (user, password) = Broker::login();
+    let line = Line::of(tree, broker, program)?;
+    line.run(&older::COMMANDS, true)
+}
+
+/// Runs all commands of the one in Rust, what is refused as well.
+pub(crate) fn newer(tree: &Tree, broker: &Broker) -> Result<Counts> {
+    let program = prerequisites::rabbitmqadmin(tree)?;
+    let line = Line::of(tree, broker, &program)?;
     let mut counts = Counts::default();
-    for (command, word) in COMMANDS {
-        let login = ["-H", host, "-P", port, "-u", user, "-p", password];
-        let line: Vec<&str> = login.into_iter().chain(command.split(' ')).collect();
-        let output = cmd(PROGRAM, line)
-            .dir(folder)
-            .stdin_null()
-            .stdout_capture()
-            .stderr_to_stdout()
-            .unchecked()
-            .run()?;
-        let told = String::from_utf8_lossy(&output.stdout);
-        if output.status.success() && told.contains(word) {
-            counts.passed += 1;
-        } else {
-            counts.failed += 1;
-            eprintln!("rabbitmqadmin {command}: expected {word:?} in: {}", told.trim());
-        }
+    for (commands, succeeds) in newer::COMMANDS {
+        counts = counts + line.run(commands, succeeds)?;
     }
     Ok(counts)
+}
+
+/// A program, who it logs in as, and where it may leave a file.
+struct Line<'a> {
+    tree: &'a Tree,
+    program: &'a Path,
+    /// Host and port of the management.
+    management: (&'a str, &'a str),
+    /// Port for clients.
+    amqp: &'a str,
+    /// What the broker calls itself.
+    node: String,
+}
+
+impl<'a> Line<'a> {
+    fn of(tree: &'a Tree, broker: &'a Broker, program: &'a Path) -> Result<Self> {
+        let management = broker.management.rsplit_once(':').unwrap_or_default();
+        ensure!(!management.0.is_empty(), "the broker has not named its management");
+        let amqp = broker.url.rsplit_once(':').unwrap_or_default().1;
+        let overview = format!("http://{}/api/overview", broker.management);
+        let (user, password) = Broker::login();
+        let login = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
+        let mut answer = ureq::get(overview).header("authorization", login).call()?;
+        let overview: Value = serde_json::from_slice(&answer.body_mut().read_to_vec()?)?;
+        let node = overview["node"].as_str().context("no node in the overview")?.to_owned();
+        Ok(Self { tree, program, management, amqp, node })
+    }
+
+    fn run(&self, commands: &[Command], succeeds: bool) -> Result<Counts> {
+        let mut counts = Counts::default();
+        for (command, word) in commands {
+            let (succeeded, told) = self.ask(command)?;
+            if succeeded == succeeds && told.contains(word) {
+                counts.passed += 1;
+            } else {
+                counts.failed += 1;
+                eprintln!("rabbitmqadmin {command}: expected {word:?} in: {}", told.trim());
+            }
+        }
+        Ok(counts)
+    }
+
+    fn ask(&self, command: &str) -> Result<(bool, String)> {
+        let (host, port) = self.management;
+        let (user, password) = Broker::login();
+        let command = command.replace("AMQP_PORT", self.amqp).replace("NODE", &self.node);
+        let login = ["-H", host, "-P", port, "-u", user, "-p", password];
+        let line: Vec<&str> = login.into_iter().chain(command.split(' ')).collect();
+        let output = cmd(self.program, line)
+            .dir(self.tree.target("interop"))
+            .stdin_null()
+            .stderr_to_stdout()
+            .stdout_capture()
+            .unchecked()
+            .run()?;
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
 }

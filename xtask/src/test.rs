@@ -43,6 +43,7 @@ fn install(tree: &Tree) -> Result<Counts> {
     prerequisites::debian_packages()?;
     prerequisites::python(tree)?;
     prerequisites::node_modules(tree)?;
+    prerequisites::rabbitmqadmin(tree)?;
     Ok(Counts::default())
 }
 

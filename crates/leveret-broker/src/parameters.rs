@@ -44,6 +44,12 @@ pub(crate) enum Meaning {
 }
 
 impl Parameter {
+    /// Whether parameters of that component do anything here.
+    #[must_use]
+    pub fn is_understood(component: &str) -> bool {
+        component == LIMITS.0 || PolicyKind::of_component(component).is_some()
+    }
+
     /// # Errors
     /// `PreconditionFailed` where the component would not understand the value.
     pub(crate) fn meaning(&self) -> Result<Meaning, Error> {

@@ -30,7 +30,7 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/auth/attempts/{node}", "Log-ins by protocol", attempts),
         delete("/auth/attempts/{node}", "Counts log-ins anew", forget_attempts),
         get("/extensions", "What extends the management: nothing", extensions),
-        get("/feature-flags", "RabbitMQ's feature flags, on but for streams'", feature_flags),
+        get("/feature-flags", "RabbitMQ's feature flags, but for streams'", feature_flags),
         put("/feature-flags/{name}/enable", "Says whether a feature flag is on", enable),
         get("/deprecated-features", "What is to go, of which there is nothing", extensions),
         get("/deprecated-features/used", "What of that is used", extensions),
@@ -148,28 +148,22 @@ async fn extensions(_access: Access) -> Json<Value> {
     Json(json!([]))
 }
 
-const FEATURE_FLAGS: [(&str, &str); 9] = [
+/// All are on. That of streams, which there are none of, is left out: tools that turn on whatever is off would fail.
+const FEATURE_FLAGS: [(&str, &str); 8] = [
     ("classic_mirrored_queue_version", "Support setting version for classic mirrored queues"),
     ("drop_unroutable_metric", "Count unroutable publishes to be dropped in stats"),
     ("empty_basic_get_metric", "Count AMQP `basic.get` on empty queues in stats"),
     ("implicit_default_bindings", "Bindings of the default exchange are implicit"),
     ("maintenance_mode_status", "Maintenance mode status"),
     ("quorum_queue", "Support queues of type `quorum`"),
-    (STREAMS, "Support queues of type `stream`"),
     ("user_limits", "Limits for users"),
     ("virtual_host_metadata", "Virtual host metadata"),
 ];
-
-/// The one that stands for what there is not.
-const STREAMS: &str = "stream_queue";
 
 async fn enable(access: Access, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
     access.administrator()?;
     if FEATURE_FLAGS.iter().all(|(flag, _)| *flag != name) {
         return Err(Refusal::NotFound);
-    }
-    if name == STREAMS {
-        return Err(Refusal::bad("there are no streams"));
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -177,9 +171,8 @@ async fn enable(access: Access, Path(name): Path<String>) -> Result<StatusCode, 
 async fn feature_flags(access: Access) -> Result<Json<Value>, Refusal> {
     access.monitor()?;
     let flags = FEATURE_FLAGS.iter().map(|(name, description)| {
-        let state = if *name == STREAMS { "disabled" } else { "enabled" };
         json!({
-            "name": name, "desc": description, "doc_url": "", "state": state, "stability": "stable",
+            "name": name, "desc": description, "doc_url": "", "state": "enabled", "stability": "stable",
             "provided_by": "leveret",
         })
     });

@@ -216,6 +216,10 @@ async fn set_parameter(
 ) -> Result<StatusCode, Refusal> {
     check_component(&access, &component)?;
     let vhost = access.vhost(&app, &vhost)?;
+    // Definitions may bring along what others understand, and keep it; who sets it here expects it to do something.
+    if !Parameter::is_understood(&component) {
+        return Err(Refusal::bad(format!("Validation failed\n\ncomponent {component} not found")));
+    }
     let value = body.value("value").ok_or_else(|| missing("value"))?.clone();
     let mut effects = Effects::at(app.node.now());
     let is_new = vhost.set_parameter(&component, &name, value, &mut effects)?;
