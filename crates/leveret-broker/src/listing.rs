@@ -5,11 +5,20 @@ use std::sync::Arc;
 
 use crate::{KeptBinding, ListedExchange, Moves, Queue, Vhost};
 
+/// Names looked at with the topology held: what publishers and declarations may have to wait for.
+const NAMES_AT_ONCE: usize = 1024;
+
 impl Vhost {
     /// The queue of that name, whoever owns it.
     #[must_use]
     pub fn find_queue(&self, name: &str) -> Option<Arc<Queue>> {
         self.topology().queues_by_name().get(name).cloned()
+    }
+
+    /// Whether that queue is there still.
+    #[must_use]
+    pub fn has_queue(&self, queue: &Queue) -> bool {
+        self.topology().has(queue)
     }
 
     /// All exchanges.
@@ -23,6 +32,31 @@ impl Vhost {
     #[must_use]
     pub fn queue_page(&self, range: Range<usize>) -> Vec<Arc<Queue>> {
         self.topology().queue_page(range)
+    }
+
+    /// The first queues whose names are accepted, so many at most, in the order of their names. They are asked about in runs,
+    /// with nothing held up between two.
+    pub fn queues_named(&self, most: usize, mut accepts: impl FnMut(&str) -> bool) -> Vec<Arc<Queue>> {
+        let mut found = Vec::new();
+        let mut last: Option<Arc<str>> = None;
+        loop {
+            let topology = self.topology();
+            let mut names = topology.queue_names_after(last.as_deref());
+            let mut reached = None;
+            for name in names.by_ref().take(NAMES_AT_ONCE) {
+                if found.len() < most && accepts(name) {
+                    found.extend(topology.queues_by_name().get(name).cloned());
+                }
+                reached = Some(name);
+            }
+            let is_more = found.len() < most && names.next().is_some();
+            let reached = reached.filter(|_| is_more).map(Arc::clone);
+            drop(names);
+            match reached {
+                Some(reached) => last = Some(reached),
+                None => return found,
+            }
+        }
     }
 
     /// What has happened to queues since this was last asked; nothing is noted before it is first asked.

@@ -1,14 +1,20 @@
 //! Lists: filtered by name, sorted, cut into pages and reduced to columns, as RabbitMQ does it. Of a long list only
 //! what is shown is ever made into JSON.
 
-use std::cmp::Ordering;
+mod columns;
+mod order;
+mod rows;
+
 use std::ops::Range;
 
-use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use regex::{Regex, RegexBuilder};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
+pub(crate) use self::columns::{Columns, Fields, at};
+use self::order::compare;
+pub(crate) use self::order::cut;
+pub(crate) use self::rows::Rows;
 use crate::error::Refusal;
 use crate::parameters::Parameters;
 
@@ -51,81 +57,6 @@ fn contains_ignoring_case(name: &str, part: &str) -> bool {
     name.to_lowercase().contains(&part.to_lowercase())
 }
 
-/// The columns that are wanted: paths of names with dots between them. None means all.
-#[derive(Clone, Default)]
-pub(crate) struct Columns(Option<Vec<String>>);
-
-impl Columns {
-    pub(crate) fn from(parameters: &Parameters) -> Self {
-        let names = parameters.text("columns").filter(|columns| !columns.is_empty());
-        Self(names.map(|columns| columns.split(',').map(|name| name.trim().to_owned()).collect()))
-    }
-
-    fn one(name: &str) -> Self {
-        Self(Some(vec![name.into()]))
-    }
-
-    /// Whether anything of that field is wanted.
-    fn want(&self, field: &str) -> bool {
-        self.0.as_ref().is_none_or(|paths| paths.iter().any(|path| path.split('.').next() == Some(field)))
-    }
-
-    /// An object of the columns that are wanted.
-    pub(crate) fn object(&self, fill: impl FnOnce(&mut Fields<'_>)) -> Value {
-        let mut fields = Fields { columns: self, object: Map::new() };
-        fill(&mut fields);
-        let object = Value::Object(fields.object);
-        match &self.0 {
-            Some(paths) if paths.iter().any(|path| path.contains('.')) => only(&object, paths),
-            _ => object,
-        }
-    }
-}
-
-/// Only what the paths name.
-fn only(object: &Value, paths: &[String]) -> Value {
-    let mut kept = json!({});
-    for path in paths {
-        let Some(value) = at(object, path) else { continue };
-        let mut place = &mut kept;
-        for part in path.split('.') {
-            place = &mut place[part];
-        }
-        *place = value.clone();
-    }
-    kept
-}
-
-fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(object, |object, part| object.get(part))
-}
-
-/// An object that is being made: a field that nobody wants is not computed.
-pub(crate) struct Fields<'a> {
-    columns: &'a Columns,
-    object: Map<String, Value>,
-}
-
-impl Fields<'_> {
-    /// Adds a field.
-    pub(crate) fn put<V: Into<Value>>(&mut self, name: &str, value: impl FnOnce() -> V) {
-        if self.columns.want(name) {
-            self.object.insert(name.into(), value().into());
-        }
-    }
-
-    /// Adds the fields of an object that is there already.
-    pub(crate) fn put_all(&mut self, fields: Map<String, Value>) {
-        let wanted = fields.into_iter().filter(|(name, _)| self.columns.want(name));
-        self.object.extend(wanted);
-    }
-
-    /// Whether any of these fields is wanted.
-    pub(crate) fn want(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.columns.want(name))
-    }
-}
-
 impl Listing {
     pub(crate) fn from(parameters: &Parameters) -> Result<Self, Refusal> {
         let invalid = || Refusal::bad("Pagination parameters are invalid");
@@ -159,94 +90,79 @@ impl Listing {
         })
     }
 
-    /// The list as it is answered, sorted where a column is asked for by what the rows show there.
+    /// The list as it is answered. `key` tells an item's virtual host and name, by which it is sorted unless a column is
+    /// asked for.
     pub(crate) fn respond<T>(
-        &self,
-        items: Vec<T>,
-        key: impl for<'a> Fn(&'a T) -> (&'a str, &'a str),
-        render: impl Fn(&T, &mut Fields<'_>),
-    ) -> Result<Response, Refusal> {
-        self.respond_with(items, key, |_, _| None, render)
-    }
-
-    /// The list as it is answered. `key` tells an item's virtual host and name, by which it is sorted unless something
-    /// else is asked for; `column` tells what an item is sorted by in a column where that is known without making it into
-    /// JSON.
-    pub(crate) fn respond_with<T>(
         &self,
         mut items: Vec<T>,
         key: impl for<'a> Fn(&'a T) -> (&'a str, &'a str),
-        column: impl Fn(&T, &str) -> Option<Value>,
         render: impl Fn(&T, &mut Fields<'_>),
     ) -> Result<Response, Refusal> {
         let total = items.len();
-        if let Some(name) = &self.name {
-            items.retain(|item| name.accepts(key(item).1));
-        }
-        let filtered = items.len();
-        let range = self.range(filtered)?;
+        items.retain(|item| self.accepts(key(item).1));
+        items.sort_by(|a, b| key(a).cmp(&key(b)));
+        let shown = |item: &T, path: &str| {
+            let object = Columns::one(path).object(|fields| render(item, fields));
+            at(&object, path).cloned().unwrap_or_default()
+        };
+        Ok(self.rows(items, total, shown)?.whole(render))
+    }
+
+    /// Whether an item of that name is one of the list.
+    pub(crate) fn accepts(&self, name: &str) -> bool {
+        self.name.as_ref().is_none_or(|wanted| wanted.accepts(name))
+    }
+
+    /// Whether some of the items are left out for their names.
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// The column that is sorted by.
+    pub(crate) fn column(&self) -> Option<&str> {
+        self.sort.as_deref()
+    }
+
+    /// The rows of a list whose items are accepted and in the order of their names already. `column` tells what an item is
+    /// sorted by.
+    pub(crate) fn rows<T>(
+        &self,
+        mut items: Vec<T>,
+        total: usize,
+        column: impl Fn(&T, &str) -> Value,
+    ) -> Result<Rows<T>, Refusal> {
+        let counts = (total, items.len());
+        let range = self.range(counts.1)?;
         let items = match &self.sort {
             None => {
-                let order =
-                    |a: &T, b: &T| if self.reverse { key(b).cmp(&key(a)) } else { key(a).cmp(&key(b)) };
-                cut(items, range, order)
+                if self.reverse {
+                    items.reverse();
+                }
+                items.drain(range.end..);
+                items.drain(..range.start);
+                items
             }
+            // Which is all that is found out about the items that are not shown.
             Some(path) => {
-                let shown = Columns::one(path);
-                let value = |item: &T| {
-                    let object = || shown.object(|fields| render(item, fields));
-                    column(item, path).unwrap_or_else(|| at(&object(), path).cloned().unwrap_or_default())
+                let items: Vec<_> = items.into_iter().map(|item| (column(&item, path), item)).collect();
+                let order = |(a, _): &(Value, T), (b, _): &(Value, T)| {
+                    if self.reverse { compare(b, a) } else { compare(a, b) }
                 };
-                self.sorted(items, range, &key, value)
+                cut(items, range, order).into_iter().map(|(_, item)| item).collect()
             }
         };
-        Ok(self.answer(&items, (total, filtered), render))
+        Ok(Rows { items, counts, page: self.page, columns: self.columns.clone() })
     }
 
-    /// Whether the list is asked for in the order of its names, and as it is.
-    pub(crate) fn is_by_name(&self) -> bool {
-        self.name.is_none() && self.sort.as_deref().is_none_or(|sort| sort == "name")
-    }
-
-    /// A list that is kept in the order of its names where it lives: `page` finds what stands in a range of it, so that a
-    /// page costs no more than its rows.
-    pub(crate) fn respond_in_order<T>(
+    /// The rows of a list of which a page can be found where the list lives, so that it costs no more than its rows: `page`
+    /// finds what stands in a range, told whether the order is the other way round.
+    pub(crate) fn rows_in_order<T>(
         &self,
         total: usize,
-        page: impl FnOnce(Range<usize>) -> Vec<T>,
-        render: impl Fn(&T, &mut Fields<'_>),
-    ) -> Result<Response, Refusal> {
-        let range = self.range(total)?;
-        let items = if self.reverse {
-            let mut items = page(total - range.end..total - range.start);
-            items.reverse();
-            items
-        } else {
-            page(range)
-        };
-        Ok(self.answer(&items, (total, total), render))
-    }
-
-    /// The rows that are shown, and how many there are in all and of that name.
-    fn answer<T>(
-        &self,
-        items: &[T],
-        (total, filtered): (usize, usize),
-        render: impl Fn(&T, &mut Fields<'_>),
-    ) -> Response {
-        let rows: Vec<Value> =
-            items.iter().map(|item| self.columns.object(|fields| render(item, fields))).collect();
-        let Some((page, size)) = self.page else { return Json(rows).into_response() };
-        Json(json!({
-            "filtered_count": filtered,
-            "item_count": rows.len(),
-            "items": rows,
-            "page": page,
-            "page_count": filtered.div_ceil(size).max(1),
-            "page_size": size,
-            "total_count": total,
-        }))
-        .into_response()
+        page: impl FnOnce(Range<usize>, bool) -> Vec<T>,
+    ) -> Result<Rows<T>, Refusal> {
+        let items = page(self.range(total)?, self.reverse);
+        Ok(Rows { items, counts: (total, total), page: self.page, columns: self.columns.clone() })
     }
 
     fn range(&self, len: usize) -> Result<Range<usize>, Refusal> {
@@ -258,62 +174,12 @@ impl Listing {
         }
         Ok(start..start.saturating_add(size).min(len))
     }
-
-    /// Sorted by one column, which is all that is found out about the items that are not shown.
-    fn sorted<T>(
-        &self,
-        items: Vec<T>,
-        range: Range<usize>,
-        key: &impl for<'a> Fn(&'a T) -> (&'a str, &'a str),
-        value: impl Fn(&T) -> Value,
-    ) -> Vec<T> {
-        let items: Vec<(Value, T)> = items.into_iter().map(|item| (value(&item), item)).collect();
-        let order = |(a, x): &(Value, T), (b, y): &(Value, T)| {
-            let by_value = if self.reverse { compare(b, a) } else { compare(a, b) };
-            by_value.then_with(|| key(x).cmp(&key(y)))
-        };
-        cut(items, range, order).into_iter().map(|(_, item)| item).collect()
-    }
-}
-
-/// The items of that range of the sorted list, without sorting the others. Equal ones keep their order, so that all pages
-/// together are the list.
-fn cut<T>(items: Vec<T>, range: Range<usize>, order: impl Fn(&T, &T) -> Ordering) -> Vec<T> {
-    let order = |a: &(usize, T), b: &(usize, T)| order(&a.1, &b.1).then(a.0.cmp(&b.0));
-    let mut items: Vec<_> = items.into_iter().enumerate().collect();
-    if range.end < items.len() {
-        items.select_nth_unstable_by(range.end, &order);
-        items.truncate(range.end);
-    }
-    if range.start > 0 && range.start < items.len() {
-        items.select_nth_unstable_by(range.start, &order);
-    }
-    items.drain(..range.start.min(items.len()));
-    items.sort_unstable_by(order);
-    items.into_iter().map(|(_, item)| item).collect()
-}
-
-/// Numbers before texts, nothing before both.
-fn compare(a: &Value, b: &Value) -> Ordering {
-    let rank = |value: &Value| match value {
-        Value::Null => 0,
-        Value::Bool(_) => 1,
-        Value::Number(_) => 2,
-        Value::String(_) => 3,
-        _ => 4,
-    };
-    match (a, b) {
-        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-        (Value::Number(a), Value::Number(b)) => {
-            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
-        }
-        (Value::String(a), Value::String(b)) => a.cmp(b),
-        _ => rank(a).cmp(&rank(b)),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn listing(query: &str) -> Listing {
@@ -362,13 +228,14 @@ mod tests {
         let names = ["a", "b", "c", "d", "e"];
         let page = async |query: &str| {
             let listing = listing(query);
-            assert!(listing.is_by_name(), "{query}");
-            let response = listing.respond_in_order(
-                names.len(),
-                |range| names[range].to_vec(),
-                |name, fields| fields.put("name", || *name),
-            );
-            let body = response.expect("a list").into_body();
+            let rows = listing.rows_in_order(names.len(), |range, reverse| {
+                let mut names = names;
+                if reverse {
+                    names.reverse();
+                }
+                names[range].to_vec()
+            });
+            let body = rows.expect("rows").whole(|name, fields| fields.put("name", || *name)).into_body();
             let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
             let rows: Value = serde_json::from_slice(&bytes).expect("JSON");
             let items = rows.get("items").unwrap_or(&rows).as_array().cloned().unwrap_or_default();
@@ -379,7 +246,8 @@ mod tests {
         assert_eq!(page("page=3&page_size=2").await, "e");
         assert_eq!(page("page=1&page_size=2&sort_reverse=true").await, "ed");
         assert_eq!(page("page=3&page_size=2&sort_reverse=true").await, "a");
-        assert!(!listing("name=a").is_by_name() && !listing("sort=stats.size").is_by_name());
+        assert!(listing("name=a").is_filtered());
+        assert_eq!(listing("sort=stats.size").column(), Some("stats.size"));
     }
 
     #[tokio::test]

@@ -452,6 +452,86 @@ fn pages_of_queues_are_in_order_over_all_virtual_hosts() {
 }
 
 #[test]
+fn queues_are_sorted_by_what_is_in_them_now() {
+    let broker = Broker::ours();
+    let api = Api::of(&broker);
+    api.put("/vhosts/other", &json!({}));
+    for (vhost, name, messages) in [
+        ("%2f", "a", 0),
+        ("%2f", "b", 2),
+        ("%2f", "c", 0),
+        ("%2f", "d", 1),
+        ("other", "b", 0),
+        ("other", "e", 2),
+    ] {
+        api.put(&format!("/queues/{vhost}/{name}"), &json!({}));
+        for _ in 0..messages {
+            publish(&api, vhost, name);
+        }
+    }
+    let names = |query: &str| {
+        let rows = api.get(&format!("/queues?columns=name,vhost&{query}")).1;
+        let rows = rows.get("items").unwrap_or(&rows).as_array().cloned().unwrap_or_default();
+        let text = |row: &Value| {
+            format!(
+                "{}{}",
+                row["vhost"].as_str().unwrap_or_default(),
+                row["name"].as_str().unwrap_or_default()
+            )
+        };
+        rows.iter().map(text).collect::<Vec<_>>().join(" ")
+    };
+    for column in ["messages", "messages_ready", "message_bytes"] {
+        assert_eq!(names(&format!("sort={column}")), "/a /c otherb /d /b othere", "{column}");
+        assert_eq!(
+            names(&format!("sort={column}&sort_reverse=true")),
+            "/b othere /d /a /c otherb",
+            "{column}"
+        );
+        let pages = |reverse: bool| {
+            let page = |page| names(&format!("sort={column}&sort_reverse={reverse}&page={page}&page_size=4"));
+            [page(1), page(2)].join(" ")
+        };
+        assert_eq!(pages(false), "/a /c otherb /d /b othere");
+        assert_eq!(pages(true), "/b othere /d /a /c otherb");
+        assert_eq!(names(&format!("sort={column}&name=b")), "otherb /b", "{column}");
+    }
+    assert_eq!(names("sort=state&page=2&page_size=2"), "/c /d");
+    let get = json!({"count": 2, "ackmode": "ack_requeue_false", "encoding": "auto"});
+    api.post("/queues/%2f/b/get", &get);
+    api.delete("/queues/other/e");
+    publish(&api, "%2f", "c");
+    publish(&api, "%2f", "c");
+    assert_eq!(
+        names("sort=messages&sort_reverse=true"),
+        "/c /d /a /b otherb",
+        "as of now, not of the last sample"
+    );
+    api.delete("/queues/%2f/c");
+    api.put("/queues/%2f/c", &json!({}));
+    assert_eq!(names("sort=messages&sort_reverse=true"), "/d /a /b /c otherb", "another queue of its name");
+    publish(&api, "%2f", "a");
+    let deadline = Instant::now() + PATIENCE;
+    while names("sort=message_stats.publish_details.rate&sort_reverse=true&page=1&page_size=2") != "/a /b" {
+        publish(&api, "%2f", "a");
+        assert!(
+            Instant::now() < deadline,
+            "{}",
+            names("sort=message_stats.publish_details.rate&sort_reverse=true")
+        );
+    }
+}
+
+fn publish(api: &Api, vhost: &str, queue: &str) {
+    let message =
+        json!({"properties": {}, "routing_key": queue, "payload": "12", "payload_encoding": "string"});
+    assert_eq!(
+        api.post(&format!("/exchanges/{vhost}/amq.default/publish"), &message).1,
+        json!({"routed": true})
+    );
+}
+
+#[test]
 fn what_another_site_has_a_browser_ask_for_is_refused() {
     let broker = Broker::ours();
     let api = Api::of(&broker);

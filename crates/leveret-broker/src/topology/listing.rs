@@ -1,6 +1,6 @@
 //! What is declared, as lists for the administration.
 
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use leveret_amqp::Table;
@@ -39,6 +39,12 @@ impl Topology {
     pub(crate) fn queue_page(&self, range: Range<usize>) -> Vec<Arc<Queue>> {
         let names = self.queue_names.iter().skip(range.start).take(range.len());
         names.filter_map(|name| self.queues.get(name).cloned()).collect()
+    }
+
+    /// Names of queues in their order, from after that one on.
+    pub(crate) fn queue_names_after(&self, name: Option<&str>) -> impl Iterator<Item = &Arc<str>> {
+        let start = name.map_or(Bound::Unbounded, Bound::Excluded);
+        self.queue_names.range::<str, _>((start, Bound::Unbounded))
     }
 
     /// What has gone through exchanges, in and out, those left out that nothing has gone through.

@@ -13,6 +13,7 @@ mod overview;
 mod permissions;
 mod policies;
 mod queues;
+mod ranking;
 mod users;
 mod vhosts;
 

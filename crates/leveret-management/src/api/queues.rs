@@ -11,6 +11,7 @@ use leveret_broker::{Effects, Queue, QueueOptions, Settlement, Vhost};
 use serde_json::{Value, json};
 
 use super::connections::consumers_on;
+use super::ranking::Ranking;
 use super::{Route, delete, get, post, put};
 use crate::App;
 use crate::access::Access;
@@ -19,7 +20,7 @@ use crate::error::Refusal;
 use crate::json::connection;
 use crate::json::message::{self, Encoding};
 use crate::json::queue::{Detail, Listed, Shown};
-use crate::list::{Columns, Fields, Listing};
+use crate::list::{Columns, Listing, Rows};
 use crate::messages;
 use crate::parameters::Parameters;
 
@@ -57,18 +58,37 @@ async fn respond(app: App, vhosts: Vec<Arc<Vhost>>, parameters: Parameters) -> R
 
 fn answer(app: &App, vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Result<Response, Refusal> {
     let (listing, shown) = (Listing::from(parameters)?, Shown::new(app, detail(parameters)));
-    let render = |listed: &Listed, fields: &mut Fields<'_>| shown.put(listed, fields);
-    if listing.is_by_name() && (vhosts.len() == 1 || parameters.text("sort").is_none()) {
-        let total = vhosts.iter().map(|vhost| vhost.queue_count()).sum();
-        return listing.respond_in_order(total, |range| page(&vhosts, range), render);
+    let rows = rows(app, &vhosts, &listing, &shown)?;
+    Ok(rows.stream(move |listed, fields| shown.put(listed, fields)))
+}
+
+/// What is to be shown, found in the cheapest way: by its place among the names, by who is busy, or by asking all.
+fn rows(app: &App, vhosts: &[Arc<Vhost>], listing: &Listing, shown: &Shown) -> Result<Rows<Listed>, Refusal> {
+    let total = vhosts.iter().map(|vhost| vhost.queue_count()).sum();
+    let column = listing.column();
+    if !listing.is_filtered() {
+        // Of several virtual hosts the names are mixed.
+        if column.is_none_or(|column| column == "name" && vhosts.len() == 1) {
+            return listing.rows_in_order(total, |range, reverse| by_name(vhosts, (range, total), reverse));
+        }
+        if let Some(busy) = column.and_then(|column| Ranking::of(app, vhosts, shown, column)) {
+            return listing.rows_in_order(total, |range, reverse| busy.page((range, total), reverse));
+        }
     }
-    let each = vhosts.iter().flat_map(|vhost| listed(vhost, vhost.queues()));
-    listing.respond_with(
-        each.collect(),
-        |listed| (&listed.vhost.name, &listed.queue.name),
-        |listed, path| shown.sort_value(listed, path),
-        render,
-    )
+    let accepted =
+        |vhost: &Arc<Vhost>| listed(vhost, vhost.queues_named(usize::MAX, |name| listing.accepts(name)));
+    let items = vhosts.iter().flat_map(accepted).collect();
+    listing.rows(items, total, |listed, column| shown.sort_value(listed, column))
+}
+
+/// The queues that stand there by virtual host and name, or so from behind.
+fn by_name(vhosts: &[Arc<Vhost>], (range, total): (Range<usize>, usize), reverse: bool) -> Vec<Listed> {
+    if !reverse {
+        return page(vhosts, range);
+    }
+    let mut rows = page(vhosts, total - range.end..total - range.start);
+    rows.reverse();
+    rows
 }
 
 /// The queues that stand there by virtual host and name.

@@ -12,13 +12,22 @@ use serde_json::{Map, Value};
 use super::message::table;
 use super::rates;
 use crate::App;
-use crate::list::Fields;
-use crate::statistics::{QueueSample, Rated};
+use crate::list::{Columns, Fields, at};
+use crate::statistics::{QueueSample, Rated, Share};
 
 /// A queue, and what is to be told of it.
 pub(crate) struct Listed {
     pub(crate) vhost: Arc<Vhost>,
     pub(crate) queue: Arc<Queue>,
+}
+
+/// What tells busy queues from others, in a column.
+#[derive(Clone, Copy)]
+pub(crate) enum Busyness {
+    /// What it adds to the totals; nothing at rest.
+    Share(fn(&Share) -> u64),
+    /// How much changes in it; nothing at rest.
+    Rate,
 }
 
 /// How much is told of a queue.
@@ -42,22 +51,25 @@ const MESSAGE_FIELDS: [&str; 6] = [
 ];
 
 /// Queues as one request shows them.
-pub(crate) struct Shown<'a> {
-    app: &'a App,
+pub(crate) struct Shown {
+    app: App,
     detail: Detail,
     /// The tags of all consumers, which their channels know: looked up once, and only where a queue shows one.
-    tags: OnceCell<FxHashMap<(*const Queue, ConsumerKey), Arc<str>>>,
+    tags: OnceCell<Tags>,
 }
 
-impl<'a> Shown<'a> {
-    pub(crate) fn new(app: &'a App, detail: Detail) -> Self {
-        Self { app, detail, tags: OnceCell::new() }
+/// Tags by the address of the queue and what the consumer is to it.
+type Tags = FxHashMap<(usize, ConsumerKey), Arc<str>>;
+
+impl Shown {
+    pub(crate) fn new(app: &App, detail: Detail) -> Self {
+        Self { app: app.clone(), detail, tags: OnceCell::new() }
     }
 
     /// A queue.
     pub(crate) fn put(&self, listed: &Listed, fields: &mut Fields<'_>) {
         let Listed { vhost, queue } = listed;
-        let (app, detail) = (self.app, self.detail);
+        let (app, detail) = (&self.app, self.detail);
         let options = &queue.options;
         fields.put("name", || &*queue.name);
         fields.put("vhost", || &*vhost.name);
@@ -82,20 +94,30 @@ impl<'a> Shown<'a> {
         }
     }
 
-    /// What a queue is sorted by in one of the columns that are asked for most.
-    pub(crate) fn sort_value(&self, Listed { vhost, queue }: &Listed, path: &str) -> Option<Value> {
-        let of = |value: fn(&QueueStats) -> usize| Some(Value::from(value(&queue.stats())));
+    /// What a queue is sorted by in a column.
+    pub(crate) fn sort_value(&self, listed: &Listed, path: &str) -> Value {
+        if path == "name" {
+            return (&*listed.queue.name).into();
+        }
+        let object = Columns::one(path).object(|fields| self.put(listed, fields));
+        at(&object, path).cloned().unwrap_or_default()
+    }
+
+    /// What of a queue a column shows that all queues but busy ones have the same in; `None` for other columns.
+    pub(crate) fn busyness(&self, path: &str) -> Option<Busyness> {
         match path {
-            "name" => Some((&*queue.name).into()),
-            "state" if self.detail != Detail::Declared => Some("running".into()),
-            "messages" if self.detail != Detail::Declared => of(|it| it.ready + it.unacked),
-            "messages_ready" if self.detail != Detail::Declared => of(|it| it.ready),
-            "messages_unacknowledged" if self.detail != Detail::Declared => of(|it| it.unacked),
-            "consumers" if self.detail == Detail::Full => of(|it| it.consumers),
-            // What stands still has no rates.
+            "state" if self.detail != Detail::Declared => Some(Busyness::Share(|_| 0)),
+            "messages" if self.detail != Detail::Declared => {
+                Some(Busyness::Share(|share| share.ready + share.unacked))
+            }
+            "messages_ready" if self.detail != Detail::Declared => Some(Busyness::Share(|share| share.ready)),
+            "messages_unacknowledged" if self.detail != Detail::Declared => {
+                Some(Busyness::Share(|share| share.unacked))
+            }
+            "message_bytes" if self.detail == Detail::Full => Some(Busyness::Share(|share| share.bytes)),
+            "consumers" if self.detail == Detail::Full => Some(Busyness::Share(|share| share.consumers)),
             _ if path.starts_with("message_stats.") && path.ends_with("_details.rate") => {
-                let is_still = self.app.statistics.queue(&vhost.name, &queue.name).is_none();
-                is_still.then(|| 0.0.into())
+                (self.detail == Detail::Full).then_some(Busyness::Rate)
             }
             _ => None,
         }
@@ -103,19 +125,23 @@ impl<'a> Shown<'a> {
 
     /// The tag of a consumer.
     fn tag(&self, queue: &Arc<Queue>, key: ConsumerKey) -> Value {
-        let tags = self.tags.get_or_init(|| tags(self.app));
-        tags.get(&(Arc::as_ptr(queue), key)).map_or(Value::Null, |tag| (&**tag).into())
+        let tags = self.tags.get_or_init(|| tags(&self.app));
+        tags.get(&(address(queue), key)).map_or(Value::Null, |tag| (&**tag).into())
     }
 }
 
-fn tags(app: &App) -> FxHashMap<(*const Queue, ConsumerKey), Arc<str>> {
+fn address(queue: &Arc<Queue>) -> usize {
+    Arc::as_ptr(queue).addr()
+}
+
+fn tags(app: &App) -> Tags {
     let connections = app.node.broker().connections.list();
     let channels = connections.iter().flat_map(|connection| connection.channels());
     let consumers = channels.flat_map(|channel| channel.consumers());
-    consumers.map(|it| ((Arc::as_ptr(&it.queue), it.key), it.tag)).collect()
+    consumers.map(|it| ((address(&it.queue), it.key), it.tag)).collect()
 }
 
-fn put_details(shown: &Shown<'_>, Listed { vhost, queue }: &Listed, fields: &mut Fields<'_>) {
+fn put_details(shown: &Shown, Listed { vhost, queue }: &Listed, fields: &mut Fields<'_>) {
     if fields.want(&["policy", "operator_policy", "effective_policy_definition"]) {
         fields.put_all(policies(&queue.applied(), &queue.rules()));
     }

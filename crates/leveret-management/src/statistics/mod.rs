@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{MessageTotals, Owner, Time};
+use leveret_broker::{MessageTotals, Owner, Time, Vhost};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use tokio::time::{MissedTickBehavior, interval};
@@ -18,7 +18,7 @@ use crate::App;
 use self::connected::Connected;
 pub(crate) use self::history::{History, Sample};
 use self::objects::Objects;
-pub(crate) use self::objects::{QueueSample, QueueTotals};
+pub(crate) use self::objects::{QueueSample, QueueTotals, Share};
 
 /// Time between samples.
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
@@ -92,6 +92,25 @@ impl Statistics {
     /// The last samples of a queue that has moved since the one before, the newer first.
     pub(crate) fn queue(&self, vhost: &str, name: &str) -> Option<[QueueSample; 2]> {
         self.samples.read().objects.queue(vhost, name)
+    }
+
+    /// The queues of a virtual host that add anything to the totals, and what `of` makes of what they add, where that is
+    /// more than nothing. It is as of now.
+    pub(crate) fn shares(
+        &self,
+        vhost: &Arc<Vhost>,
+        now: Time,
+        of: impl Fn(&Share) -> u64,
+    ) -> Vec<(u64, Arc<str>)> {
+        let mut samples = self.samples.write();
+        let shares = samples.objects.shares(vhost, now).iter();
+        let values = shares.map(|(name, share)| (of(share), name)).filter(|(value, _)| *value > 0);
+        values.map(|(value, name)| (value, Arc::clone(name))).collect()
+    }
+
+    /// The queues of a virtual host that have moved lately: of no others are there rates.
+    pub(crate) fn moving(&self, vhost: &str) -> Vec<Arc<str>> {
+        self.samples.read().objects.moving(vhost).cloned().collect()
     }
 
     /// How fast a connection receives and sends, in bytes a second.

@@ -27,11 +27,23 @@ pub(crate) struct QueueSample {
 }
 
 /// What a queue adds to the totals.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Share {
-    ready: u64,
-    unacked: u64,
-    consumers: u32,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) ready: u64,
+    pub(crate) unacked: u64,
+    pub(crate) bytes: u64,
+    pub(crate) consumers: u64,
+}
+
+impl Share {
+    fn of(stats: &QueueStats) -> Self {
+        Self {
+            ready: stats.ready as u64,
+            unacked: stats.unacked as u64,
+            bytes: stats.ready_bytes + stats.unacked_bytes,
+            consumers: stats.consumers as u64,
+        }
+    }
 }
 
 impl QueueSample {
@@ -54,6 +66,8 @@ struct OfVhost {
     before: QueueTotals,
     /// Of queues that add anything.
     shares: FxHashMap<Arc<str>, Share>,
+    /// Queues whose share is as of later than the last sample, which is to look at them too.
+    ahead: Vec<Arc<Queue>>,
     /// Of queues that have moved lately: the last sample and the one before.
     moving: FxHashMap<Arc<str>, [QueueSample; 2]>,
     /// What has gone through exchanges, in and out: now and a sample before.
@@ -70,6 +84,18 @@ impl Objects {
             of_vhost.sample(&vhost, now);
             self.totals += of_vhost.now;
         }
+    }
+
+    /// What the queues of a virtual host add to the totals that add anything, as of now.
+    pub(crate) fn shares(&mut self, vhost: &Arc<Vhost>, now: Time) -> &FxHashMap<Arc<str>, Share> {
+        let of_vhost = self.vhosts.entry(Arc::clone(&vhost.name)).or_default();
+        of_vhost.catch_up(vhost, now);
+        &of_vhost.shares
+    }
+
+    /// Queues of a virtual host that have moved lately.
+    pub(crate) fn moving(&self, vhost: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.vhosts.get(vhost).into_iter().flat_map(|of_vhost| of_vhost.moving.keys())
     }
 
     pub(crate) fn totals(&self) -> QueueTotals {
@@ -107,7 +133,9 @@ impl OfVhost {
         let before = self.now;
         if is_known {
             moves.gone.iter().for_each(|name| self.share(name, Share::default()));
-            moves.moved.iter().for_each(|queue| self.note(queue, now));
+            let mut ahead = std::mem::take(&mut self.ahead);
+            ahead.retain(|queue| vhost.has_queue(queue));
+            ahead.iter().chain(&moves.moved).for_each(|queue| self.note(queue, now));
         } else {
             *self = Self { of: Arc::downgrade(vhost), ..Self::default() };
             vhost.queues().iter().for_each(|queue| self.note(queue, now));
@@ -124,12 +152,23 @@ impl OfVhost {
         self.forget(now);
     }
 
+    /// Brings the shares up to date, without a sample.
+    fn catch_up(&mut self, vhost: &Arc<Vhost>, now: Time) {
+        if !std::ptr::eq(self.of.as_ptr(), Arc::as_ptr(vhost)) {
+            return self.sample(vhost, now);
+        }
+        let moves = vhost.take_moved();
+        moves.gone.iter().for_each(|name| self.share(name, Share::default()));
+        moves.moved.iter().for_each(|queue| self.share(&queue.name, Share::of(&queue.stats())));
+        self.ahead.extend(moves.moved);
+    }
+
     fn note(&mut self, queue: &Arc<Queue>, now: Time) {
         let stats = queue.stats();
         let sample = QueueSample::of(&stats, now);
-        let share = Share { ready: sample.ready, unacked: sample.unacked, consumers: stats.consumers as u32 };
-        self.share(&queue.name, share);
+        self.share(&queue.name, Share::of(&stats));
         match self.moving.get_mut(&queue.name) {
+            Some(samples) if samples[0].at == now => samples[0] = sample,
             Some(samples) => *samples = [sample, samples[0]],
             None => {
                 self.moving.insert(Arc::clone(&queue.name), [sample; 2]);
@@ -147,8 +186,7 @@ impl OfVhost {
         let old = old.unwrap_or_default();
         self.now.ready = (self.now.ready + share.ready).saturating_sub(old.ready);
         self.now.unacked = (self.now.unacked + share.unacked).saturating_sub(old.unacked);
-        self.now.consumers =
-            (self.now.consumers + u64::from(share.consumers)).saturating_sub(old.consumers.into());
+        self.now.consumers = (self.now.consumers + share.consumers).saturating_sub(old.consumers);
     }
 
     /// What stands still has no rates.
