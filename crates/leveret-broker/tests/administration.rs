@@ -369,7 +369,7 @@ fn definitions_go_out_and_in_again() {
     assert_eq!(exported["bindings"][0]["destination_type"], "queue");
 
     let other = Broker::new(Users::new(vec![]));
-    let definitions = Definitions::from_json(&exported).unwrap();
+    let definitions = Definitions::from_json(exported.clone()).unwrap();
     for _ in 0..2 {
         other.import(&definitions, &mut Effects::default()).unwrap();
         assert_eq!(other.definitions().to_json(), exported);
@@ -405,7 +405,7 @@ fn what_is_bound_to_something_that_is_not_exported_is_not_either() {
     }
     let exported = broker.definitions().to_json();
     let other = Broker::new(Users::new(vec![]));
-    other.import(&Definitions::from_json(&exported).unwrap(), &mut Effects::default()).unwrap();
+    other.import(&Definitions::from_json(exported).unwrap(), &mut Effects::default()).unwrap();
     let bindings = other.vhost("/").unwrap().bindings();
     let mut bound: Vec<_> = bindings.iter().map(|it| (&*it.source, &*it.destination)).collect();
     bound.sort_unstable();
@@ -437,7 +437,7 @@ fn definitions_of_a_vhost_fit_into_another() {
     let exported = broker.definitions_of(&broker.vhost("/").unwrap()).to_vhost_json();
     assert!(exported.get("users").is_none() && exported["queues"][0].get("vhost").is_none());
     let other: Arc<Vhost> = broker.add_vhost("other").unwrap();
-    let definitions = Definitions::from_vhost_json(&exported, "other").unwrap();
+    let definitions = Definitions::from_vhost_json(exported, "other").unwrap();
     broker.import(&definitions, &mut Effects::default()).unwrap();
     assert!(other.find_queue("q").is_some());
 }
@@ -490,7 +490,7 @@ fn wrong_definitions_name_the_place_and_change_nothing() {
         ),
         (json!([]), "expected an object"),
     ] {
-        let import = Definitions::from_json(&wrong)
+        let import = Definitions::from_json(wrong)
             .and_then(|definitions| broker.import(&definitions, &mut Effects::default()));
         let refused = import.unwrap_err().text;
         assert!(refused.contains(named), "{named}: {refused}");

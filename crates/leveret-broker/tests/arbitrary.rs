@@ -147,13 +147,13 @@ proptest! {
         let mut json = definitions();
         replace(&mut json, &steps, other);
         let broker = Broker::new(Users::new(vec![]));
-        let _ = Definitions::from_vhost_json(&json, "/");
-        if let Ok(definitions) = Definitions::from_json(&json)
+        let _ = Definitions::from_vhost_json(json.clone(), "/");
+        if let Ok(definitions) = Definitions::from_json(json)
             && broker.import(&definitions, &mut Effects::default()).is_ok()
         {
             // What was taken can be given back and taken again.
             let exported = broker.definitions().to_json();
-            let again = Definitions::from_json(&exported).unwrap();
+            let again = Definitions::from_json(exported.clone()).unwrap();
             broker.import(&again, &mut Effects::default()).unwrap();
             prop_assert_eq!(broker.definitions().to_json(), exported);
         }
@@ -171,7 +171,7 @@ proptest! {
 fn the_definitions_that_are_changed_are_right() {
     let broker = Broker::new(Users::new(vec![]));
     broker.begin(&FirstUser { name: "guest", password: "guest", vhost: "/" }, "test").unwrap();
-    let definitions = Definitions::from_json(&definitions()).unwrap();
+    let definitions = Definitions::from_json(definitions()).unwrap();
     broker.import(&definitions, &mut Effects::default()).unwrap();
     assert!(broker.vhost("/").unwrap().find_queue("q").is_some());
 }

@@ -121,6 +121,17 @@ impl<S: Sync> FromRequest<S> for Body {
     }
 }
 
+/// A body as it came, to be read by whoever asks for it.
+pub(crate) struct Unread(pub(crate) Vec<u8>);
+
+impl<S: Sync> FromRequest<S> for Unread {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+        whole(request, LARGEST_BYTES).await.map(Self)
+    }
+}
+
 /// Bytes of a body that is taken in before anything else is done.
 const SMALL_BYTES: usize = 8 << 10;
 

@@ -298,7 +298,7 @@ fn definitions(path: &Path) -> Result<Definitions, StartError> {
     };
     let text = std::fs::read(path).map_err(|error| broken(&error))?;
     let json = serde_json::from_slice(&text).map_err(|error| broken(&error))?;
-    Definitions::from_json(&json).map_err(|error| broken(&error))
+    Definitions::from_json(json).map_err(|error| broken(&error))
 }
 
 /// The broker as it was left in the data directory.

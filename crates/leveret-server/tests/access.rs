@@ -265,7 +265,7 @@ fn a_hash_of_rabbitmq_lets_its_user_in() {
         "users": [{"name": "bunny", "password_hash": hash, "tags": "management"}],
         "permissions": [{"user": "bunny", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}],
     });
-    let definitions = leveret_broker::Definitions::from_json(&definitions).unwrap();
+    let definitions = leveret_broker::Definitions::from_json(definitions).unwrap();
     broker.import(&definitions, &mut Effects::default()).unwrap();
     let login = |password| Login { user: "bunny", password, ..ALICE };
     let mut peer = Peer::open_as(&test, &login("test12"));

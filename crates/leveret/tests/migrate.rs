@@ -192,17 +192,32 @@ async fn everything_goes_over_and_comes_back() {
 async fn a_migration_that_was_killed_goes_on() {
     let (other, ours) = (Broker::start(), Broker::ours());
     let vhost = format!("killed-{:x}", fastrand::u64(..));
-    let (there, here) = (Place::new(&other, &vhost), Place::new(&ours, &vhost));
-    there.make_vhost(&vhost);
+    kill_and_go_on(&Place::new(&other, &vhost), &Place::new(&ours, &vhost), &vhost).await;
+}
+
+#[tokio::test]
+async fn one_that_was_killed_on_the_way_back_goes_on() {
+    let (other, ours) = (Broker::start(), Broker::ours());
+    let vhost = format!("killed-{:x}", fastrand::u64(..));
+    kill_and_go_on(&Place::new(&ours, &vhost), &Place::new(&other, &vhost), &vhost).await;
+}
+
+async fn kill_and_go_on(there: &Place, here: &Place, vhost: &str) {
+    there.make_vhost(vhost);
     let (_connection, channel) = there.channel().await;
     declare(&channel, "work").await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     const COUNT: u32 = 10_000;
-    for number in 0..COUNT {
+    // This one takes a detour, whose exchange a migration that is killed leaves behind.
+    let copies = FieldArray::from(vec![AMQPValue::LongString(LongString::from("nowhere"))]);
+    let mut headers = FieldTable::default();
+    headers.insert("CC".into(), AMQPValue::FieldArray(copies));
+    publish(&channel, "work", 0, headers).await;
+    for number in 1..COUNT {
         publish(&channel, "work", number, FieldTable::default()).await;
     }
     channel.wait_for_confirms().await.expect("all are confirmed");
-    let mut child = migrate(&there, &here).stdout(Stdio::null()).spawn().expect("the binary starts");
+    let mut child = migrate(there, here).stdout(Stdio::null()).spawn().expect("the binary starts");
     let start = Instant::now();
     while here.ready("work").await.unwrap_or(0) == 0 {
         assert!(start.elapsed() < Duration::from_secs(60), "nothing arrives");
@@ -210,11 +225,14 @@ async fn a_migration_that_was_killed_goes_on() {
     }
     child.kill().expect("is killed");
     child.wait().expect("ends");
+    let detours = || here.exchanges().into_iter().filter(|name| name.starts_with("leveret.migrate.")).count();
+    assert_eq!(detours(), 1, "it was killed on the way");
     // The source notices that its consumer is gone, and has all that was not acknowledged once more.
-    let told = succeed(migrate(&there, &here));
+    let told = succeed(migrate(there, here));
     assert!(told.contains("work: "), "{told}");
+    assert_eq!(detours(), 0);
     let arrived = here.ready("work").await.expect("the queue is there");
-    let (ids, _) = take(&here, "work", arrived).await;
+    let (ids, _) = take(here, "work", arrived).await;
     let distinct: BTreeSet<u32> = ids.iter().copied().collect();
     assert_eq!(distinct, (0..COUNT).collect::<BTreeSet<_>>(), "nothing is lost");
     assert!(arrived <= COUNT + 1000, "at most what was on its way is doubled: {arrived}");

@@ -18,21 +18,21 @@ pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ma
 }
 
 impl Definitions {
-    /// Reads definitions of a whole broker.
+    /// Reads definitions of a whole broker. What has been read of the JSON is freed on the way.
     ///
     /// # Errors
     /// `PreconditionFailed`, naming the place and what is wrong there.
-    pub fn from_json(json: &Value) -> Result<Self, Error> {
-        let source = Source { json: as_object(json)?, vhost: None };
+    pub fn from_json(json: Value) -> Result<Self, Error> {
         let version = json["rabbitmq_version"].as_str().or(json["rabbit_version"].as_str());
-        let version = version.unwrap_or(RABBITMQ_VERSION);
+        let version = &version.unwrap_or(RABBITMQ_VERSION).to_owned();
+        let mut source = Source { json: into_object(json)?, vhost: None };
         Ok(Self {
             users: source.items("users", |item| user(item, version))?,
             vhosts: source.items("vhosts", vhost)?,
             permissions: source.parsed("permissions")?,
             topic_permissions: source.parsed("topic_permissions")?,
             global_parameters: source.parsed("global_parameters")?,
-            ..Self::of_vhosts(&source)?
+            ..Self::of_vhosts(source)?
         })
     }
 
@@ -40,11 +40,11 @@ impl Definitions {
     ///
     /// # Errors
     /// As [`Definitions::from_json`].
-    pub fn from_vhost_json(json: &Value, vhost: &str) -> Result<Self, Error> {
-        Self::of_vhosts(&Source { json: as_object(json)?, vhost: Some(vhost) })
+    pub fn from_vhost_json(json: Value, vhost: &str) -> Result<Self, Error> {
+        Self::of_vhosts(Source { json: into_object(json)?, vhost: Some(vhost) })
     }
 
-    fn of_vhosts(source: &Source<'_>) -> Result<Self, Error> {
+    fn of_vhosts(mut source: Source<'_>) -> Result<Self, Error> {
         Ok(Self {
             parameters: source.parsed("parameters")?,
             policies: source.parsed("policies")?,
@@ -56,36 +56,38 @@ impl Definitions {
     }
 }
 
-fn as_object(json: &Value) -> Result<&Map<String, Value>, Error> {
-    json.as_object().ok_or_else(|| Error::precondition("definitions: expected an object"))
+fn into_object(json: Value) -> Result<Map<String, Value>, Error> {
+    match json {
+        Value::Object(object) => Ok(object),
+        _ => Err(Error::precondition("definitions: expected an object")),
+    }
 }
 
 struct Source<'a> {
-    json: &'a Map<String, Value>,
+    json: Map<String, Value>,
     /// The virtual host that everything is for.
     vhost: Option<&'a str>,
 }
 
 impl Source<'_> {
-    fn parsed<T: DeserializeOwned>(&self, list: &str) -> Result<Vec<T>, Error> {
+    fn parsed<T: DeserializeOwned>(&mut self, list: &str) -> Result<Vec<T>, Error> {
         self.items(list, |item| serde_json::from_value(item).map_err(|error| error.to_string()))
     }
 
-    fn items<T>(&self, list: &str, parse: impl Fn(Value) -> Result<T, String>) -> Result<Vec<T>, Error> {
-        let items = match self.json.get(list) {
+    fn items<T>(&mut self, list: &str, parse: impl Fn(Value) -> Result<T, String>) -> Result<Vec<T>, Error> {
+        let items = match self.json.remove(list) {
             None | Some(Value::Null) => return Ok(Vec::new()),
             Some(Value::Array(items)) => items,
             Some(_) => return Err(Error::precondition(format!("{list}: expected an array"))),
         };
-        let parse = |(at, item): (usize, &Value)| {
-            let mut item = item.clone();
+        let parse = |(at, mut item): (usize, Value)| {
             if let (Some(vhost), Some(fields)) = (self.vhost, item.as_object_mut()) {
                 fields.insert("vhost".into(), vhost.into());
             }
             let name = item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
             parse(item).map_err(|wrong| Error::precondition(format!("{list}[{at}] '{name}': {wrong}")))
         };
-        items.iter().enumerate().map(parse).collect()
+        items.into_iter().enumerate().map(parse).collect()
     }
 }
 

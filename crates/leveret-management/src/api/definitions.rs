@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use leveret_broker::{Definitions, Effects};
+use axum::response::{IntoResponse, Response};
+use leveret_broker::{Definitions, Effects, Error};
 use serde_json::Value;
 
 use super::{Route, get, post};
 use crate::App;
 use crate::access::Access;
-use crate::body::Body;
+use crate::body::{Body, Unread};
 use crate::error::Refusal;
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -21,40 +22,59 @@ pub(crate) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn export(State(app): State<App>, access: Access) -> Result<Json<Value>, Refusal> {
+/// Does that beside the workers, which have messages to move: large definitions take a while.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::Unavailable(error.to_string()))
+}
+
+async fn export(State(app): State<App>, access: Access) -> Result<Response, Refusal> {
     access.administrator()?;
-    Ok(Json(app.node.broker().definitions().to_json()))
+    beside(move || Json(app.node.broker().definitions()).into_response()).await
 }
 
 async fn export_vhost(
     State(app): State<App>,
     access: Access,
     Path(vhost): Path<String>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Response, Refusal> {
     access.administrator()?;
     let vhost = access.vhost(&app, &vhost)?;
-    Ok(Json(app.node.broker().definitions_of(&vhost).to_vhost_json()))
+    beside(move || Json(app.node.broker().definitions_of(&vhost).to_vhost_json()).into_response()).await
 }
 
-fn take(app: &App, definitions: &Definitions) -> Result<StatusCode, Refusal> {
-    let mut effects = Effects::at(app.node.now());
-    app.node.broker().import(definitions, &mut effects)?;
-    effects.flush();
-    Ok(StatusCode::NO_CONTENT)
+async fn take(
+    app: App,
+    bytes: Vec<u8>,
+    read: impl FnOnce(Value) -> Result<Definitions, Error> + Send + 'static,
+) -> Result<StatusCode, Refusal> {
+    let work = move || {
+        let body = Body::parse(&bytes)?;
+        drop(bytes);
+        let definitions = read(Value::Object(body.0))?;
+        let mut effects = Effects::at(app.node.now());
+        app.node.broker().import(&definitions, &mut effects)?;
+        effects.flush();
+        Ok(StatusCode::NO_CONTENT)
+    };
+    beside(work).await?
 }
 
-async fn import(State(app): State<App>, access: Access, Body(body): Body) -> Result<StatusCode, Refusal> {
+async fn import(
+    State(app): State<App>,
+    access: Access,
+    Unread(bytes): Unread,
+) -> Result<StatusCode, Refusal> {
     access.administrator()?;
-    take(&app, &Definitions::from_json(&Value::Object(body))?)
+    take(app, bytes, Definitions::from_json).await
 }
 
 async fn import_vhost(
     State(app): State<App>,
     access: Access,
     Path(vhost): Path<String>,
-    Body(body): Body,
+    Unread(bytes): Unread,
 ) -> Result<StatusCode, Refusal> {
     access.administrator()?;
     access.vhost(&app, &vhost)?;
-    take(&app, &Definitions::from_vhost_json(&Value::Object(body), &vhost)?)
+    take(app, bytes, move |json| Definitions::from_vhost_json(json, &vhost)).await
 }

@@ -9,24 +9,28 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
     BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Consumer, ExchangeKind, PublisherConfirm};
 
 use super::queues::{self, Movable};
 use super::report::{Moved, Progress, Report};
 use super::side::Side;
 use crate::failure::Failure;
+use crate::http_api::encoded;
 
 /// Messages on their way at a time, in a queue.
 const WINDOW: u16 = 1000;
 /// The consumer.
 const TAG: &str = "leveret-migrate";
+/// What exchanges of ours are called at first, and the argument that tells them from others of such a name.
+const DETOUR: (&str, &str) = ("leveret.migrate.", "leveret-migrate");
 /// How long a queue that should have more may give none.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// Moves the messages of all queues, and notes what was counted.
 pub(super) async fn move_all(from: &Side, to: &Side, report: &mut Report) -> Result<(), Failure> {
     for vhost in from.vhosts()? {
+        clear_detours(to, &vhost)?;
         let queues = queues::movable(from, &vhost)?;
         let (source, target) = (from.connect(&vhost).await?, to.connect(&vhost).await?);
         for Movable { name: queue, goes_with_consumers } in queues {
@@ -65,6 +69,19 @@ pub(super) async fn move_all(from: &Side, to: &Side, report: &mut Report) -> Res
                     "queue {queue} in {vhost}: {trouble}; run it again to go on"
                 )));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes what a migration has left at the target that was killed.
+fn clear_detours(to: &Side, vhost: &str) -> Result<(), Failure> {
+    let path = format!("/exchanges/{}", encoded(vhost));
+    let exchanges = to.management.get(&format!("{path}?columns=name,arguments"))?;
+    for exchange in exchanges.as_array().into_iter().flatten() {
+        let name = exchange["name"].as_str().unwrap_or_default();
+        if name.starts_with(DETOUR.0) && exchange["arguments"][DETOUR.1] == true {
+            to.management.delete(&format!("{path}/{}", encoded(name)))?;
         }
     }
     Ok(())
@@ -199,11 +216,13 @@ impl Channels<'_> {
         if let Some(exchange) = detour {
             return Ok(exchange.clone());
         }
-        let exchange = format!("leveret.migrate.{:016x}", fastrand::u64(..));
-        // Deleted at the end; where it never comes to that, with its queue.
+        let exchange = format!("{}{:016x}", DETOUR.0, fastrand::u64(..));
+        // Deleted at the end; where it never comes to that, with its queue or by the next migration.
         let passing = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
         let name = || exchange.as_str().into();
-        self.target.exchange_declare(name(), ExchangeKind::Fanout, passing, FieldTable::default()).await?;
+        let mut ours = FieldTable::default();
+        ours.insert(DETOUR.1.into(), AMQPValue::Boolean(true));
+        self.target.exchange_declare(name(), ExchangeKind::Fanout, passing, ours).await?;
         let none = QueueBindOptions::default();
         self.target.queue_bind(queue.into(), name(), "".into(), none, FieldTable::default()).await?;
         Ok(detour.insert(exchange).clone())
