@@ -24,6 +24,7 @@ const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"
 const STRATEGIES: &[&str] = &["at-most-once", "at-least-once"];
 const MODES: &[&str] = &["default", "lazy"];
 const TYPES: &[&str] = &["classic", "quorum"];
+const LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
 const LENGTH: Kind = Kind::Number(0, i64::MAX);
 
 /// Keys that stand in arguments, with `x-` before them, and in policies.
@@ -44,7 +45,9 @@ const KEYS: [(&str, Kind); 13] = [
 ];
 
 /// Keys of arguments only.
-const ARGUMENTS: [(&str, Kind); 7] = [
+const ARGUMENTS: [(&str, Kind); 9] = [
+    ("queue-leader-locator", Kind::OneOf(LOCATORS)),
+    ("quorum-initial-group-size", Kind::Number(1, i64::MAX)),
     ("queue-type", Kind::OneOf(TYPES)),
     ("queue-version", Kind::Number(1, 2)),
     ("max-priority", Kind::Number(0, 255)),
@@ -82,7 +85,8 @@ const OPERATOR: [&str; 8] = [
     "overflow",
 ];
 
-const ONLY_CLASSIC: [&str; 3] = ["x-max-priority", "x-queue-mode", "x-queue-version"];
+const ONLY_CLASSIC: [&str; 4] =
+    ["x-max-priority", "x-queue-mode", "x-queue-version", "x-queue-master-locator"];
 const ONLY_QUORUM: [&str; 5] = [
     "x-delivery-limit",
     "x-dead-letter-strategy",
@@ -90,6 +94,8 @@ const ONLY_QUORUM: [&str; 5] = [
     "x-max-in-memory-bytes",
     "x-quorum-initial-group-size",
 ];
+/// Of streams, which there are none of.
+const ONLY_STREAM: [&str; 3] = ["x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size"];
 
 /// Queue arguments that must be the same in every declaration.
 pub(crate) const COMPARED_ARGUMENTS: [&str; 20] = [
@@ -207,7 +213,7 @@ impl Sources<'_> {
             QueueType::Classic => (&ONLY_QUORUM, "classic"),
             QueueType::Quorum => (&ONLY_CLASSIC, "quorum"),
         };
-        match others.iter().find(|other| given(other)) {
+        match others.iter().chain(&ONLY_STREAM).find(|other| given(other)) {
             Some(other) => {
                 let text = format!("invalid arg '{other}' for {} of queue type {name}", self.object);
                 Err(Error::precondition(text))
