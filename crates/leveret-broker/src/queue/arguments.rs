@@ -97,24 +97,28 @@ const ONLY_QUORUM: [&str; 5] = [
 /// Of streams, which there are none of.
 const ONLY_STREAM: [&str; 3] = ["x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size"];
 
-/// Queue arguments that must be the same in every declaration.
-pub(crate) const COMPARED_ARGUMENTS: [&str; 20] = [
-    "x-message-ttl",
+/// Queue arguments that must be the same in every declaration, in the order in which RabbitMQ compares those of classic
+/// queues: the first that differs is named.
+pub(crate) const COMPARED_ARGUMENTS: [&str; 23] = [
     "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
     "x-max-length",
     "x-max-length-bytes",
     "x-max-in-memory-length",
     "x-max-in-memory-bytes",
-    "x-overflow",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
-    "x-delivery-limit",
     "x-max-priority",
-    "x-single-active-consumer",
-    "x-queue-type",
+    "x-overflow",
     "x-queue-mode",
     "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-queue-master-locator",
+    "x-dead-letter-strategy",
+    "x-delivery-limit",
+    "x-quorum-initial-group-size",
+    "x-queue-leader-locator",
     "x-consumer-timeout",
     "x-message-deduplication",
     "x-cache-size",

@@ -135,11 +135,13 @@ impl State {
         }
     }
 
-    /// Whether more waits than may.
+    /// Whether more waits than may, so that the oldest have to go. A queue that refuses messages keeps what it has, also
+    /// where more came back than there is room for.
     #[inline]
     pub(super) fn is_over(&self) -> bool {
         let rules = &self.rules;
         (rules.max_length.is_some() || rules.max_length_bytes.is_some())
+            && rules.overflow == Overflow::DropHead
             && rules.is_over(self.ready.len(), self.ready.ready_bytes())
     }
 

@@ -88,7 +88,7 @@ impl Model {
     /// the first.
     pub fn let_go(&mut self) {
         self.expire();
-        while self.rules.max_length.is_some_and(|max| self.ready.len() > max) {
+        while !self.rules.rejects && self.rules.max_length.is_some_and(|max| self.ready.len() > max) {
             self.ready.remove(0);
             self.counts.dropped += 1;
         }
