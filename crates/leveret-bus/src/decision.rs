@@ -94,7 +94,7 @@ impl From<entity::Model> for Decision {
 }
 
 fn create(schema: &Schema) -> Vec<Change> {
-    vec![Change::CreateTable(Box::new(schema.create_table_from_entity(entity::Entity)))]
+    vec![Change::table(schema, entity::Entity)]
 }
 
 mod entity {

@@ -119,7 +119,7 @@
 //! Every message arrives at least once: duplicates come from crashes between the work and its acknowledgement, and
 //! from publishes whose fate was unknown. [`inbox::claim`], called in the transaction that does the work, tells the
 //! first time from the others, as long as the work is in that database. Work elsewhere, like sending a mail,
-//! can at best be made unlikely to happen twice.
+//! can at best be made unlikely to happen twice: [`lease`] keeps others from it while one is at it, and knows when it was done.
 //!
 //! ```no_run
 //! use leveret_bus::inbox::{self, Claim};
@@ -232,6 +232,7 @@ pub mod ids;
 pub mod inbox;
 mod ladder;
 mod lane;
+pub mod lease;
 mod link;
 mod message;
 mod meters;

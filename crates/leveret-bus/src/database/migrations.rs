@@ -2,7 +2,7 @@
 //! and MariaDB commit at each change, so there a step that was cut short is run again and finds part of it done.
 
 use sea_orm::sea_query::{
-    ColumnType, IndexCreateStatement, Table, TableAlterStatement, TableCreateStatement,
+    ColumnType, Index, IndexCreateStatement, Table, TableAlterStatement, TableCreateStatement,
 };
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
 use sea_orm::{
@@ -36,6 +36,26 @@ pub enum Change {
     CreateIndex(Box<IndexCreateStatement>),
     /// Changes a table.
     AlterTable(Box<TableAlterStatement>),
+}
+
+impl Change {
+    /// Makes an entity's table.
+    pub fn table(schema: &Schema, entity: impl EntityTrait) -> Self {
+        Self::CreateTable(Box::new(schema.create_table_from_entity(entity)))
+    }
+
+    /// Makes an index of this name over columns of an entity's table.
+    pub fn index<E: EntityTrait>(
+        name: &str,
+        entity: E,
+        columns: impl IntoIterator<Item = E::Column>,
+    ) -> Self {
+        let mut index = Index::create().name(name).table(entity).to_owned();
+        for column in columns {
+            index.col(column);
+        }
+        Self::CreateIndex(Box::new(index))
+    }
 }
 
 /// The tables of a component, as the list of steps that lead to them. Steps are only ever appended.

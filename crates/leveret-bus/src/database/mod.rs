@@ -10,7 +10,7 @@ use sea_orm::sqlx::Executor;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    EntityTrait, SqliteTransactionMode, TransactionOptions, TransactionTrait, UpdateMany,
 };
 use tokio::time::sleep;
 
@@ -139,6 +139,21 @@ pub async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr
         ..Default::default()
     };
     db.begin_with_options(options).await
+}
+
+/// Carries out an update of one row whose condition says what the row has to be, and says whether it was. Of several at
+/// once that change what the condition asks for, one gets true: this is how a state is moved on, or a turn taken, once.
+///
+/// Where several race, the update has to end its own condition: MySQL counts the rows that it finds, not those that it
+/// changes.
+///
+/// # Errors
+/// The database refuses or cannot be reached.
+pub async fn changed_one<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    update: UpdateMany<E>,
+) -> Result<bool, DbErr> {
+    Ok(update.exec(db).await?.rows_affected == 1)
 }
 
 /// Keeps PostgreSQL from compiling the statements of this transaction to machine code (JIT), which takes up to a second each

@@ -105,7 +105,7 @@ async fn free(tx: &DatabaseTransaction, now_ms: i64) -> Result<(i32, i64), Error
 }
 
 fn create(schema: &Schema) -> Vec<Change> {
-    vec![Change::CreateTable(Box::new(schema.create_table_from_entity(entity::Entity)))]
+    vec![Change::table(schema, entity::Entity)]
 }
 
 mod entity {

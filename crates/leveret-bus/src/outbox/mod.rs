@@ -187,7 +187,7 @@ fn create(schema: &Schema) -> Vec<Change> {
         Index::create().name(name).table(table).col(first).col(id).to_owned()
     };
     vec![
-        Change::CreateTable(Box::new(schema.create_table_from_entity(entity::Entity))),
+        Change::table(schema, entity::Entity),
         Change::CreateIndex(Box::new(index("leveret_outbox_unsent", entity::Column::SentMs))),
         Change::CreateIndex(Box::new(index("leveret_outbox_order", entity::Column::OrderKey))),
     ]

@@ -159,5 +159,5 @@ impl Drop for Schedule {
 }
 
 fn create(schema: &Schema) -> Vec<Change> {
-    vec![Change::CreateTable(Box::new(schema.create_table_from_entity(entity::Entity)))]
+    vec![Change::table(schema, entity::Entity)]
 }

@@ -7,6 +7,7 @@ mod database_tls;
 mod decision;
 mod faults;
 mod ids;
+mod lease;
 mod metrics;
 mod on_time;
 mod outage;
