@@ -20,10 +20,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The live part of a page, each time that it has changed.
-pub type Changes = BoxStream<'static, Result<Event, Infallible>>;
+pub(crate) type Changes = BoxStream<'static, Result<Event, Infallible>>;
 
 /// Where pages get what they show.
-pub struct Board<T> {
+pub(crate) struct Board<T> {
     latest: watch::Sender<Arc<T>>,
     changed: Arc<Notify>,
     stop: CancellationToken,
@@ -38,7 +38,7 @@ impl<T> Clone for Board<T> {
 impl<T: Default + Send + Sync + 'static> Board<T> {
     /// Starts gathering when `changed` says so, or a second has passed; ends with `stop`. `gather` is given what it
     /// found the last time.
-    pub fn start<G, F>(changed: Arc<Notify>, stop: CancellationToken, gather: G) -> Self
+    pub(crate) fn start<G, F>(changed: Arc<Notify>, stop: CancellationToken, gather: G) -> Self
     where
         G: Fn(Arc<T>) -> F + Send + Sync + 'static,
         F: Future<Output = T> + Send + 'static,
@@ -71,7 +71,10 @@ impl<T: Default + Send + Sync + 'static> Board<T> {
 
     /// The stream that a page listens to (server-sent events): each event is the whole live part in HTML, sent when it
     /// has changed. Ends with the server.
-    pub fn stream(&self, render: impl Fn(&T) -> Markup + Send + 'static) -> Sse<KeepAliveStream<Changes>> {
+    pub(crate) fn stream(
+        &self,
+        render: impl Fn(&T) -> Markup + Send + 'static,
+    ) -> Sse<KeepAliveStream<Changes>> {
         let mut receiver = self.latest.subscribe();
         receiver.mark_unchanged();
         self.changed.notify_one();

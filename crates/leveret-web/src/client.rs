@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::trace;
@@ -93,6 +94,18 @@ impl Client {
         body: impl Into<Bytes>,
     ) -> Result<Response, NoAnswer> {
         self.ask(Method::POST, url, headers, body).await
+    }
+
+    /// `POST` of JSON that is to succeed.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post), or the answer is no success, and then says why.
+    pub async fn post_json(&self, url: &str, body: &Value) -> Result<Response, NoAnswer> {
+        let answer = self.post(url, &[("content-type", "application/json")], body.to_string()).await?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        Err(NoAnswer(format!("{} {}", answer.status, answer.text())))
     }
 
     /// Any method, with these headers and the current trace.

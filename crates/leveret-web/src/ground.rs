@@ -4,19 +4,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
-use leveret_bus::{Bus, Outbox, PublisherOptions, RetryPolicy, database};
+use leveret_bus::{Bus, PublisherOptions, RetryPolicy, database};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::StartError;
+use crate::running::Leaving;
 use crate::site::{Site, serve};
+use crate::{Front, Page, Running, StartError, Turns};
 
-/// How long open requests may take to finish at the end.
-const DRAIN: Duration = Duration::from_secs(3);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 const RETRIES: u32 = 1000;
@@ -40,6 +37,7 @@ pub struct Ground {
     pub bus: Bus,
     /// Cancelled when the system ends.
     pub stop: CancellationToken,
+    tasks: TaskTracker,
     name: &'static str,
     listener: TcpListener,
     addr: SocketAddr,
@@ -62,61 +60,43 @@ impl Ground {
         let db = db.map_err(|error| StartError::blame(error, "database_url"))?;
         let bus = Bus::builder(places.amqp_url).name(name).publisher(publishing).connect().await;
         let bus = bus.map_err(|error| StartError::blame(error, "amqp_url"))?;
-        Ok(Self { db, bus, stop: CancellationToken::new(), name, listener, addr })
+        Ok(Self { db, bus, stop: CancellationToken::new(), tasks: TaskTracker::new(), name, listener, addr })
     }
 
-    /// Opens the door: the system's own routes, described by `openapi` (JSON with `info` and `paths`), and those that all
-    /// systems have.
+    /// Does a thing now and again until the system ends. An error is logged as `trouble` when it begins, and the next turn
+    /// comes all the same.
+    pub fn every<T, F, E>(&self, pause: Duration, trouble: &'static str, turn: T)
+    where
+        T: Fn() -> F + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send,
+        E: std::fmt::Display + Send,
+    {
+        let mut turns = Turns::every(pause, self.stop.clone());
+        self.tasks.spawn(async move {
+            let mut is_known = false;
+            while turns.next().await {
+                match turn().await {
+                    Ok(()) => is_known = false,
+                    Err(error) if is_known => tracing::debug!(%error, "{trouble}"),
+                    Err(error) => {
+                        is_known = true;
+                        tracing::warn!(%error, "{trouble}");
+                    }
+                }
+            }
+        });
+    }
+
+    /// Opens the door, when all else is up: the system's own routes and page, and what all systems have.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
-    pub async fn serve(
-        self,
-        openapi: &'static str,
-        outbox: Option<Outbox>,
-        routes: Router,
-    ) -> Result<Served, StartError> {
-        let Self { db, bus, stop, name, listener, addr } = self;
+    pub async fn open<S, P: Page>(self, system: S, front: Front<P>) -> Result<Running<S>, StartError> {
+        let Self { db, bus, stop, tasks, name, listener, addr } = self;
+        let (openapi, outbox) = (front.openapi, front.outbox.clone());
         let site = Site::open(name, openapi, bus.clone(), db.clone(), outbox, stop.clone()).await?;
-        let task = serve(listener, site, routes);
-        Ok(Served { addr, db, bus, stop, task })
-    }
-}
-
-/// A system's HTTP side, answering.
-pub struct Served {
-    addr: SocketAddr,
-    db: DatabaseConnection,
-    bus: Bus,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Served {
-    /// Where API and page are.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// The page's address.
-    pub fn url(&self) -> String {
-        format!("http://{}/", self.addr)
-    }
-
-    /// Tells everybody to end, takes no more requests, and lets those under way finish.
-    pub async fn close_door(&mut self) {
-        self.stop.cancel();
-        if timeout(DRAIN, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
-    }
-
-    /// Closes the connections to broker and database, last of all.
-    pub async fn leave(self) {
-        self.bus.close().await;
-        if let Err(error) = self.db.close().await {
-            tracing::warn!(%error, "closing the database");
-        }
+        let door = serve(listener, site, front.routes(&stop));
+        Ok(Running::new(system, addr, Leaving { door, tasks, db, bus, stop }))
     }
 }
 

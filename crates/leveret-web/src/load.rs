@@ -82,19 +82,30 @@ where
 /// Waits until `look` has counted all of them, and says how long that took.
 ///
 /// # Errors
-/// `look`'s.
+/// `look`'s, or the count has stood still for as long as `patience`.
 pub async fn until_all(
     what: &'static str,
     all: u64,
+    patience: Duration,
     mut look: impl AsyncFnMut() -> Result<u64, NoAnswer>,
 ) -> Result<Duration, NoAnswer> {
     let (start, bar) = (Instant::now(), progress(what, all));
+    let (mut last, mut moved) = (0, start);
     loop {
         let count = look().await?;
         bar.set_position(count);
         if count >= all {
             bar.finish_and_clear();
             return Ok(start.elapsed());
+        }
+        if count != last {
+            (last, moved) = (count, Instant::now());
+        }
+        if moved.elapsed() >= patience {
+            bar.finish_and_clear();
+            return Err(NoAnswer::because(format!(
+                "{what} stands still at {count} of {all} for {patience:?}"
+            )));
         }
         sleep(LOOK_EVERY).await;
     }

@@ -26,7 +26,7 @@ struct Shared {
 }
 
 /// The routes `/parked…` for the parked messages of a queue. `changed` is told when there are others.
-pub fn routes(parked: Parked, changed: Arc<Notify>) -> Router {
+pub(crate) fn routes(parked: Parked, changed: Arc<Notify>) -> Router {
     Router::new()
         .route("/parked", get(list).delete(drop_all))
         .route("/parked/replay", post(replay_all))
@@ -109,7 +109,7 @@ fn done(was_there: bool) -> Result<StatusCode, Problem> {
 
 /// The parked messages on a page.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf {
+pub(crate) struct Shelf {
     count: u32,
     messages: Vec<ParkedMessage>,
 }
@@ -120,7 +120,7 @@ impl Shelf {
     ///
     /// # Errors
     /// The broker cannot be reached.
-    pub async fn look(parked: &Parked, known: &Self) -> Result<Self, leveret_bus::Error> {
+    pub(crate) async fn look(parked: &Parked, known: &Self) -> Result<Self, leveret_bus::Error> {
         let count = parked.count().await?;
         let messages = match count {
             0 => Vec::new(),
@@ -131,7 +131,7 @@ impl Shelf {
     }
 
     /// The section of the page, with buttons to replay and to drop.
-    pub fn show(&self, lang: Lang) -> Markup {
+    pub(crate) fn show(&self, lang: Lang) -> Markup {
         html! {
             section {
                 h2 { (lang.say("Given up", "已放弃")) " (" (self.count) ")" }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::Resettable;
 use tracing_subscriber::EnvFilter;
 
-use crate::StartError;
+use crate::{Running, StartError};
 
 /// Starts logging to stderr, as `RUST_LOG` says, else `info`. One JSON object a line with `LOG_FORMAT=json`.
 pub fn log() {
@@ -43,6 +43,19 @@ pub fn ms(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_millis)
 }
 
+/// Runs a system until it is asked to end, and tells on stdout where it is.
+pub async fn run<S>(name: &str, starting: impl Future<Output = Result<Running<S>, StartError>>) -> ExitCode {
+    match starting.await {
+        Ok(running) => {
+            println!("{name}: {}", running.url());
+            asked_to_end().await;
+            running.shutdown().await;
+            ExitCode::SUCCESS
+        }
+        failed => end(name, failed.map(drop)),
+    }
+}
+
 /// The program's exit code: 0, or 2 where a setting is at fault, else 1. What went wrong is told on stderr.
 pub fn end<E: std::error::Error + 'static>(name: &str, done: Result<(), E>) -> ExitCode {
     let Err(error) = done else { return ExitCode::SUCCESS };
@@ -53,7 +66,7 @@ pub fn end<E: std::error::Error + 'static>(name: &str, done: Result<(), E>) -> E
 }
 
 /// Returns on Ctrl-C or SIGTERM.
-pub async fn asked_to_end() {
+async fn asked_to_end() {
     let interrupted = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

@@ -57,7 +57,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Lang {
 }
 
 /// A whole page: what stays as it is, and the part that `/events` sends anew.
-pub fn frame(lang: Lang, title: &str, still: &Markup, live: &Markup) -> Markup {
+pub(crate) fn frame(lang: Lang, title: &str, still: &Markup, live: &Markup) -> Markup {
     let other = lang.say("zh", "en");
     html! {
         (DOCTYPE)
@@ -80,18 +80,6 @@ pub fn frame(lang: Lang, title: &str, still: &Markup, live: &Markup) -> Markup {
                     div #live data-lang=(lang.code()) aria-live="polite" { (live) }
                 }
             }
-        }
-    }
-}
-
-/// What could not be shown, and what waits for the broker.
-pub fn trouble(lang: Lang, trouble: Option<&str>, unsent: u64) -> Markup {
-    html! {
-        @if let Some(trouble) = trouble {
-            p .trouble role="alert" { (lang.say("Not all can be shown:", "部分内容无法显示：")) " " (trouble) }
-        }
-        @if unsent > 0 {
-            p .note { (lang.say("Messages waiting for the broker:", "等待发往消息队列：")) " " (unsent) }
         }
     }
 }
