@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use leveret_bus::{Bus, Message, Parked, PublishError, clock};
-use leveret_web::{Problem, Turns, trace};
+use leveret_web::{Problem, trace};
 use sea_orm::{DatabaseConnection, DbErr};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::numbers::Numbers;
 use crate::settings::Settings;
@@ -20,8 +19,6 @@ use crate::store;
 const KEY_OF_ANOTHER: &str = "this Idempotency-Key was used for another order";
 const MAYBE_ACCEPTED: &str = "the order may have been accepted: the broker did not confirm it in time. Sent again with its \
      Idempotency-Key, it is the same order";
-/// How often the queue's depth is asked for.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// When those turned away may come again.
 const COME_AGAIN: Duration = Duration::from_secs(2);
 /// Numbers remembered as accepted until they are in the table.
@@ -30,7 +27,6 @@ const REMEMBERED: usize = 100_000;
 const LONGEST_NUMBER: usize = 64;
 /// How long a promised number outlives its request.
 const PROMISES_KEPT: Duration = Duration::from_secs(24 * 3600);
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 /// The message about an order, in the notes' words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,28 +233,16 @@ impl Desk {
         }
     }
 
-    /// Watches how many orders wait, and forgets old promises, until stopped.
-    pub(crate) async fn look_after(self, stop: CancellationToken) {
-        let forgetting = async {
-            let mut turns = Turns::every(FORGET_EVERY, stop.clone());
-            while turns.next().await {
-                let before_ms = clock::now_ms().saturating_sub(clock::ms(PROMISES_KEPT));
-                if let Err(error) = store::forget_promises(&self.db, before_ms).await {
-                    tracing::warn!(%error, "old promises could not be removed");
-                }
-            }
-        };
-        tokio::join!(forgetting, self.watch_depth(stop.clone()));
+    /// Looks how many orders wait.
+    pub(crate) async fn look(self) -> Result<(), leveret_bus::Error> {
+        let depth = self.bus.depth(&self.settings.names.queue).await?;
+        self.counts.waiting.store(depth.into(), Ordering::Relaxed);
+        Ok(())
     }
 
-    async fn watch_depth(&self, stop: CancellationToken) {
-        let mut turns = Turns::every(LOOK_EVERY, stop);
-        while turns.next().await {
-            match self.bus.depth(&self.settings.names.queue).await {
-                Ok(depth) => self.counts.waiting.store(depth.into(), Ordering::Relaxed),
-                Err(error) => tracing::debug!(%error, "the queue's depth is not known"),
-            }
-        }
+    /// Forgets promises that nobody will ask for again.
+    pub(crate) async fn forget(self) -> Result<(), DbErr> {
+        store::forget_promises(&self.db, clock::now_ms() - clock::ms(PROMISES_KEPT)).await
     }
 
     fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {

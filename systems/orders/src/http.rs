@@ -11,12 +11,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, StreamExt, stream};
 use leveret_web::input::{Fields, NoBody};
-use leveret_web::{Answer, Problem, RequestKey, Turns, parked};
+use leveret_web::{Answer, Problem, RequestKey, Turns};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::desk::{self, Desk, Flow, Found};
-use crate::page::Pages;
 use crate::store;
 
 pub(crate) const OPENAPI: &str = include_str!("openapi.json");
@@ -31,8 +30,6 @@ struct App {
 }
 
 pub(crate) fn routes(desk: Desk, stop: &CancellationToken) -> Router {
-    let parked = parked::routes(desk.parked.clone(), desk.changed.clone());
-    let pages = Pages::start(desk.clone(), stop).routes();
     Router::new()
         .route("/orders", get(list).post(place))
         .route("/flow", get(flow))
@@ -40,8 +37,6 @@ pub(crate) fn routes(desk: Desk, stop: &CancellationToken) -> Router {
         .route("/orders/{order_no}/pay", post(pay))
         .route("/orders/{order_no}/events", get(events))
         .with_state(App { desk, stop: stop.clone() })
-        .merge(parked)
-        .merge(pages)
 }
 
 /// `POST /orders {"userid"}`

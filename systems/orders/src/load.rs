@@ -9,7 +9,10 @@ use clap::Args;
 use leveret_orders::Flow;
 use leveret_web::client::{Client, NoAnswer};
 use leveret_web::load;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// Written or not, an order that is not counted for so long is waited for no more.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where, how many clients, how long.
 #[derive(Args)]
@@ -44,8 +47,10 @@ pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
     println!("accepted, confirmed durable: {report}");
     let meanwhile = system.written().await? - before;
     println!("written meanwhile: {meanwhile}, {:.0}/s", meanwhile as f64 / report.took().as_secs_f64());
-    let drained =
-        load::until_all("writing", report.done as u64, async || Ok(system.written().await? - before)).await?;
+    let drained = load::until_all("writing", report.done as u64, PATIENCE, async || {
+        Ok(system.written().await? - before)
+    })
+    .await?;
     println!("the rest was written in {:.1} s more", drained.as_secs_f64());
     let numbers = std::mem::take(&mut *numbers.lock().unwrap_or_else(PoisonError::into_inner));
     system.look_up(numbers).await
@@ -61,13 +66,11 @@ struct System {
 impl System {
     /// Places an order, and says its number.
     async fn place(&self, userid: usize) -> Result<String, String> {
-        let headers = [("content-type", "application/json")];
-        let body = format!("{{\"userid\":{userid}}}");
-        let answer = self.client.post(&format!("{}/orders", self.url), &headers, body).await;
+        let url = format!("{}/orders", self.url);
+        let answer = self.client.post_json(&url, &json!({ "userid": userid })).await;
         let answer = answer.map_err(|error| error.to_string())?;
-        let number =
-            answer.json::<Value>().ok().and_then(|order| Some(order["order_no"].as_str()?.to_owned()));
-        number.ok_or_else(|| format!("{} {}", answer.status, answer.text()))
+        let order: Value = answer.json().map_err(|error| error.to_string())?;
+        order["order_no"].as_str().map(str::to_owned).ok_or_else(|| answer.text())
     }
 
     /// How many orders are in the table.

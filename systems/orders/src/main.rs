@@ -5,7 +5,7 @@ mod load;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use leveret_orders::{Settings, StartError};
+use leveret_orders::Settings;
 use leveret_web::program;
 
 /// Orders that are accepted now and written later.
@@ -29,15 +29,7 @@ async fn main() -> ExitCode {
     program::log();
     let cli = Cli::parse();
     match cli.command {
-        None => program::end("orders", serve(cli.settings).await),
+        None => program::run("orders", leveret_orders::run(cli.settings)).await,
         Some(Command::Load(flags)) => program::end("orders load", load::run(flags).await),
     }
-}
-
-async fn serve(settings: Settings) -> Result<(), StartError> {
-    let running = leveret_orders::run(settings).await?;
-    println!("orders: {}", running.url());
-    program::asked_to_end().await;
-    running.shutdown().await;
-    Ok(())
 }

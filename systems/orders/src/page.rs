@@ -1,81 +1,45 @@
 //! The page: orders as they flow, and a form to place them.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::extract::State as Shared;
-use axum::response::{Html, IntoResponse};
-use axum::routing::get;
 use leveret_web::page::{self, Lang};
-use leveret_web::parked::Shelf;
-use leveret_web::{Board, Problem};
+use leveret_web::{Page, Trouble};
 use maud::{Markup, html};
-use sea_orm::DbErr;
-use tokio_util::sync::CancellationToken;
 
 use crate::desk::{Desk, Flow, Found, State};
 use crate::store;
 
 const SHOWN: u64 = 40;
 
-/// The system's page.
-#[derive(Clone)]
-pub(crate) struct Pages {
-    desk: Desk,
-    board: Board<Snapshot>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Snapshot {
+/// What the page shows.
+#[derive(Default)]
+pub(crate) struct Shown {
     flow: Flow,
     orders: Vec<Found>,
-    parked: Shelf,
-    trouble: Option<String>,
 }
 
-impl Pages {
-    pub(crate) fn start(desk: Desk, stop: &CancellationToken) -> Self {
-        let gathering = desk.clone();
-        let board = Board::start(Arc::clone(&desk.changed), stop.clone(), move |known| {
-            let desk = gathering.clone();
-            async move { gather(&desk, &known).await }
-        });
-        Self { desk, board }
+/// The desk's page.
+#[derive(Clone)]
+pub(crate) struct DeskPage(pub(crate) Desk);
+
+impl Page for DeskPage {
+    type Shown = Shown;
+
+    fn title(&self, lang: Lang) -> &'static str {
+        lang.say("Orders", "异步下单")
     }
 
-    pub(crate) fn routes(self) -> Router {
-        Router::new().route("/", get(index)).route("/events", get(events)).with_state(self)
+    async fn gather(&self, trouble: &mut Trouble) -> Shown {
+        let flow = trouble.note(self.0.flow().await);
+        let orders = trouble.note(store::latest(&self.0.db, SHOWN).await);
+        Shown { flow, orders: orders.into_iter().map(Found::from).collect() }
     }
-}
 
-/// `GET /`
-async fn index(Shared(pages): Shared<Pages>, lang: Lang) -> Result<Html<String>, Problem> {
-    let snapshot = gather(&pages.desk, &Snapshot::default()).await;
-    let title = lang.say("Orders", "异步下单");
-    Ok(Html(page::frame(lang, title, &form(lang), &live(&snapshot, lang)).into_string()))
-}
-
-/// `GET /events`
-async fn events(Shared(pages): Shared<Pages>, lang: Lang) -> impl IntoResponse {
-    pages.board.stream(move |snapshot| live(snapshot, lang))
-}
-
-async fn gather(desk: &Desk, known: &Snapshot) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    if let Err(error) = from_database(desk, &mut snapshot).await {
-        snapshot.trouble = Some(error.to_string());
+    fn forms(&self, lang: Lang) -> Markup {
+        form(lang)
     }
-    match Shelf::look(&desk.parked, &known.parked).await {
-        Ok(parked) => snapshot.parked = parked,
-        Err(error) => snapshot.trouble = Some(error.to_string()),
-    }
-    snapshot
-}
 
-async fn from_database(desk: &Desk, snapshot: &mut Snapshot) -> Result<(), DbErr> {
-    snapshot.flow = desk.flow().await?;
-    snapshot.orders = store::latest(&desk.db, SHOWN).await?.into_iter().map(Found::from).collect();
-    Ok(())
+    fn live(&self, shown: &Shown, lang: Lang) -> Markup {
+        live(shown, lang)
+    }
 }
 
 fn form(lang: Lang) -> Markup {
@@ -95,25 +59,23 @@ fn form(lang: Lang) -> Markup {
     }
 }
 
-fn live(snapshot: &Snapshot, lang: Lang) -> Markup {
+fn live(shown: &Shown, lang: Lang) -> Markup {
     html! {
-        (page::trouble(lang, snapshot.trouble.as_deref(), 0))
         section {
             h2 { (lang.say("Flow", "流转")) }
             div .cards {
-                (card(lang.say("accepted here", "已接受"), snapshot.flow.accepted))
-                (card(lang.say("in the queue", "排队中"), snapshot.flow.waiting))
-                (card(lang.say("created", "已创建"), snapshot.flow.created))
-                (card(lang.say("paid", "已付款"), snapshot.flow.paid))
-                (card(lang.say("closed", "已关闭"), snapshot.flow.closed))
+                (card(lang.say("accepted here", "已接受"), shown.flow.accepted))
+                (card(lang.say("in the queue", "排队中"), shown.flow.waiting))
+                (card(lang.say("created", "已创建"), shown.flow.created))
+                (card(lang.say("paid", "已付款"), shown.flow.paid))
+                (card(lang.say("closed", "已关闭"), shown.flow.closed))
             }
         }
         section {
             h2 { (lang.say("Last orders", "最新订单")) }
-            @if snapshot.orders.is_empty() { p .empty { (lang.say("None yet.", "还没有订单。")) } }
-            @for order in &snapshot.orders { (order_card(order, lang)) }
+            @if shown.orders.is_empty() { p .empty { (lang.say("None yet.", "还没有订单。")) } }
+            @for order in &shown.orders { (order_card(order, lang)) }
         }
-        (snapshot.parked.show(lang))
     }
 }
 

@@ -1,16 +1,16 @@
-//! Starting the whole system in one process, and stopping it in the right order.
+//! Starting the whole system in one process, each part after those that it needs.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leveret_bus::{PublisherOptions, Worker};
-use leveret_web::{Ground, Places, Served, StartError, until_the_database_is_back};
-use tokio::task::JoinHandle;
+use leveret_web::{Front, Ground, Places, StartError, until_the_database_is_back};
 
 use crate::closing::Closing;
 use crate::desk::Desk;
 use crate::http;
 use crate::numbers::Numbers;
+use crate::page::DeskPage;
 use crate::settings::Settings;
 use crate::store;
 use crate::writer::Writer;
@@ -18,14 +18,12 @@ use crate::writer::Writer;
 /// An order is accepted within this time or not at all.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 const CLOSED_AT_ONCE: usize = 16;
+/// How often the queue's depth is asked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
-/// The running system. [`shutdown`](Self::shutdown) ends it in good order.
-pub struct Running {
-    served: Served,
-    desk: Desk,
-    workers: Vec<Worker>,
-    looking: JoinHandle<()>,
-}
+/// The running system.
+pub type Running = leveret_web::Running<Desk>;
 
 /// Starts the system: API and page, and unless set otherwise the workers. Returns once all of them are up.
 ///
@@ -44,10 +42,19 @@ pub async fn run(settings: Settings) -> Result<Running, StartError> {
     let numbers = Numbers::start(settings.numbering, &ground.db).await?;
     let desk = Desk::new(ground.db.clone(), ground.bus.clone(), settings, numbers);
     let workers = if desk.settings.accept_only { Vec::new() } else { start_workers(&desk).await? };
-    let looking = tokio::spawn(desk.clone().look_after(ground.stop.clone()));
-    let routes = http::routes(desk.clone(), &ground.stop);
-    let served = ground.serve(http::OPENAPI, None, routes).await?;
-    Ok(Running { served, desk, workers, looking })
+    let (watching, forgetting) = (desk.clone(), desk.clone());
+    ground.every(LOOK_EVERY, "the queue's depth is not known", move || watching.clone().look());
+    ground.every(FORGET_EVERY, "old promises could not be removed", move || forgetting.clone().forget());
+    let front = Front {
+        openapi: http::OPENAPI,
+        routes: http::routes(desk.clone(), &ground.stop),
+        page: DeskPage(desk.clone()),
+        parked: desk.parked.clone(),
+        outbox: None,
+        changed: Arc::clone(&desk.changed),
+    };
+    let running = ground.open(desk, front).await?;
+    Ok(workers.into_iter().fold(running, |running, worker| running.ending(|| worker.shutdown())))
 }
 
 async fn start_workers(desk: &Desk) -> Result<Vec<Worker>, StartError> {
@@ -64,33 +71,4 @@ async fn start_workers(desk: &Desk) -> Result<Vec<Worker>, StartError> {
     let closing = closing.delay_mode(desk.settings.delay_mode).concurrency(CLOSED_AT_ONCE);
     let closing = closing.start(Closing(desk.clone())).await?;
     Ok(vec![writing, closing])
-}
-
-impl Running {
-    /// Where API and page are.
-    pub fn addr(&self) -> SocketAddr {
-        self.served.addr()
-    }
-
-    /// The page's address.
-    pub fn url(&self) -> String {
-        self.served.url()
-    }
-
-    /// What the system can do, without HTTP.
-    pub fn desk(&self) -> &Desk {
-        &self.desk
-    }
-
-    /// Takes no more requests and messages, lets what is under way finish, and closes all connections.
-    pub async fn shutdown(mut self) {
-        self.served.close_door().await;
-        for worker in self.workers {
-            worker.shutdown().await;
-        }
-        if let Err(error) = self.looking.await {
-            tracing::error!(%error, "the watch over the queue ended badly");
-        }
-        self.served.leave().await;
-    }
 }

@@ -2,11 +2,11 @@
 #![allow(unreachable_pub, reason = "the entities' derived code needs them public")]
 
 use leveret_bus::database::{self, Change, Migrations};
-use sea_orm::sea_query::Index;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect, Schema,
+    prelude::Expr,
 };
 
 use crate::desk::Order;
@@ -101,13 +101,11 @@ pub(crate) async fn write(db: &DatabaseConnection, orders: &[Order]) -> Result<V
 /// Moves an order from created to another state; false when it is in any other already, or not there. This is what
 /// paying and closing compete for.
 pub(crate) async fn decide(db: &impl ConnectionTrait, order_no: &str, state: i32) -> Result<bool, DbErr> {
-    let moved = order::Entity::update_many()
-        .col_expr(order::Column::OrderState, sea_orm::sea_query::Expr::value(state))
+    let moving = order::Entity::update_many()
+        .col_expr(order::Column::OrderState, Expr::value(state))
         .filter(order::Column::OrderNo.eq(order_no))
-        .filter(order::Column::OrderState.eq(CREATED))
-        .exec(db)
-        .await?;
-    Ok(moved.rows_affected == 1)
+        .filter(order::Column::OrderState.eq(CREATED));
+    database::changed_one(db, moving).await
 }
 
 pub(crate) async fn find(db: &impl ConnectionTrait, order_no: &str) -> Result<Option<order::Model>, DbErr> {
@@ -159,14 +157,12 @@ pub(crate) async fn forget_promises(db: &impl ConnectionTrait, before_ms: i64) -
 }
 
 fn create(schema: &Schema) -> Vec<Change> {
-    let by_state =
-        Index::create().name("orders_state").table(order::Entity).col(order::Column::OrderState).to_owned();
     vec![
-        Change::CreateTable(Box::new(schema.create_table_from_entity(order::Entity))),
-        Change::CreateIndex(Box::new(by_state)),
+        Change::table(schema, order::Entity),
+        Change::index("orders_state", order::Entity, [order::Column::OrderState]),
     ]
 }
 
 fn create_promises(schema: &Schema) -> Vec<Change> {
-    vec![Change::CreateTable(Box::new(schema.create_table_from_entity(promise::Entity)))]
+    vec![Change::table(schema, promise::Entity)]
 }

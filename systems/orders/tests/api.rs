@@ -54,7 +54,7 @@ async fn a_request_key_means_one_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_key_is_of_one_order_even_before_there_is_an_answer() {
     let rig = Rig::start().await;
-    let desk = rig.running.desk();
+    let desk = rig.running.system();
     let first = desk.accept(1, Some("a key")).await.unwrap();
     assert_eq!(desk.accept(1, Some("a key")).await.unwrap(), first);
     let other = desk.accept(2, Some("a key")).await.unwrap_err();

@@ -111,7 +111,7 @@ async fn every_numbering_is_unique_with_two_copies_at_once() {
         let rig = Rig::start_with(|settings| settings.numbering = numbering).await;
         let second = Settings { listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
         let second = run(second).await.unwrap();
-        let desks = [rig.running.desk().clone(), second.desk().clone()];
+        let desks = [rig.running.system().clone(), second.system().clone()];
         let placing = (0..200).map(|number| {
             let desk = desks[number % 2].clone();
             tokio::spawn(async move { desk.accept(7, None).await.unwrap() })
@@ -138,8 +138,8 @@ async fn two_copies_at_once_write_pay_and_close_every_order_once() {
     let mut paid = 0;
     for number in 0..40 {
         let (desk, other) = match number % 2 {
-            0 => (rig.running.desk(), second.desk()),
-            _ => (second.desk(), rig.running.desk()),
+            0 => (rig.running.system(), second.system()),
+            _ => (second.system(), rig.running.system()),
         };
         let order_no = desk.accept(number + 1, None).await.unwrap();
         if number % 4 == 0 {
@@ -151,7 +151,7 @@ async fn two_copies_at_once_write_pay_and_close_every_order_once() {
         }
     }
     let flow = until("40 orders at their end", async || {
-        let flow = rig.running.desk().flow().await.unwrap();
+        let flow = rig.running.system().flow().await.unwrap();
         (flow.paid + flow.closed == 40).then_some(flow)
     });
     let flow = flow.await;
