@@ -16,7 +16,6 @@
 //! # Ok(()) }
 //! ```
 
-mod board;
 mod http;
 mod mail;
 mod page;

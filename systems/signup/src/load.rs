@@ -30,9 +30,8 @@ pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
     let bar = load::progress("signing up", flags.users as u64);
     for number in 0..flags.users {
         let email = format!("load-{}-{number}@example.org", clock::now_ms());
-        let body = json!({ "name": "Load", "email": email }).to_string();
-        let answer =
-            client.post(&format!("{url}/users"), &[("content-type", "application/json")], body).await?;
+        let body = json!({ "name": "Load", "email": email });
+        let answer = client.post_json(&format!("{url}/users"), &body).await?;
         let answered_ms = clock::now_ms();
         let user_id = answer.json::<Value>()?["user_id"].as_i64();
         let user_id = user_id.ok_or_else(|| NoAnswer::because(answer.text()))?;

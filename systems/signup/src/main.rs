@@ -5,7 +5,7 @@ mod load;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use leveret_signup::{Settings, StartError};
+use leveret_signup::Settings;
 use leveret_web::program;
 
 /// Sign-up with a welcome mail that is tried again with growing delays.
@@ -29,15 +29,7 @@ async fn main() -> ExitCode {
     program::log();
     let cli = Cli::parse();
     match cli.command {
-        None => program::end("signup", serve(cli.settings).await),
+        None => program::run("sign-up", leveret_signup::run(cli.settings)).await,
         Some(Command::Load(flags)) => program::end("signup load", load::run(flags).await),
     }
-}
-
-async fn serve(settings: Settings) -> Result<(), StartError> {
-    let running = leveret_signup::run(settings).await?;
-    println!("sign-up: {}", running.url());
-    program::asked_to_end().await;
-    running.shutdown().await;
-    Ok(())
 }

@@ -1,30 +1,58 @@
-//! The page as HTML.
+//! The page: who signed up and how their mails are doing, the mails that arrived as files, and a form to sign up.
 
-use leveret_web::page::{self, Lang, countdown, moment, path_part};
+use leveret_web::page::{Lang, countdown, moment, path_part};
+use leveret_web::{Page, Trouble};
 use maud::{Markup, html};
 
-use crate::board::Snapshot;
 use crate::mail::MailFile;
+use crate::signup::Signup;
 use crate::view::{Attempt, State, User};
 
-/// The whole page.
-pub(crate) fn whole(snapshot: &Snapshot, lang: Lang) -> Markup {
-    page::frame(lang, lang.say("Sign-up", "用户注册"), &form(lang), &live(snapshot, lang))
+const USERS_SHOWN: u64 = 30;
+const MAILS_SHOWN: usize = 30;
+
+/// The system's page.
+#[derive(Clone)]
+pub(crate) struct SignupPage(pub(crate) Signup);
+
+/// What it shows.
+#[derive(Default)]
+pub(crate) struct Shown {
+    users: Vec<User>,
+    mails: Vec<MailFile>,
 }
 
-/// What changes by itself.
-pub(crate) fn live(snapshot: &Snapshot, lang: Lang) -> Markup {
+impl Page for SignupPage {
+    type Shown = Shown;
+
+    fn title(&self, lang: Lang) -> &'static str {
+        lang.say("Sign-up", "用户注册")
+    }
+
+    fn forms(&self, lang: Lang) -> Markup {
+        form(lang)
+    }
+
+    async fn gather(&self, trouble: &mut Trouble) -> Shown {
+        let users = trouble.note(self.0.latest_users(USERS_SHOWN).await);
+        Shown { users, mails: trouble.note(self.0.mails.latest(MAILS_SHOWN).await) }
+    }
+
+    fn live(&self, shown: &Shown, lang: Lang) -> Markup {
+        live(shown, lang)
+    }
+}
+
+fn live(shown: &Shown, lang: Lang) -> Markup {
     html! {
-        (page::trouble(lang, snapshot.trouble.as_deref(), snapshot.unsent))
         section {
             h2 { (lang.say("Users", "用户")) }
-            @if snapshot.users.is_empty() { p .empty { (lang.say("Nobody yet.", "还没有人注册。")) } }
-            @for user in &snapshot.users { (user_card(user, lang)) }
+            @if shown.users.is_empty() { p .empty { (lang.say("Nobody yet.", "还没有人注册。")) } }
+            @for user in &shown.users { (user_card(user, lang)) }
         }
-        (snapshot.parked.show(lang))
         section {
             h2 { (lang.say("Mails that arrived as files", "已送达的邮件（文件）")) }
-            (mails(&snapshot.mails, lang))
+            (mails(&shown.mails, lang))
         }
     }
 }
@@ -124,8 +152,8 @@ mod tests {
             state: State::GaveUp,
             attempts: vec![Attempt { tried_ms: 0, error: Some("451 <b>".into()), next_due_ms: None }],
         };
-        let snapshot = Snapshot { users: vec![user], ..Default::default() };
-        let html = live(&snapshot, Lang::English).into_string();
+        let shown = Shown { users: vec![user], ..Default::default() };
+        let html = live(&shown, Lang::English).into_string();
         assert!(html.contains("&lt;script&gt;") && html.contains("451 &lt;b&gt;"), "{html}");
         assert!(!html.contains("<script>"));
     }

@@ -1,16 +1,16 @@
-//! Starting the whole system in one process, and stopping it in the right order.
+//! Starting the whole system in one process, each part after those that it needs.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
-use leveret_bus::outbox::{Relay, RelayOptions};
-use leveret_bus::{Bus, DelayMode, Outbox, PublisherOptions, Worker};
-use leveret_web::{Ground, Places, Served, StartError, until_the_database_is_back};
+use leveret_bus::outbox::RelayOptions;
+use leveret_bus::{Bus, Outbox, PublisherOptions, Worker, lease};
+use leveret_web::{Front, Ground, Places, StartError, until_the_database_is_back};
 
 use crate::http;
 use crate::mail::{MailFolder, MailSender, SmtpSender};
+use crate::page::SignupPage;
 use crate::settings::Settings;
 use crate::signup::Signup;
 use crate::store;
@@ -21,13 +21,8 @@ use crate::welcome::Welcome;
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 const RELAY_LEASE: Duration = Duration::from_secs(10);
 
-/// The running system. [`shutdown`](Self::shutdown) ends it in good order.
-pub struct Running {
-    served: Served,
-    signup: Signup,
-    worker: Worker,
-    relay: Relay,
-}
+/// The running system.
+pub type Running = leveret_web::Running<Signup>;
 
 /// Starts the system: API and page, worker, outbox relay. Returns once all of them are up.
 ///
@@ -48,6 +43,7 @@ pub async fn run(settings: Settings) -> Result<Running, StartError> {
     let publishing = PublisherOptions { timeout: PUBLISH_TIMEOUT, ..Default::default() };
     let ground = Ground::find("sign-up", places, publishing).await?;
     store::MIGRATIONS.run(&ground.db).await?;
+    lease::migrate(&ground.db).await?;
     let signup = Signup {
         db: ground.db.clone(),
         outbox: Outbox::open(ground.db.clone()).await?,
@@ -59,39 +55,16 @@ pub async fn run(settings: Settings) -> Result<Running, StartError> {
     let worker = start_worker(&settings, &ground.bus, welcome(&settings, &signup, sender, from)).await?;
     let options = RelayOptions { lease: RELAY_LEASE, ..Default::default() };
     let relay = signup.outbox.relay(ground.bus.publisher(), options);
-    let routes = http::routes(&signup, &ground.stop);
-    let served = ground.serve(http::OPENAPI, Some(signup.outbox.clone()), routes).await?;
-    Ok(Running { served, signup, worker, relay })
-}
-
-impl Running {
-    /// Where API and page are.
-    pub fn addr(&self) -> SocketAddr {
-        self.served.addr()
-    }
-
-    /// The page's address.
-    pub fn url(&self) -> String {
-        self.served.url()
-    }
-
-    /// What the system can do, without HTTP.
-    pub fn signup(&self) -> &Signup {
-        &self.signup
-    }
-
-    /// Which way retries are held back on this broker.
-    pub async fn delay_mode(&self) -> DelayMode {
-        self.worker.delay_mode().await
-    }
-
-    /// Takes no more requests, finishes the mails under way, and closes all connections.
-    pub async fn shutdown(mut self) {
-        self.served.close_door().await;
-        self.worker.shutdown().await;
-        self.relay.shutdown().await;
-        self.served.leave().await;
-    }
+    let front = Front {
+        openapi: http::OPENAPI,
+        routes: http::routes(signup.clone()),
+        page: SignupPage(signup.clone()),
+        parked: signup.parked.clone(),
+        outbox: Some(signup.outbox.clone()),
+        changed: Arc::clone(&signup.changed),
+    };
+    let running = ground.open(signup, front).await?;
+    Ok(running.ending(|| worker.shutdown()).ending(|| relay.shutdown()))
 }
 
 fn sender(settings: &Settings, folder: &MailFolder) -> Result<Arc<dyn MailSender>, StartError> {

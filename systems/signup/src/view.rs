@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::Serialize;
 
-use crate::store::{attempt, claim, notify, user};
+use crate::store::{attempt, notify, user};
 
 /// Where a user's mail stands. Times are milliseconds since 1970 UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,7 +66,6 @@ pub(crate) async fn users(db: &impl ConnectionTrait, rows: Vec<user::Model>) -> 
 /// What the tables say about some users, by user id.
 #[derive(Default)]
 struct Stories {
-    sent_ms: HashMap<i64, i64>,
     counts: HashMap<i64, notify::Model>,
     attempts: HashMap<i64, Vec<Attempt>>,
 }
@@ -74,8 +73,6 @@ struct Stories {
 impl Stories {
     async fn load(db: &impl ConnectionTrait, ids: &[i64]) -> Result<Self, DbErr> {
         let mut stories = Self::default();
-        let mails = claim::of(db, ids).await?;
-        stories.sent_ms.extend(mails.into_iter().filter_map(|mail| Some((mail.user_id, mail.sent_ms?))));
         let counts = notify::of(db, ids).await?;
         stories.counts.extend(counts.into_iter().map(|count| (count.user_id, count)));
         for attempt::Model { user_id, tried_ms, error, next_due_ms, .. } in attempt::of(db, ids).await? {
@@ -87,7 +84,7 @@ impl Stories {
 
     fn tell(&mut self, row: user::Model) -> User {
         let attempts = self.attempts.remove(&row.user_id).unwrap_or_default();
-        let state = self.state(row.user_id, attempts.last());
+        let state = self.state(row.user_id, &attempts);
         User {
             user_id: row.user_id,
             name: row.user_name,
@@ -98,13 +95,14 @@ impl Stories {
         }
     }
 
-    fn state(&self, user_id: i64, last: Option<&Attempt>) -> State {
-        if let Some(&sent_ms) = self.sent_ms.get(&user_id) {
-            return State::Sent { sent_ms };
+    fn state(&self, user_id: i64, attempts: &[Attempt]) -> State {
+        if let Some(sent) = attempts.iter().find(|attempt| attempt.error.is_none()) {
+            return State::Sent { sent_ms: sent.tried_ms };
         }
         match self.counts.get(&user_id) {
             Some(count) if count.gave_up() => State::GaveUp,
-            Some(count) if count.notifynum > 0 => last
+            Some(count) if count.notifynum > 0 => attempts
+                .last()
                 .and_then(|attempt| attempt.next_due_ms)
                 .map_or(State::Queued, |next_due_ms| State::Retrying { next_due_ms }),
             _ => State::Queued,

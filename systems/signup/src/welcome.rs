@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
-use leveret_bus::{Delivery, Handler, Outcome, Text, clock, database};
+use leveret_bus::lease::{self, Claim, Lease};
+use leveret_bus::{Delivery, Error, Handler, Outcome, Text, clock, database};
 use leveret_web::trace;
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::DatabaseConnection;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::mail::{self, MailError, MailSender};
-use crate::store::claim::{Claim, Lease};
-use crate::store::{attempt, claim, notify, user};
+use crate::store::{attempt, notify, user};
 
+/// What the right to send a message's mail is claimed for.
+const LEASE: &str = "welcome";
 /// When a message comes back whose mail somebody else has been sending for longer than a mail can take.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -46,16 +48,18 @@ impl Handler for Welcome {
 
 impl Welcome {
     /// An error is the database's, and the message comes again; the mail server's are outcomes.
-    async fn welcome(&self, user_id: i64, delivery: &Delivery) -> Result<Outcome, DbErr> {
+    async fn welcome(&self, user_id: i64, delivery: &Delivery) -> Result<Outcome, Error> {
         let Some(user) = user::find(&self.db, user_id).await? else {
             return Ok(Outcome::park(format!("there is no user {user_id}")));
         };
         if self.gave_up(user_id, delivery).await? {
             return Ok(Outcome::park("gave up before"));
         }
-        let lease = match self.lease(user_id, delivery.message_id()).await? {
+        // Longer than a mail can take: when it runs out, its holder is not sending any more.
+        let length = self.mail_timeout.saturating_mul(2);
+        let lease = match lease::wait(&self.db, LEASE, delivery.message_id(), length).await? {
             Claim::Mine(lease) => lease,
-            Claim::Sent => return Ok(Outcome::Done),
+            Claim::Done => return Ok(Outcome::Done),
             Claim::Busy { .. } => {
                 return Ok(Outcome::retry_after(AGAIN_AFTER, "another is sending this mail"));
             }
@@ -68,29 +72,12 @@ impl Welcome {
 
     /// True for a message that was given up and comes again only because its parking was cut short. One that comes
     /// from the parked queue is tried afresh.
-    async fn gave_up(&self, user_id: i64, delivery: &Delivery) -> Result<bool, DbErr> {
+    async fn gave_up(&self, user_id: i64, delivery: &Delivery) -> Result<bool, Error> {
         let replay = i32::try_from(delivery.replays()).unwrap_or(i32::MAX);
         if replay > 0 {
             notify::grant_replay(&self.db, user_id, replay).await?;
         }
         Ok(notify::find(&self.db, user_id).await?.is_some_and(|count| count.gave_up()))
-    }
-
-    /// The right to send the mail. Waits while another holds it, though not for longer than a lease is: one that lasts
-    /// longer was taken before the clock was set back, and is not worth a worker's place.
-    async fn lease(&self, user_id: i64, message_id: &str) -> Result<Claim, DbErr> {
-        // Longer than a mail can take: when it runs out, its holder is not sending any more.
-        let length = self.mail_timeout.saturating_mul(2);
-        let deadline = Instant::now() + length;
-        loop {
-            let claim = claim::claim(&self.db, message_id, user_id, length).await?;
-            let Claim::Busy { until_ms } = claim else { return Ok(claim) };
-            if Instant::now() >= deadline {
-                return Ok(claim);
-            }
-            let left_ms = (until_ms - clock::now_ms()).clamp(10, 1000);
-            sleep(Duration::from_millis(left_ms.unsigned_abs())).await;
-        }
     }
 
     async fn send(&self, user: &user::Model, message_id: &str) -> Result<(), MailError> {
@@ -107,10 +94,10 @@ impl Welcome {
         user: &user::Model,
         delivery: &Delivery,
         lease: &Lease,
-    ) -> Result<Outcome, DbErr> {
+    ) -> Result<Outcome, Error> {
         tracing::info!(user_id = user.user_id, attempt = delivery.attempt(), "mail sent");
         let tx = database::begin(&self.db).await?;
-        claim::sent(&tx, lease).await?;
+        lease.done(&tx).await?;
         attempt::add(&tx, user.user_id, delivery.message_id(), None, None).await?;
         tx.commit().await?;
         Ok(Outcome::Done)
@@ -122,13 +109,13 @@ impl Welcome {
         delivery: &Delivery,
         lease: &Lease,
         error: MailError,
-    ) -> Result<Outcome, DbErr> {
+    ) -> Result<Outcome, Error> {
         let tx = database::begin(&self.db).await?;
         let count = notify::count_failure(&tx, user.user_id, self.limit()).await?;
         let delay = self.delay_after(&count);
         let next_due_ms = delay.map(|delay| clock::now_ms().saturating_add(clock::ms(delay)));
         attempt::add(&tx, user.user_id, delivery.message_id(), Some(error.to_string()), next_due_ms).await?;
-        claim::release(&tx, lease).await?;
+        lease.release(&tx).await?;
         tx.commit().await?;
         tracing::warn!(user_id = user.user_id, failures = count.notifynum, ?delay, %error, "mail not sent");
         Ok(match delay {
@@ -149,30 +136,5 @@ impl Welcome {
         }
         let step = usize::try_from(count.notifynum).unwrap_or(1).saturating_sub(1);
         self.delays.get(step).or(self.delays.last()).copied()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mail::MailFolder;
-    use crate::store::MIGRATIONS;
-
-    #[tokio::test]
-    async fn a_lease_from_before_the_clock_was_set_back_is_not_waited_for() {
-        let db = database::connect("sqlite::memory:").await.unwrap();
-        MIGRATIONS.run(&db).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let welcome = Welcome {
-            sender: Arc::new(MailFolder::open(folder.path()).await.unwrap()),
-            db,
-            from: "a@localhost".parse().unwrap(),
-            delays: Vec::new(),
-            mail_timeout: Duration::from_millis(20),
-            changed: Arc::default(),
-        };
-        claim::claim(&welcome.db, "m", 1, Duration::from_secs(3600)).await.unwrap();
-        let waiting = timeout(Duration::from_secs(20), welcome.lease(1, "m"));
-        assert!(matches!(waiting.await.unwrap().unwrap(), Claim::Busy { .. }));
     }
 }

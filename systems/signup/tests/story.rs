@@ -97,7 +97,7 @@ async fn two_copies_at_once_send_every_mail_once() {
     let second = leveret_signup::run(rig.settings.clone()).await.unwrap();
     let mut user_ids = Vec::new();
     for number in 0..40 {
-        let copy = if number % 2 == 0 { rig.running.signup() } else { second.signup() };
+        let copy = if number % 2 == 0 { rig.running.system() } else { second.system() };
         let registration = Registration::new("Ada", &format!("ada{number}@example.org")).unwrap();
         user_ids.push(copy.register(&registration, &Default::default()).await.unwrap());
     }
@@ -152,7 +152,7 @@ async fn without_a_mail_server_mails_become_files() {
     };
     let files = leveret_signup::run(settings).await.unwrap();
     let registration = Registration::new("Ada", "ada@example.org").unwrap();
-    files.signup().register(&registration, &Default::default()).await.unwrap();
+    files.system().register(&registration, &Default::default()).await.unwrap();
     let mails = MailFolder::open(folder.path()).await.unwrap();
     let arrived = async { while mails.latest(1).await.unwrap().is_empty() {} };
     soon("file", arrived).await;

@@ -68,7 +68,7 @@ impl Rig {
     }
 
     pub async fn user(&self, user_id: i64) -> User {
-        self.running.signup().user(user_id).await.unwrap().unwrap()
+        self.running.system().user(user_id).await.unwrap().unwrap()
     }
 
     /// The user once the state is as wished.
@@ -87,7 +87,7 @@ impl Rig {
     pub async fn until_parked(&self, wanted: usize) -> Vec<leveret_bus::ParkedMessage> {
         let reaching = async {
             loop {
-                let parked = self.running.signup().parked().list(100).await.unwrap();
+                let parked = self.running.system().parked().list(100).await.unwrap();
                 if parked.len() == wanted {
                     return parked;
                 }

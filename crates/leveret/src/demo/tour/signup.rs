@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Walks through the sign-up, and tells it.
 pub(super) async fn walk(stage: &Stage, story: Telling) -> Result<(), Failure> {
-    let (signup, story) = (stage.signup.signup(), &story);
+    let (signup, story) = (stage.signup.system(), &story);
     let (user_id, email) = sign_up(signup, story).await?;
     let user = follow(signup, user_id, story).await?;
     check(&user, story);
