@@ -3,38 +3,28 @@
 //! A's balances and what has left A always add up to what was put into A; B's balances less what has arrived at B, to
 //! what was put into B. What has left A and has not arrived at B is in flight.
 
-use sea_orm::prelude::Expr;
-use sea_orm::sea_query::{Alias, ExprTrait, SimpleExpr};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    TransactionTrait,
-};
+use leveret_bus::database;
+use sea_orm::prelude::*;
+use sea_orm::sea_query::{Alias, ExprTrait};
+use sea_orm::{DatabaseTransaction, DbBackend, IsolationLevel, QuerySelect, TransactionTrait};
 use serde::{Deserialize, Serialize};
 
+use crate::transfer::Transfer;
+
 /// Where a transfer stands, as the notes number it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "i32", db_type = "Integer")]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// 0: waiting (A), prepared (B).
+    #[sea_orm(num_value = 0)]
     Pending,
     /// 1: done.
+    #[sea_orm(num_value = 1)]
     Ok,
     /// 2: failed.
+    #[sea_orm(num_value = 2)]
     Failed,
-}
-
-impl Status {
-    pub(crate) const PENDING: i32 = 0;
-    pub(crate) const OK: i32 = 1;
-    pub(crate) const FAILED: i32 = 2;
-
-    pub(crate) fn of(number: i32) -> Self {
-        match number {
-            Self::PENDING => Self::Pending,
-            Self::OK => Self::Ok,
-            _ => Self::Failed,
-        }
-    }
 }
 
 /// Somebody's money, in cents.
@@ -49,14 +39,9 @@ pub struct Account {
 /// A transfer in one company's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// A's number of it.
-    pub tid: i64,
-    /// Whose money it is.
-    pub from: String,
-    /// Who gets it.
-    pub to: String,
-    /// How much, in cents.
-    pub money: i64,
+    /// What it is.
+    #[serde(flatten)]
+    pub transfer: Transfer,
     /// Where it stands.
     pub status: Status,
     /// A's: the money is back.
@@ -102,11 +87,26 @@ impl Books {
     }
 }
 
+/// Puts money into the account of this name, or takes it out: false when there is too little, or no such account.
+pub(crate) async fn put<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    name: (E::Column, &str),
+    money: E::Column,
+    cents: i64,
+) -> Result<bool, DbErr> {
+    let putting = E::update_many().col_expr(money, Expr::col(money).add(cents));
+    database::changed_one(db, putting.filter(name.0.eq(name.1)).filter(money.gte(-cents))).await
+}
+
 /// The sum of a column of whole numbers, which databases else give in types of their own; 0 over no rows.
-pub(crate) fn sum(db: &impl ConnectionTrait, column: impl ColumnTrait) -> SimpleExpr {
+pub(crate) async fn sum<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    rows: Select<E>,
+    column: E::Column,
+) -> Result<i64, DbErr> {
     let whole = if db.get_database_backend() == DbBackend::MySql { "SIGNED" } else { "BIGINT" };
-    let sum: SimpleExpr = column.sum();
-    Expr::expr(sum).if_null(0).cast_as(Alias::new(whole))
+    let sum = Expr::expr(column.sum()).if_null(0).cast_as(Alias::new(whole));
+    Ok(rows.select_only().expr(sum).into_tuple().one(db).await?.unwrap_or(0))
 }
 
 /// Begins a transaction in which everything that is read is of one moment.

@@ -1,26 +1,43 @@
 //! The routes that both companies have. What they do is decided in `company.rs`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use leveret_bus::Outbox;
 use leveret_web::input::Fields;
-use leveret_web::{Answer, Problem, RequestKey, parked};
-use tokio_util::sync::CancellationToken;
+use leveret_web::{Answer, Front, Problem, RequestKey};
 
 use crate::books::{Books, Entry};
-use crate::company::Company;
-use crate::page::Pages;
+use crate::company::{Company, Side};
+use crate::page::CompanyPage;
 use crate::transfer::account;
 
-pub(crate) fn routes(company: &Company, peer: Option<String>, stop: &CancellationToken) -> Router {
-    Router::new()
+/// All that a company shows: its page, its `own` routes, and those that both have. B has no outbox.
+pub(crate) fn front(
+    company: &Company,
+    own: Router,
+    outbox: Option<Outbox>,
+    peer: Option<&str>,
+) -> Front<CompanyPage> {
+    let shared = Router::new()
         .route("/users", post(open_account))
         .route("/transfers/{tid}", get(show))
         .route("/books", get(books))
-        .with_state(company.clone())
-        .merge(parked::routes(company.parked().clone(), company.changed().clone()))
-        .merge(Pages::start(company, peer, stop).routes())
+        .with_state(company.clone());
+    Front {
+        openapi: match company.side {
+            Side::A => include_str!("a/openapi.json"),
+            Side::B => include_str!("b/openapi.json"),
+        },
+        routes: own.merge(shared),
+        page: CompanyPage::new(company, peer),
+        parked: company.parked.clone(),
+        outbox,
+        changed: Arc::clone(&company.changed),
+    }
 }
 
 /// `POST /users {"name","money"}`

@@ -27,6 +27,9 @@ pub(crate) struct Flags {
     /// For how long, in seconds.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// How long it may go without another being settled before this gives up, in seconds.
+    #[arg(long, default_value_t = 40)]
+    patience_s: u64,
 }
 
 /// Transfers, waits until the last is settled, tells how fast that was, and counts the money.
@@ -51,14 +54,16 @@ pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
     let report = report.await;
     println!("begun: {report}");
     let all = report.done as u64;
-    load::until_all("settling", all, async || {
+    let patience = Duration::from_secs(flags.patience_s);
+    let settled = load::until_all("settling", all, patience, async || {
         let (a, b) = companies.books().await?;
         let is_at_rest = (a.open, b.open) == (0, 0) && Books::in_flight(&a, &b) == 0;
         let arrived = (b.moved - before.moved).unsigned_abs();
         // Some may have come back, and never arrive: it is over when nothing is open any more.
         Ok(if is_at_rest { all } else { arrived.min(all.saturating_sub(1)) })
-    })
-    .await?;
+    });
+    let stuck = |error| format!("{error}. Is B running, and its --callback-url {}/callback?", companies.a);
+    settled.await.map_err(|error| NoAnswer::because(stuck(error)))?;
     let took = start.elapsed().as_secs_f64();
     let (a, b) = companies.books().await?;
     let arrived = b.moved - before.moved;
@@ -82,15 +87,17 @@ impl Companies {
     /// One at each.
     async fn open_accounts(&self, name: &str) -> Result<(), NoAnswer> {
         for base in [&self.a, &self.b] {
-            let body = json!({ "name": name, "money": OPENED }).to_string();
-            self.post(base, "users", body).await.map_err(NoAnswer::because)?;
+            let body = json!({ "name": name, "money": OPENED });
+            self.client.post_json(&format!("{base}/users"), &body).await?;
         }
         Ok(())
     }
 
     /// A cent, from an account to the one of the same name.
     async fn transfer(&self, name: &str) -> Result<(), String> {
-        self.post(&self.a, "transfers", json!({ "from": name, "to": name, "money": 1 }).to_string()).await
+        let body = json!({ "from": name, "to": name, "money": 1 });
+        let begun = self.client.post_json(&format!("{}/transfers", self.a), &body).await;
+        begun.map(drop).map_err(|error| error.to_string())
     }
 
     /// A's and B's, B's read first, so that what is in flight is never less than nothing.
@@ -98,12 +105,5 @@ impl Companies {
         let b = self.client.get(&format!("{}/books", self.b)).await?.json()?;
         let a = self.client.get(&format!("{}/books", self.a)).await?.json()?;
         Ok((a, b))
-    }
-
-    async fn post(&self, base: &str, path: &str, body: String) -> Result<(), String> {
-        let headers = [("content-type", "application/json")];
-        let answer = self.client.post(&format!("{base}/{path}"), &headers, body).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        if answer.status.is_success() { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
     }
 }

@@ -5,7 +5,7 @@ mod load;
 use std::process::ExitCode;
 
 use clap::Parser;
-use leveret_transfer::{SettingsA, SettingsB, StartError, run_a, run_b};
+use leveret_transfer::{SettingsA, SettingsB, run_a, run_b};
 use leveret_web::program;
 
 /// Money from a company to another, with none made or lost.
@@ -24,24 +24,8 @@ enum Cli {
 async fn main() -> ExitCode {
     program::log();
     match Cli::parse() {
-        Cli::A(settings) => program::end("transfer a", a(*settings).await),
-        Cli::B(settings) => program::end("transfer b", b(*settings).await),
+        Cli::A(settings) => program::run("transfer a", run_a(*settings)).await,
+        Cli::B(settings) => program::run("transfer b", run_b(*settings)).await,
         Cli::Load(flags) => program::end("transfer load", load::run(flags).await),
     }
-}
-
-async fn a(settings: SettingsA) -> Result<(), StartError> {
-    let running = run_a(settings).await?;
-    println!("transfer a: {}", running.url());
-    program::asked_to_end().await;
-    running.shutdown().await;
-    Ok(())
-}
-
-async fn b(settings: SettingsB) -> Result<(), StartError> {
-    let running = run_b(settings).await?;
-    println!("transfer b: {}", running.url());
-    program::asked_to_end().await;
-    running.shutdown().await;
-    Ok(())
 }

@@ -1,102 +1,37 @@
 //! The page of either company: the money on both sides and in flight, the transfers, and forms to try it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::response::{Html, IntoResponse};
-use axum::routing::get;
-use leveret_web::Board;
 use leveret_web::client::{Client, NoAnswer};
 use leveret_web::page::{self, Lang};
-use leveret_web::parked::Shelf;
+use leveret_web::{Page, Trouble};
 use maud::{Markup, html};
-use tokio_util::sync::CancellationToken;
 
 use crate::books::{Account, Books, Entry, Status};
-use crate::company::Company;
+use crate::company::{Company, Side};
 
 /// How long the other company may take to show its books.
 const PEER_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// A company's page.
 #[derive(Clone)]
-pub(crate) struct Pages {
-    source: Source,
-    board: Board<Snapshot>,
-}
-
-/// Where the page gets what it shows.
-#[derive(Clone)]
-struct Source {
+pub(crate) struct CompanyPage {
     company: Company,
     peer: Option<String>,
     client: Client,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Snapshot {
+/// What it shows: this company's books, and the other's where it is known.
+#[derive(Default)]
+pub(crate) struct Shown {
     mine: Books,
     peer: Option<Books>,
-    parked: Shelf,
-    unsent: u64,
-    trouble: Option<String>,
 }
 
-impl Pages {
-    pub(crate) fn start(company: &Company, peer: Option<String>, stop: &CancellationToken) -> Self {
+impl CompanyPage {
+    pub(crate) fn new(company: &Company, peer: Option<&str>) -> Self {
         let peer = peer.map(|url| format!("{}/books", url.trim_end_matches('/')));
-        let source = Source { company: company.clone(), peer, client: Client::new(PEER_TIMEOUT) };
-        let gathering = source.clone();
-        let board = Board::start(Arc::clone(company.changed()), stop.clone(), move |known| {
-            let source = gathering.clone();
-            async move { source.gather(&known).await }
-        });
-        Self { source, board }
-    }
-
-    pub(crate) fn routes(self) -> Router {
-        Router::new().route("/", get(index)).route("/events", get(events)).with_state(self)
-    }
-}
-
-/// `GET /`
-async fn index(State(pages): State<Pages>, lang: Lang) -> Html<String> {
-    let snapshot = pages.source.gather(&Snapshot::default()).await;
-    let is_a = pages.source.company.is_a();
-    let title = match is_a {
-        true => lang.say("Transfers: company A", "转账：A公司"),
-        false => lang.say("Transfers: company B", "转账：B公司"),
-    };
-    Html(page::frame(lang, title, &forms(is_a, lang), &live(&snapshot, lang)).into_string())
-}
-
-/// `GET /events`
-async fn events(State(pages): State<Pages>, lang: Lang) -> impl IntoResponse {
-    pages.board.stream(move |snapshot| live(snapshot, lang))
-}
-
-impl Source {
-    /// Gathers what can be had; what cannot is named in `trouble`. B's books are read before A's, so that what is
-    /// in flight is never less than nothing.
-    async fn gather(&self, known: &Snapshot) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        let mut note = |error: String| snapshot.trouble = Some(error);
-        let mut peer = Ok(None);
-        if self.company.is_a() {
-            peer = self.peer_books().await;
-        }
-        let mine = self.company.books().await;
-        if !self.company.is_a() {
-            peer = self.peer_books().await;
-        }
-        let peer = peer.map_err(|error| note(error.to_string())).unwrap_or_default();
-        let mine = mine.map_err(|error| note(error.to_string())).unwrap_or_default();
-        let parked = Shelf::look(self.company.parked(), &known.parked).await;
-        let parked = parked.map_err(|error| note(error.to_string())).unwrap_or_default();
-        let unsent = self.company.unsent().await;
-        Snapshot { mine, peer, parked, unsent, ..snapshot }
+        Self { company: company.clone(), peer, client: Client::new(PEER_TIMEOUT) }
     }
 
     async fn peer_books(&self) -> Result<Option<Books>, NoAnswer> {
@@ -105,7 +40,48 @@ impl Source {
     }
 }
 
-fn forms(is_a: bool, lang: Lang) -> Markup {
+impl Page for CompanyPage {
+    type Shown = Shown;
+
+    fn title(&self, lang: Lang) -> &'static str {
+        match self.company.side {
+            Side::A => lang.say("Transfers: company A", "转账：A公司"),
+            Side::B => lang.say("Transfers: company B", "转账：B公司"),
+        }
+    }
+
+    fn forms(&self, lang: Lang) -> Markup {
+        forms(self.company.side, lang)
+    }
+
+    /// B's books are read before A's, so that what is in flight is never less than nothing.
+    async fn gather(&self, trouble: &mut Trouble) -> Shown {
+        let (mine, peer) = match self.company.side {
+            Side::A => {
+                let peer = self.peer_books().await;
+                (self.company.books().await, peer)
+            }
+            Side::B => (self.company.books().await, self.peer_books().await),
+        };
+        Shown { mine: trouble.note(mine), peer: trouble.note(peer) }
+    }
+
+    fn live(&self, shown: &Shown, lang: Lang) -> Markup {
+        let (a, b) = match self.company.side {
+            Side::A => (Some(&shown.mine), shown.peer.as_ref()),
+            Side::B => (shown.peer.as_ref(), Some(&shown.mine)),
+        };
+        html! {
+            @if let (Some(a), Some(b)) = (a, b) { (invariant(a, b, lang)) }
+            div .columns {
+                @for books in [a, b].into_iter().flatten() { (company(books, lang)) }
+            }
+        }
+    }
+}
+
+fn forms(side: Side, lang: Lang) -> Markup {
+    let is_a = side == Side::A;
     let intro = if is_a {
         lang.say(
             "Money leaves here with a log row and a message, in one transaction. B credits it only after this \
@@ -139,21 +115,6 @@ fn forms(is_a: bool, lang: Lang) -> Markup {
                 output role="status" {}
             }
         }
-    }
-}
-
-fn live(snapshot: &Snapshot, lang: Lang) -> Markup {
-    let (a, b) = match (&snapshot.peer, snapshot.mine.company.as_str()) {
-        (peer, "A") => (Some(&snapshot.mine), peer.as_ref()),
-        (peer, _) => (peer.as_ref(), Some(&snapshot.mine)),
-    };
-    html! {
-        (page::trouble(lang, snapshot.trouble.as_deref(), snapshot.unsent))
-        @if let (Some(a), Some(b)) = (a, b) { (invariant(a, b, lang)) }
-        div .columns {
-            @for books in [a, b].into_iter().flatten() { (company(books, lang)) }
-        }
-        (snapshot.parked.show(lang))
     }
 }
 
@@ -214,9 +175,9 @@ fn transfer(entry: &Entry, company: &str, lang: Lang) -> Markup {
     html! {
         article {
             header {
-                b { "#" (entry.tid) }
-                span { (entry.from) " → " (entry.to) }
-                span { (page::money(entry.money)) }
+                b { "#" (entry.transfer.tid) }
+                span { (entry.transfer.from) " → " (entry.transfer.to) }
+                span { (page::money(entry.transfer.money)) }
                 (page::moment(entry.updated_ms))
                 span .badge.(class) { (words) }
             }

@@ -115,7 +115,7 @@ async fn both_companies_withstand_anything() {
     let rig = Rig::start().await;
     openapi::withstands_anything(&rig.a.url(), 400).await;
     openapi::withstands_anything(&rig.b().url(), 200).await;
-    let (b, a) = (rig.b().company().books().await.unwrap(), rig.a.company().books().await.unwrap());
+    let (b, a) = (rig.b().system().books().await.unwrap(), rig.a.system().books().await.unwrap());
     assert!(leveret_transfer::Books::balance(&a, &b), "{a:?} {b:?}");
     rig.stop().await;
 }

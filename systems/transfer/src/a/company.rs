@@ -3,29 +3,28 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use leveret_bus::{Bus, Message, Outbox, Parked, database};
+use leveret_bus::inbox::{self, Claim};
+use leveret_bus::{Error, Message, Outbox, database};
 use leveret_web::{Answer, Problem, RequestKey, trace};
-use sea_orm::ColumnTrait;
-use sea_orm::{DatabaseConnection, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{DbErr, EntityTrait};
 use serde_json::json;
-use tokio::sync::Notify;
 
-use super::{log, seen, users};
-use crate::books::{self, Account, Books};
-use crate::settings::Names;
-use crate::signature::{SIGNATURE_HEADER, Secret};
+use super::store;
+use crate::books::{Books, Status};
+use crate::company::Company;
+use crate::settings::SettingsA;
+use crate::signature::SIGNATURE_HEADER;
 use crate::transfer::Transfer;
+
+/// What signatures are claimed for in the inbox.
+const CALLBACK: &str = "callback";
 
 /// Company A's operations. Cheap to clone.
 #[derive(Clone)]
 pub struct CompanyA {
-    pub(crate) db: DatabaseConnection,
-    pub(crate) bus: Bus,
+    pub(crate) company: Company,
     pub(crate) outbox: Outbox,
-    pub(crate) parked: Parked,
-    pub(crate) names: Arc<Names>,
-    pub(crate) secret: Secret,
-    pub(crate) changed: Arc<Notify>,
+    pub(crate) settings: Arc<SettingsA>,
 }
 
 /// A's answer to a callback.
@@ -45,22 +44,23 @@ impl CompanyA {
     /// # Errors
     /// Too little money (409), no such user (422), or the database cannot be reached (503). Nothing was written then.
     pub async fn begin(&self, from: &str, to: &str, money: i64, key: &RequestKey) -> Result<Answer, Problem> {
-        let tx = database::begin(&self.db).await?;
-        if !users::debit(&tx, from, money).await? {
-            return Err(if users::exists(&tx, from).await? {
-                Problem::conflict(format!("{from} has not got that much money"))
-            } else {
-                Problem::field("from", "there is no such user")
+        let tx = database::begin(&self.company.db).await?;
+        if !store::debit(&tx, from, money).await? {
+            let user = store::usermoney::Entity::find_by_id(from).one(&tx).await?;
+            return Err(match user {
+                Some(_) => Problem::conflict(format!("{from} has not got that much money")),
+                None => Problem::field("from", "there is no such user"),
             });
         }
-        let row = log::add(&tx, from, to, money).await?;
-        self.outbox.stage(&tx, trace::attach(self.message(&row.transfer())?)).await?;
-        let answer = Answer::new(StatusCode::ACCEPTED, json!({ "tid": row.tid, "status": "pending" }));
-        let answer = answer.at(format!("/transfers/{}", row.tid));
+        let transfer = store::log(&tx, from, to, money).await?;
+        let tid = transfer.tid;
+        self.outbox.stage(&tx, trace::attach(self.message(&transfer)?)).await?;
+        let answer = Answer::new(StatusCode::ACCEPTED, json!({ "tid": tid, "status": "pending" }));
+        let answer = answer.at(format!("/transfers/{tid}"));
         key.record(&tx, &answer).await?;
         self.outbox.commit(tx).await?;
-        tracing::info!(tid = row.tid, money, "transfer begun");
-        self.changed.notify_one();
+        tracing::info!(tid, money, "transfer begun");
+        self.company.changed.notify_one();
         Ok(answer)
     }
 
@@ -69,16 +69,15 @@ impl CompanyA {
     ///
     /// # Errors
     /// The database cannot be reached; B will ask again.
-    pub async fn verdict(&self, tid: i64, signature: &str) -> Result<Verdict, DbErr> {
-        let tx = database::begin(&self.db).await?;
-        if !seen::is_new(&tx, signature).await? {
+    pub async fn verdict(&self, tid: i64, signature: &str) -> Result<Verdict, Error> {
+        let tx = database::begin(&self.company.db).await?;
+        if inbox::claim(&tx, CALLBACK, signature).await? == Claim::Duplicate {
             return Ok(Verdict::Replayed);
         }
-        let is_first = log::succeed(&tx, tid).await?;
-        let stands =
-            is_first || log::find(&tx, tid).await?.is_some_and(|row| row.status == books::Status::OK);
+        let is_first = store::succeed(&tx, tid).await?;
+        let stands = is_first || store::find(&tx, tid).await?.is_some_and(|entry| entry.status == Status::Ok);
         tx.commit().await?;
-        self.changed.notify_one();
+        self.company.changed.notify_one();
         tracing::info!(tid, stands, is_first, "callback answered");
         Ok(if stands { Verdict::Success } else { Verdict::Error })
     }
@@ -88,29 +87,14 @@ impl CompanyA {
     /// # Errors
     /// The database cannot be reached.
     pub async fn books(&self) -> Result<Books, DbErr> {
-        let tx = books::begin_reading(&self.db).await?;
-        let opened = users::Entity::find().select_only().expr(books::sum(&tx, users::Column::OpenedMoney));
-        let balances = users::Entity::find().select_only().expr(books::sum(&tx, users::Column::UserMoney));
-        let moved = log::Entity::find().select_only().expr(books::sum(&tx, log::Column::Money));
-        let accounts = users::list(&tx, Books::LISTED).await?;
-        let account = |user: users::Model| Account { name: user.user_name, money: user.user_money };
-        let books = Books {
-            company: "A".into(),
-            opened: opened.into_tuple().one(&tx).await?.unwrap_or(0),
-            balances: balances.into_tuple().one(&tx).await?.unwrap_or(0),
-            moved: moved.filter(log::Column::Isback.eq(0)).into_tuple().one(&tx).await?.unwrap_or(0),
-            open: log::open(&tx).await?,
-            accounts: accounts.into_iter().map(account).collect(),
-            transfers: log::latest(&tx, Books::LISTED).await?.into_iter().map(log::Model::entry).collect(),
-        };
-        tx.commit().await?;
-        Ok(books)
+        self.company.books().await
     }
 
     /// The message for B, signed. Every copy of it has the same id.
-    pub(super) fn message(&self, transfer: &Transfer) -> Result<Message, leveret_bus::Error> {
-        let message = Message::json(&self.names.exchange, &self.names.routing_key, transfer)?;
-        let signature = self.secret.sign_message(message.body());
+    pub(super) fn message(&self, transfer: &Transfer) -> Result<Message, Error> {
+        let names = &self.settings.names;
+        let message = Message::json(&names.exchange, &names.routing_key, transfer)?;
+        let signature = self.settings.secret.sign_message(message.body());
         Ok(message
             .with_message_id(format!("trans-{}", transfer.tid))
             .with_header(SIGNATURE_HEADER, signature))

@@ -14,8 +14,6 @@ use super::company::{CompanyA, Verdict};
 use crate::signature::{Refused, SIGNATURE_HEADER, TIME_HEADER};
 use crate::transfer::{LONGEST_NAME, MOST_MONEY};
 
-pub(super) const OPENAPI: &str = include_str!("openapi.json");
-
 /// Of a body that is not believed.
 const LOGGED_BYTES: usize = 100;
 
@@ -43,7 +41,11 @@ async fn callback(
     let body = body?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signature = text(SIGNATURE_HEADER);
-    company.secret.check(text(TIME_HEADER), signature, &body).map_err(|refused| refuse(refused, &body))?;
+    company
+        .settings
+        .secret
+        .check(text(TIME_HEADER), signature, &body)
+        .map_err(|refused| refuse(refused, &body))?;
     let Some(tid) = tid(&body) else {
         return Err(Problem::field("tid", "must be a number"));
     };

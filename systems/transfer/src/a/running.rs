@@ -1,17 +1,16 @@
-//! Starting company A in one process, and stopping it in the right order.
+//! Starting company A in one process, each part after those that it needs.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_bus::outbox::{Relay, RelayOptions};
-use leveret_bus::{Outbox, PublisherOptions};
-use leveret_web::{Ground, Places, Served, StartError};
-use tokio_util::task::TaskTracker;
+use leveret_bus::outbox::RelayOptions;
+use leveret_bus::{Outbox, PublisherOptions, inbox};
+use leveret_web::{Ground, Places, Running, StartError};
 
 use super::company::CompanyA;
-use super::{MIGRATIONS, http, timers};
-use crate::company::Company;
+use super::{http, timers};
+use crate::company::{Company, Side};
+use crate::http::front;
 use crate::settings::{SettingsA, check_urls};
 
 /// Shorter than the bus's own, so that the lease below can be: what a killed copy had taken to publish waits until
@@ -19,13 +18,8 @@ use crate::settings::{SettingsA, check_urls};
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 const RELAY_LEASE: Duration = Duration::from_secs(5);
 
-/// Company A, running. [`shutdown`](Self::shutdown) ends it in good order.
-pub struct RunningA {
-    served: Served,
-    company: CompanyA,
-    relay: Relay,
-    timers: TaskTracker,
-}
+/// Company A, running.
+pub type RunningA = Running<CompanyA>;
 
 /// Starts company A: API and page, outbox relay, timers. Returns once all of them are up.
 ///
@@ -40,55 +34,15 @@ pub async fn run_a(settings: SettingsA) -> Result<RunningA, StartError> {
     };
     let publishing = PublisherOptions { timeout: PUBLISH_TIMEOUT, ..Default::default() };
     let ground = Ground::find("transfer-a", places, publishing).await?;
-    let company = company(&ground, &settings).await?;
+    let company = Company::found(Side::A, &ground, &settings.names).await?;
+    inbox::migrate(&ground.db).await?;
+    let outbox = Outbox::open(ground.db.clone()).await?;
+    let a = CompanyA { company, outbox, settings: Arc::new(settings) };
     let options = RelayOptions { lease: RELAY_LEASE, ..Default::default() };
-    let relay = company.outbox.relay(company.bus.publisher(), options);
-    let timers = TaskTracker::new();
-    timers.spawn(timers::republish(company.clone(), settings.clone(), ground.stop.clone()));
-    timers.spawn(timers::expire(company.clone(), settings.clone(), ground.stop.clone()));
-    timers.spawn(timers::forget(company.clone(), ground.stop.clone()));
-    timers.close();
-    let shared = crate::http::routes(&Company::A(company.clone()), settings.peer_url, &ground.stop);
-    let routes = http::routes(company.clone()).merge(shared);
-    let served = ground.serve(http::OPENAPI, Some(company.outbox.clone()), routes).await?;
-    Ok(RunningA { served, company, relay, timers })
-}
-
-async fn company(ground: &Ground, settings: &SettingsA) -> Result<CompanyA, StartError> {
-    MIGRATIONS.run(&ground.db).await?;
-    ground.bus.declare(&settings.names.topology()).await?;
-    Ok(CompanyA {
-        db: ground.db.clone(),
-        bus: ground.bus.clone(),
-        outbox: Outbox::open(ground.db.clone()).await?,
-        parked: ground.bus.parked(&settings.names.queue),
-        names: Arc::new(settings.names.clone()),
-        secret: settings.secret.clone(),
-        changed: Arc::default(),
-    })
-}
-
-impl RunningA {
-    /// Where API, callback and page are.
-    pub fn addr(&self) -> SocketAddr {
-        self.served.addr()
-    }
-
-    /// The page's address.
-    pub fn url(&self) -> String {
-        self.served.url()
-    }
-
-    /// What A can do, without HTTP.
-    pub fn company(&self) -> &CompanyA {
-        &self.company
-    }
-
-    /// Takes no more requests, lets what is under way finish, and closes all connections.
-    pub async fn shutdown(mut self) {
-        self.served.close_door().await;
-        self.timers.wait().await;
-        self.relay.shutdown().await;
-        self.served.leave().await;
-    }
+    let relay = a.outbox.relay(ground.bus.publisher(), options);
+    timers::start(&a, &ground);
+    let (own, outbox, peer) = (http::routes(a.clone()), Some(a.outbox.clone()), a.settings.peer_url.clone());
+    let front = front(&a.company, own, outbox, peer.as_deref());
+    let running = ground.open(a, front).await?;
+    Ok(running.ending(|| relay.shutdown()))
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use leveret_bus::{Bus, Parked, clock, database};
+use leveret_bus::{clock, database};
 use leveret_web::client::{Client, NoAnswer};
 use leveret_web::trace;
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QuerySelect};
-use tokio::sync::Notify;
+use sea_orm::DbErr;
 
-use super::{log, users};
-use crate::books::{self, Account, Books, Status};
+use super::store;
+use crate::books::{Books, Entry, Status};
+use crate::company::Company;
 use crate::settings::SettingsB;
 use crate::signature::{SIGNATURE_HEADER, TIME_HEADER};
 use crate::transfer::Transfer;
@@ -23,12 +23,9 @@ const LONGEST_PAUSES: u32 = 16;
 /// Company B's operations. Cheap to clone.
 #[derive(Clone)]
 pub struct CompanyB {
-    pub(crate) db: DatabaseConnection,
-    pub(crate) bus: Bus,
-    pub(crate) parked: Parked,
+    pub(crate) company: Company,
     pub(crate) client: Client,
     pub(crate) settings: Arc<SettingsB>,
-    pub(crate) changed: Arc<Notify>,
 }
 
 /// What became of a message from A.
@@ -54,16 +51,15 @@ enum Said {
 impl CompanyB {
     /// Step 1: records the transfer as prepared. No money moves.
     pub(crate) async fn prepare(&self, transfer: &Transfer) -> Result<Prepared, DbErr> {
-        let trace = trace::current();
-        let tx = database::begin(&self.db).await?;
-        let has_account = users::exists(&tx, &transfer.to).await?;
-        let status = if has_account { Status::PENDING } else { Status::FAILED };
-        if log::add(&tx, transfer, status, &trace.header(), self.ask_next_ms(0)).await? {
+        let tx = database::begin(&self.company.db).await?;
+        let has_account = store::has_account(&tx, &transfer.to).await?;
+        let status = if has_account { Status::Pending } else { Status::Failed };
+        if store::log(&tx, transfer, status, trace::current().header(), self.ask_next_ms(0)).await? {
             tx.commit().await?;
-            self.changed.notify_one();
+            self.company.changed.notify_one();
             return Ok(if has_account { Prepared::Now } else { Prepared::NoAccount });
         }
-        let is_same = log::find(&tx, transfer.tid).await?.is_some_and(|row| row.transfer() == *transfer);
+        let is_same = store::find(&tx, transfer.tid).await?.is_some_and(|entry| entry.transfer == *transfer);
         Ok(if is_same { Prepared::Before } else { Prepared::OtherContent })
     }
 
@@ -72,21 +68,21 @@ impl CompanyB {
         match self.ask(transfer.tid).await {
             Ok(Said::Success) => self.credit(transfer).await?,
             Ok(Said::Error) => {
-                let is_first = log::end(&self.db, transfer.tid, Status::FAILED).await?;
+                let is_first = store::end(&self.company.db, transfer.tid, Status::Failed).await?;
                 tracing::info!(tid = transfer.tid, is_first, "A says error: not credited");
             }
             Err(error) => tracing::warn!(tid = transfer.tid, %error, "A will be asked again"),
         }
-        self.changed.notify_one();
+        self.company.changed.notify_one();
         Ok(())
     }
 
     /// Credits and marks the row in one transaction, once.
     async fn credit(&self, transfer: &Transfer) -> Result<(), DbErr> {
-        let tx = database::begin(&self.db).await?;
-        let is_first = log::end(&tx, transfer.tid, Status::OK).await?;
-        if is_first {
-            users::credit(&tx, &transfer.to, transfer.money).await?;
+        let tx = database::begin(&self.company.db).await?;
+        let is_first = store::end(&tx, transfer.tid, Status::Ok).await?;
+        if is_first && !store::credit(&tx, &transfer.to, transfer.money).await? {
+            return Err(DbErr::RecordNotFound(format!("the account of {}", transfer.to)));
         }
         tx.commit().await?;
         tracing::info!(tid = transfer.tid, is_first, "A says success: credited");
@@ -113,13 +109,13 @@ impl CompanyB {
     }
 
     /// Asks A about one that is still prepared, if it is its turn and nobody else has taken it.
-    pub(crate) async fn ask_again(&self, row: &log::Model) -> Result<(), DbErr> {
-        if !log::take_turn(&self.db, row, self.ask_next_ms(row.asked + 1)).await? {
+    pub(crate) async fn ask_again(&self, row: store::translog::Model) -> Result<(), DbErr> {
+        if !store::take_turn(&self.company.db, &row, self.ask_next_ms(row.asked + 1)).await? {
             return Ok(());
         }
         let trace = trace::Trace::parse(&row.trace).unwrap_or_else(trace::Trace::start);
         let span = tracing::info_span!("sweep", trace_id = trace.id(), tid = row.tid);
-        trace.follow(span, self.settle(&row.transfer())).await
+        trace.follow(span, self.settle(&Entry::from(row).transfer)).await
     }
 
     /// When A may be asked again: not while the question now to be asked can still be answered.
@@ -134,24 +130,7 @@ impl CompanyB {
     /// # Errors
     /// The database cannot be reached.
     pub async fn books(&self) -> Result<Books, DbErr> {
-        let tx = books::begin_reading(&self.db).await?;
-        let opened = users::Entity::find().select_only().expr(books::sum(&tx, users::Column::OpenedMoney));
-        let balances = users::Entity::find().select_only().expr(books::sum(&tx, users::Column::Umoney));
-        let moved = log::Entity::find().select_only().expr(books::sum(&tx, log::Column::Money));
-        let moved = moved.filter(log::Column::Status.eq(Status::OK));
-        let accounts = users::list(&tx, Books::LISTED).await?;
-        let account = |user: users::Model| Account { name: user.uname, money: user.umoney };
-        let books = Books {
-            company: "B".into(),
-            opened: opened.into_tuple().one(&tx).await?.unwrap_or(0),
-            balances: balances.into_tuple().one(&tx).await?.unwrap_or(0),
-            moved: moved.into_tuple().one(&tx).await?.unwrap_or(0),
-            open: log::open(&tx).await?,
-            accounts: accounts.into_iter().map(account).collect(),
-            transfers: log::latest(&tx, Books::LISTED).await?.into_iter().map(log::Model::entry).collect(),
-        };
-        tx.commit().await?;
-        Ok(books)
+        self.company.books().await
     }
 }
 

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use leveret_bus::{Delivery, Handler, Json, Outcome};
-use leveret_web::{Turns, trace};
+use leveret_web::trace;
 use sea_orm::DbErr;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::company::{CompanyB, Prepared};
-use super::log;
+use super::store;
 use crate::signature::SIGNATURE_HEADER;
 use crate::transfer::Transfer;
 
@@ -53,32 +52,24 @@ impl Receiver {
     }
 }
 
-/// Asks A again about what is still prepared. Any number of copies of B may do so at once.
-pub(super) async fn sweep(company: CompanyB, stop: CancellationToken) {
-    let mut turns = Turns::every(company.settings.sweep_every, stop);
-    while turns.next().await {
-        if let Err(error) = ask_all(&company).await {
-            tracing::warn!(%error, "the sweep failed, and is tried again");
+impl CompanyB {
+    /// Asks A again about what is still prepared. Any number of copies of B may do so at once.
+    pub(super) async fn sweep(self) -> Result<(), DbErr> {
+        let slots = Arc::new(Semaphore::new(self.settings.concurrency.max(1)));
+        let mut asking = JoinSet::new();
+        for row in store::due(&self.company.db, SWEPT_AT_A_TIME).await? {
+            let (company, slots) = (self.clone(), Arc::clone(&slots));
+            asking.spawn(async move {
+                let _slot = slots.acquire().await;
+                company.ask_again(row).await
+            });
         }
-    }
-}
-
-async fn ask_all(company: &CompanyB) -> Result<(), DbErr> {
-    let slots = Arc::new(Semaphore::new(company.settings.concurrency.max(1)));
-    let mut asking = JoinSet::new();
-    for row in log::due(&company.db, SWEPT_AT_A_TIME).await? {
-        let (company, slots) = (company.clone(), Arc::clone(&slots));
-        asking.spawn(async move {
-            let _slot = slots.acquire().await;
-            company.ask_again(&row).await
-        });
-    }
-    while let Some(asked) = asking.join_next().await {
-        match asked {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(error),
-            Err(error) => tracing::error!(%error, "a question to A ended badly"),
+        while let Some(asked) = asking.join_next().await {
+            match asked {
+                Ok(asked) => asked?,
+                Err(error) => tracing::error!(%error, "a question to A ended badly"),
+            }
         }
+        Ok(())
     }
-    Ok(())
 }

@@ -1,26 +1,20 @@
-//! Starting company B in one process, and stopping it in the right order.
+//! Starting company B in one process, each part after those that it needs.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use leveret_bus::{PublisherOptions, Worker};
 use leveret_web::client::Client;
-use leveret_web::{Ground, Places, Served, StartError, until_the_database_is_back};
-use tokio::task::JoinHandle;
+use leveret_web::{Ground, Places, Running, StartError, until_the_database_is_back};
 
 use super::company::CompanyB;
-use super::receiver::{self, Receiver};
-use super::{MIGRATIONS, OPENAPI};
-use crate::company::Company;
+use super::receiver::Receiver;
+use crate::company::{Company, Side};
+use crate::http::front;
 use crate::settings::{SettingsB, check_urls};
 
-/// Company B, running. [`shutdown`](Self::shutdown) ends it in good order.
-pub struct RunningB {
-    served: Served,
-    company: CompanyB,
-    worker: Worker,
-    sweep: JoinHandle<()>,
-}
+/// Company B, running.
+pub type RunningB = Running<CompanyB>;
 
 /// Starts company B: worker, sweep, API and page. Returns once all of them are up.
 ///
@@ -35,60 +29,19 @@ pub async fn run_b(settings: SettingsB) -> Result<RunningB, StartError> {
         amqp_url: &settings.amqp_url,
     };
     let ground = Ground::find("transfer-b", places, PublisherOptions::default()).await?;
-    MIGRATIONS.run(&ground.db).await?;
-    let company = CompanyB {
-        db: ground.db.clone(),
-        bus: ground.bus.clone(),
-        parked: ground.bus.parked(&settings.names.queue),
-        client: Client::new(settings.callback_timeout),
-        settings: Arc::new(settings),
-        changed: Arc::default(),
-    };
-    let worker = start_worker(&company).await?;
-    let sweep = tokio::spawn(receiver::sweep(company.clone(), ground.stop.clone()));
-    let peer_url = company.settings.peer_url.clone();
-    let routes = crate::http::routes(&Company::B(company.clone()), peer_url, &ground.stop);
-    let served = ground.serve(OPENAPI, None, routes).await?;
-    Ok(RunningB { served, company, worker, sweep })
+    let company = Company::found(Side::B, &ground, &settings.names).await?;
+    let client = Client::new(settings.callback_timeout);
+    let b = CompanyB { company, client, settings: Arc::new(settings) };
+    let worker = start_worker(&b).await?;
+    let sweeping = b.clone();
+    ground.every(b.settings.sweep_every, "the sweep failed", move || sweeping.clone().sweep());
+    let front = front(&b.company, Router::new(), None, b.settings.peer_url.as_deref());
+    let running = ground.open(b, front).await?;
+    Ok(running.ending(|| worker.shutdown()))
 }
 
-async fn start_worker(company: &CompanyB) -> Result<Worker, StartError> {
-    let settings = &company.settings;
-    let worker = company
-        .bus
-        .worker(&settings.names.queue)
-        .topology(settings.names.topology())
-        .retry(until_the_database_is_back())
-        .concurrency(settings.concurrency)
-        .drain(settings.callback_timeout)
-        .start(Receiver(company.clone()))
-        .await?;
-    Ok(worker)
-}
-
-impl RunningB {
-    /// Where API and page are.
-    pub fn addr(&self) -> SocketAddr {
-        self.served.addr()
-    }
-
-    /// The page's address.
-    pub fn url(&self) -> String {
-        self.served.url()
-    }
-
-    /// What B can do, without HTTP.
-    pub fn company(&self) -> &CompanyB {
-        &self.company
-    }
-
-    /// Takes no more messages and requests, lets what is under way finish, and closes all connections.
-    pub async fn shutdown(mut self) {
-        self.served.close_door().await;
-        self.worker.shutdown().await;
-        if let Err(error) = self.sweep.await {
-            tracing::error!(%error, "the sweep ended badly");
-        }
-        self.served.leave().await;
-    }
+async fn start_worker(b: &CompanyB) -> Result<Worker, StartError> {
+    let worker = b.company.bus.worker(&b.settings.names.queue).topology(b.settings.names.topology());
+    let worker = worker.retry(until_the_database_is_back()).concurrency(b.settings.concurrency);
+    Ok(worker.drain(b.settings.callback_timeout).start(Receiver(b.clone())).await?)
 }

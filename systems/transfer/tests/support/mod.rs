@@ -122,7 +122,7 @@ impl Rig {
     /// Waits until both sides are done with all transfers.
     pub async fn at_rest(&self) -> (Books, Books) {
         let books = until("rest", async || {
-            let (b, a) = (self.b().company().books().await.unwrap(), self.a.company().books().await.unwrap());
+            let (b, a) = (self.b().system().books().await.unwrap(), self.a.system().books().await.unwrap());
             let at_rest = (a.open, b.open) == (0, 0) && Books::in_flight(&a, &b) == 0;
             at_rest.then_some((a, b))
         });
