@@ -10,6 +10,7 @@ use crate::interop;
 use crate::prerequisites;
 use crate::services::{Instance, Name};
 use crate::steps::Steps;
+use crate::test;
 use crate::tree::Tree;
 
 /// The packages whose tests heed the variable of the broker, and those that heed the database's too.
@@ -39,6 +40,10 @@ pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
                 run_pair(tree, steps, broker, database);
             }
         }
+    }
+    if let (Some(rabbitmq), Some(mariadb)) = (&servers.rabbitmq, &servers.mariadb) {
+        let flags = ["--amqp-url", &rabbitmq.url, "--mysql-url", &mariadb.url];
+        steps.run("leveret demo --once on RabbitMQ and MariaDB", || test::demo(tree, &flags));
     }
     if let Some(rabbitmq) = &servers.rabbitmq {
         steps.run("leveret migrate, from and to RabbitMQ", || {

@@ -35,7 +35,7 @@ pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
     } else {
         steps.give_up("interop suites", "what they need is not installed");
     }
-    steps.run("leveret demo --once", || demo(tree));
+    steps.run("leveret demo --once", || demo(tree, &[]));
     pairs::run_steps(tree, steps);
 }
 
@@ -62,8 +62,9 @@ fn rust_tests(tree: &Tree) -> Result<Counts> {
     run_tests(&tree.cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]))
 }
 
-fn demo(tree: &Tree) -> Result<Counts> {
-    let demo = cmd!(tree.leveret(), "demo", "--once")
+/// The demo's tour, with these flags too.
+pub(crate) fn demo(tree: &Tree, flags: &[&str]) -> Result<Counts> {
+    let demo = cmd(tree.leveret(), ["demo", "--once"].iter().chain(flags))
         .dir(tree.target("interop"))
         .stdin_null()
         .unchecked()

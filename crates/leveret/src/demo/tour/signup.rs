@@ -14,7 +14,7 @@ use crate::failure::Failure;
 /// How long the tour may take.
 const LIMIT: Duration = Duration::from_secs(40);
 /// How late an attempt may come, in milliseconds.
-const LATE_MS: i64 = 2000;
+const LATE_MS: i64 = 500;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Walks through the sign-up, and tells it.
