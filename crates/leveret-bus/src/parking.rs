@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lapin::Channel;
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueuePurgeOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueuePurgeOptions};
 use tokio::sync::Mutex;
 
 use crate::delivery::{Delivery, count};
@@ -87,7 +87,11 @@ impl Parked {
             present = message.message_count;
             found.push(ParkedMessage::new(Delivery::new(message.delivery)));
         }
-        // Closing the channel puts back what was looked at.
+        // Closing the channel alone would put back what was looked at too, but on RabbitMQ some time later.
+        if !found.is_empty() {
+            let all = BasicNackOptions { multiple: true, requeue: true };
+            channel.basic_nack(0, all).await?;
+        }
         link::bounded(async { Ok(channel.close(200, "looked".into()).await?) }).await?;
         Ok(found)
     }
@@ -132,6 +136,8 @@ impl Parked {
     /// # Errors
     /// The broker cannot be reached or refuses.
     pub async fn drop_all(&self) -> Result<u32, Error> {
+        // Purging leaves what somebody looks at.
+        let _turn = self.one_at_a_time.lock().await;
         let channel = self.link.channel().await?;
         self.declared(&channel).await?;
         let name = short(&parked_queue(&self.queue))?;

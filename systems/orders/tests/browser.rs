@@ -4,6 +4,7 @@
 mod support;
 
 use leveret_bus::{Bus, Message};
+use leveret_rig::until;
 use leveret_testkit::{Browser, Width};
 use serde_json::json;
 use support::Rig;
@@ -33,7 +34,11 @@ async fn an_order_is_placed_and_paid_on_the_page() {
     assert_eq!(browser.overflow().await, 0);
     browser.picture("orders-phone").await;
     // Tried again it is no better, and then it is thrown away.
+    let parked = bus.parked(&names.queue);
+    let failed_ms = async || parked.list(1).await.ok()?.first()?.last_failed_ms;
+    let before_ms = failed_ms().await;
     browser.press("Try again").await;
+    until("another failure", async || failed_ms().await.filter(|&at_ms| Some(at_ms) > before_ms)).await;
     browser.read("the order number is empty").await;
     browser.press("Drop all").await;
     browser.read("Nothing was given up.").await;

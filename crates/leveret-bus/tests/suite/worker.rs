@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{Broker, probe, soon, unique};
-use leveret_bus::{Bus, DelayMode, Delivery, Json, Message, Outcome, RetryPolicy, Topology};
+use leveret_bus::{Bus, DelayMode, Delivery, Json, Message, Outcome, RetryPolicy, Topology, parked_queue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 async fn declared(bus: &Bus) -> String {
@@ -103,6 +103,24 @@ async fn parked_messages_can_be_listed_replayed_and_dropped() {
     assert_eq!(replayed, ["a", "d"]);
     parked_count(&bus, &queue, 0).await;
     worker.shutdown().await;
+    broker.stop().await;
+}
+
+/// Looking takes messages out of their queue for a moment, where purging it does not find them.
+#[tokio::test]
+async fn all_are_dropped_though_somebody_looks_at_them() {
+    let broker = Broker::start().await;
+    let bus = broker.bus().await;
+    let queue = declared(&bus).await;
+    let parked = bus.parked(&queue);
+    parked.count().await.unwrap();
+    for _ in 0..10 {
+        for _ in 0..5 {
+            bus.publish(Message::text("", parked_queue(&queue), "no")).await.unwrap();
+        }
+        let (looked, dropped) = tokio::join!(parked.list(10), parked.drop_all());
+        assert_eq!((looked.unwrap().len(), dropped.unwrap()), (5, 5));
+    }
     broker.stop().await;
 }
 
