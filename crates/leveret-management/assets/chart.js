@@ -87,7 +87,8 @@ function picture({ id, title, series, scale, at, span: [start, end], format }) {
     series.map((one, index) => h("path", { class: `line s${(one.colour ?? index) + 1}`, d: line(one.points, scale) })));
 }
 
-const line = (points, { x, y }) => points.map(([at, value], index) => `${index === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+/** A single point is a dot. */
+const line = (points, { x, y }) => points.map(([at, value], index) => `${index === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join("") + (points.length === 1 ? "h0" : "");
 
 function area(points, scale) {
   if (points.length < 2) return "";

@@ -105,7 +105,8 @@ function picture({ vhost, all, edges, columns, focus }) {
   });
   const loops = edges.some((edge) => places.get(edge.from).x === places.get(edge.to).x);
   const width = columns.length * BOX.width + (columns.length - 1) * BOX.between + (loops ? 80 : 20);
-  const lines = edges.map((edge) => edgeView(edge, places, focus, columns.length === 1 || edges.length <= 24));
+  const labels = columns.length === 1 || edges.length <= 24 ? labelled(edges, places) : new Map();
+  const lines = edges.map((edge) => edgeView(edge, places, focus, labels.get(edge)));
   const boxes = all.map((node) => boxView(node, places.get(node.id), vhost, focus));
   const name = t("{exchanges} exchanges and {queues} queues, {lines} connections", { exchanges: all.filter((node) => node.kind === "exchange").length, queues: all.filter((node) => node.kind === "queue").length, lines: edges.length });
   return h("div", { class: "graph", tabindex: "0", role: "group", "aria-label": name },
@@ -114,7 +115,19 @@ function picture({ vhost, all, edges, columns, focus }) {
       lines, boxes));
 }
 
-function edgeView(edge, places, focus, labelled) {
+/** What is written at the end of which line: lines that come to a box from one side have their words said once, together. */
+function labelled(edges, places) {
+  const ends = new Map();
+  for (const edge of edges) {
+    const end = `${edge.to} ${places.get(edge.to).x > places.get(edge.from).x} ${edge.detour ?? false}`;
+    ends.set(end, [...(ends.get(end) ?? []), edge]);
+  }
+  return new Map([...ends.values()].map((together) => [together[0], [...new Set(together.map(said))].join(", ")]));
+}
+
+const said = (edge) => edge.labels.map((label) => label || t("(no key)")).join(", ");
+
+function edgeView(edge, places, focus, label) {
   const from = places.get(edge.from);
   const to = places.get(edge.to);
   // Forward from the right side to the left one, backward the other way; within a column around its right side.
@@ -123,12 +136,11 @@ function edgeView(edge, places, focus, labelled) {
   const end = { x: forward ? to.x - 2 : to.x + BOX.width + 2, y: to.y + BOX.height / 2 };
   const bend = Math.max(Math.abs(end.x - start.x) / 2, 60);
   const curve = `M${start.x} ${start.y}C${start.x + (to.x < from.x ? -bend : bend)} ${start.y} ${forward ? end.x - bend : end.x + bend} ${end.y} ${end.x} ${end.y}`;
-  const text = edge.labels.map((label) => label || t("(no key)")).join(", ");
   const near = focus !== undefined && (edge.from === focus || edge.to === focus);
   return h("g", { class: `edge ${edge.detour ? "detour" : ""} ${near ? "near" : ""}` },
-    h("title", null, `${edge.from} → ${edge.to}: ${text}`),
+    h("title", null, `${edge.from} → ${edge.to}: ${said(edge)}`),
     h("path", { d: curve, "marker-end": "url(#arrow)" }),
-    labelled && h("text", { x: end.x + (forward ? -10 : 12), y: end.y - 6, "text-anchor": forward ? "end" : "start" }, shortened(text, 24)));
+    label !== undefined && h("text", { x: end.x + (forward ? -10 : 12), y: end.y - 6, "text-anchor": forward ? "end" : "start" }, shortened(label, 24)));
 }
 
 function boxView(node, { x, y }, vhost, focus) {

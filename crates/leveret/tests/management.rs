@@ -375,6 +375,34 @@ fn delayed_messages_are_listed_moved_cancelled_and_released() {
 }
 
 #[test]
+fn what_is_due_next_is_told_when_others_have_gone_before() {
+    let broker = Broker::ours();
+    let api = Api::of(&broker);
+    let declare = json!({"type": "x-delayed-message", "arguments": {"x-delayed-type": "fanout"}});
+    api.put("/exchanges/%2f/later", &declare);
+    api.put("/queues/%2f/q", &json!({}));
+    api.post("/bindings/%2f/e/later/q/q", &json!({"routing_key": ""}));
+    for delay_ms in [60_000, 120_000, 3_600_000] {
+        let publish = json!({
+            "properties": {"headers": {"x-delay": delay_ms}, "delivery_mode": 2},
+            "routing_key": "", "payload": "", "payload_encoding": "string",
+        });
+        assert_eq!(api.post("/exchanges/%2f/later/publish", &publish).1, json!({"routed": true}));
+    }
+    // What is held is in other files then.
+    let broker = broker.restart();
+    let api = Api::of(&broker);
+    for gone in 0..3 {
+        let held = api.get("/delayed/%2f/later/messages").1;
+        assert_eq!(held.as_array().map(Vec::len), Some(3 - gone));
+        assert_eq!(api.get("/delayed/%2f/later").1["next_due"], held[0]["due"], "{gone} gone before");
+        let id = held[0]["id"].as_str().expect("an id");
+        assert_eq!(api.delete(&format!("/delayed/%2f/later/messages/{id}")).0, 204);
+    }
+    assert_eq!(api.get("/delayed/%2f/later").1["next_due"], Value::Null);
+}
+
+#[test]
 fn metrics_tell_what_is_there() {
     let broker = Broker::ours();
     let api = Api::of(&broker);

@@ -70,7 +70,7 @@ export function overviewPage() {
 }
 
 const STEP = 5;
-const GAUGES = { messages_ready: "messages_ready", messages_unacknowledged: "messages_unacknowledged", memory: "memory_bytes", disk: "disk_free_bytes", sync: "io_sync_avg_time" };
+const GAUGES = { messages_ready: "messages_ready", messages_unacknowledged: "messages_unacknowledged", messages_delayed: "messages_delayed", memory: "memory_bytes", disk: "disk_free_bytes", sync: "io_sync_avg_time" };
 
 /** The last minutes, as the broker remembers them: arrays of equal length, a value a second. */
 function seed(history, remembered) {

@@ -67,7 +67,7 @@ const details = (queue) => [
   [t("Consumers"), count(queue.consumers)],
   [t("Consumer capacity"), typeof queue.consumer_capacity === "number" ? `${Math.round(queue.consumer_capacity * 100)} %` : undefined],
   [t("Oldest message"), queue.head_message_timestamp ? moment(queue.head_message_timestamp * 1000) : undefined],
-  [t("Idle since"), queue.idle_since],
+  [t("Idle since"), queue.idle_since ? moment(Date.parse(queue.idle_since)) : undefined],
   [t("Policy"), queue.policy],
   [t("Operator policy"), queue.operator_policy],
   [t("Settings from policies"), hasFields(queue.effective_policy_definition) && table(queue.effective_policy_definition)],

@@ -15,11 +15,17 @@ pub(crate) fn put(vhost: &str, exchange: &DelayedExchange, fields: &mut Fields<'
     fields.put("messages_delayed", || totals.messages);
     fields.put("bytes", || totals.bytes);
     fields.put("transient_messages", || totals.transient_messages);
-    fields.put("next_due", || totals.next_due.map_or(Value::Null, milliseconds));
+    fields.put("next_due", || next_due(exchange).map_or(Value::Null, milliseconds));
     fields.put("held", || totals.held_count);
     fields.put("released", || totals.released_count);
     fields.put("dropped", || totals.dropped_count);
     fields.put("cancelled", || totals.cancelled_count);
+}
+
+/// When the next message is due. What the totals tell is a bound only, and can be past where older ones have left.
+fn next_due(exchange: &DelayedExchange) -> Option<Time> {
+    let first = exchange.list(None, Time::NEVER, 1).ok().and_then(|first| Some(first.first()?.id.due()));
+    first.or_else(|| exchange.totals().next_due)
 }
 
 /// A held message, with at most `truncate` bytes of its body.

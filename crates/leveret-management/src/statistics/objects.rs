@@ -170,6 +170,8 @@ impl OfVhost {
         match self.moving.get_mut(&queue.name) {
             Some(samples) if samples[0].at == now => samples[0] = sample,
             Some(samples) => *samples = [sample, samples[0]],
+            // Of what was only declared there is nothing to tell.
+            None if sample.counts == QueueCounts::default() => {}
             None => {
                 self.moving.insert(Arc::clone(&queue.name), [sample; 2]);
             }
@@ -192,6 +194,10 @@ impl OfVhost {
     /// What stands still has no rates.
     fn forget(&mut self, now: Time) {
         self.moving.retain(|_, samples| samples[0].at == now);
+        // Nor does it keep its room, where many have moved at once.
+        if self.moving.capacity() > 4 * self.moving.len() {
+            self.moving.shrink_to(2 * self.moving.len());
+        }
     }
 }
 
@@ -273,6 +279,21 @@ mod tests {
         rig.broker.delete_vhost("/").expect("is deleted");
         rig.broker.put_vhost("/", leveret_broker::VhostSettings::default()).expect("is made");
         assert_eq!(rig.totals(), (0, 0), "another virtual host of its name");
+    }
+
+    #[test]
+    fn what_has_moved_once_takes_no_room() {
+        let mut rig = Rig::new();
+        let names: Vec<_> = (0..1000).map(|number| format!("q{number}")).collect();
+        names.iter().for_each(|name| rig.declare(name));
+        rig.totals();
+        let room = |rig: &Rig| rig.objects.vhosts["/"].moving.capacity();
+        assert_eq!(room(&rig), 0, "declared only");
+        names.iter().for_each(|name| rig.publish(name));
+        assert_eq!(rig.totals(), (1000, 1000));
+        assert!(room(&rig) >= 1000);
+        rig.totals();
+        assert!(room(&rig) < 10);
     }
 
     #[test]
