@@ -1,12 +1,22 @@
-//! Field tables as JSON, the way RabbitMQ's definitions and HTTP API show them.
+//! Field tables as JSON, the way RabbitMQ's definitions and HTTP API show them; and reading JSON so
+//! that what is wrong in it has a name.
 
 use leveret_amqp::{FieldTable, Value};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value as Json};
 
 use crate::Error;
 
 /// Levels that a value may be nested.
 const DEEPEST: u32 = 64;
+
+/// A value of that kind, or where in the JSON there is something wrong, and what.
+pub(crate) fn parsed<T: DeserializeOwned>(json: Json) -> Result<T, String> {
+    serde_path_to_error::deserialize(json).map_err(|error| match error.path().iter().next() {
+        None => error.inner().to_string(),
+        Some(_) => error.to_string(),
+    })
+}
 
 /// The table as a JSON object.
 #[must_use]

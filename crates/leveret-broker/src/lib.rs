@@ -45,6 +45,7 @@ pub use definitions::{
 };
 pub use delay::{DelayedExchange, DelayedMessage, DelayedTotals, DueCell, HeldId, Holding, PlainDelay};
 pub use error::{Error, ErrorKind};
+pub(crate) use json::parsed;
 pub use json::{table_from_json, table_to_json, value_to_json};
 pub use limits::{UserLimits, VhostLimits};
 pub use mailbox::{Delivery, Holder, Inbox, Mailbox};

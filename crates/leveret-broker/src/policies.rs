@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::pattern::Pattern;
 use crate::queue::{check_operator_policy, check_policy};
-use crate::{Error, QueueRules, table_from_json};
+use crate::{Error, QueueRules, parsed, table_from_json};
 
 /// A policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,7 +139,7 @@ impl Policy {
         let mut value = value.clone();
         let fields = value.as_object_mut().ok_or_else(|| wrong("expected an object".into()))?;
         fields.insert("name".into(), name.into());
-        let mut policy: Self = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
+        let mut policy: Self = parsed(value).map_err(wrong)?;
         policy.table = table_from_json(&policy.definition)?;
         let check = if kind == PolicyKind::User { check_policy } else { check_operator_policy };
         check(&policy.table).map_err(wrong)?;

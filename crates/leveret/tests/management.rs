@@ -92,6 +92,11 @@ fn wrong_requests_are_told_what_is_wrong() {
     let broker = Broker::ours();
     let api = Api::of(&broker);
     api.put("/queues/%2f/q", &json!({"durable": true}));
+    let policy = |fields: &Value| {
+        let mut policy = json!({"pattern": "a", "definition": {"max-length": 1}});
+        policy.as_object_mut().expect("fields").extend(fields.as_object().expect("fields").clone());
+        policy
+    };
     let reason =
         |(status, body): (u16, Value)| (status, body["reason"].as_str().unwrap_or_default().to_owned());
     for (answer, status, told) in [
@@ -110,6 +115,14 @@ fn wrong_requests_are_told_what_is_wrong() {
         (api.put("/users/u", &json!({"password": "p"})), 400, "tags"),
         (api.put("/policies/%2f/p", &json!({"pattern": "(", "definition": {"max-length": 1}})), 400, "("),
         (api.put("/policies/%2f/p", &json!({"pattern": "a", "definition": {"nope": 1}})), 400, "nope"),
+        (api.put("/policies/%2f/p", &policy(&json!({"priority": "x"}))), 400, "priority: "),
+        (api.put("/policies/%2f/p", &policy(&json!({"apply-to": "cats"}))), 400, "apply-to: "),
+        (
+            api.post("/definitions", &json!({"queues": [{"name": "n", "vhost": "/", "durable": 5}]})),
+            400,
+            "queues[0] 'n': durable: ",
+        ),
+        (api.post("/users/bulk-delete", &json!({"users": ["guest", "nobody"]})), 400, "nobody"),
         (api.put("/vhost-limits/%2f/nope", &json!({"value": 1})), 400, "nope"),
         (api.get("/queues?page=x"), 400, "Pagination"),
         (api.get("/queues/%2f/none"), 404, "Not Found"),
@@ -122,6 +135,7 @@ fn wrong_requests_are_told_what_is_wrong() {
         assert!(got == status && text.contains(told), "{told}: {got} {text}");
     }
     assert_eq!(api.delete("/overview").0, 405);
+    assert_eq!(api.get("/users/").0, 200, "guest is there still, and a slash at the end is nothing");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{Definitions, RABBITMQ_VERSION, VhostDefinition};
-use crate::{Error, HashAlgorithm, PasswordHash, User, UserLimits, VhostSettings};
+use crate::{Error, HashAlgorithm, PasswordHash, User, UserLimits, VhostSettings, parsed};
 
 /// Arguments: an object; RabbitMQ has written `[]` for none.
 pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
@@ -71,7 +71,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn parsed<T: DeserializeOwned>(&mut self, list: &str) -> Result<Vec<T>, Error> {
-        self.items(list, |item| serde_json::from_value(item).map_err(|error| error.to_string()))
+        self.items(list, parsed)
     }
 
     fn items<T>(&mut self, list: &str, parse: impl Fn(Value) -> Result<T, String>) -> Result<Vec<T>, Error> {

@@ -90,7 +90,10 @@ pub(crate) fn made(is_new: bool) -> StatusCode {
 
 /// Everything that is served. `limit` is how long a request may take, its body's coming in included.
 pub(crate) fn router(app: App, limit: Duration) -> Router {
-    let api = routes().into_iter().fold(Router::new(), |api, route| api.route(route.path, route.handler));
+    // RabbitMQ takes no notice of a slash at the end.
+    let api = routes().into_iter().fold(Router::new(), |api, route| {
+        api.route(&format!("{}/", route.path), route.handler.clone()).route(route.path, route.handler)
+    });
     let api = api
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED);

@@ -28,6 +28,7 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/whoami", "Name and tags of the user who asks", whoami),
         get("/auth", "How one can log in", auth),
         get("/auth/attempts/{node}", "Log-ins by protocol", attempts),
+        get("/auth/attempts/{node}/source", "Log-ins by where they come from, which is not kept", extensions),
         delete("/auth/attempts/{node}", "Counts log-ins anew", forget_attempts),
         get("/extensions", "What extends the management: nothing", extensions),
         get("/feature-flags", "RabbitMQ's feature flags, but for streams'", feature_flags),

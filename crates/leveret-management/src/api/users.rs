@@ -117,9 +117,15 @@ async fn remove_many(State(app): State<App>, access: Access, body: Body) -> Resu
     access.administrator()?;
     let users = body.value("users").ok_or_else(|| missing("users"))?;
     let names = users.as_array().ok_or_else(|| wrong("users", "a list of names", users))?;
-    for name in names {
+    let broker = app.node.broker();
+    let check = |name: &Value| {
         let name = name.as_str().ok_or_else(|| wrong("users", "names", name))?;
-        app.node.broker().delete_user(name)?;
+        broker.users.find(name).ok_or_else(|| Refusal::bad(format!("no_such_user: {name}")))
+    };
+    // All of them, before any is gone.
+    let users: Vec<User> = names.iter().map(check).collect::<Result<_, _>>()?;
+    for user in users {
+        broker.delete_user(&user.name)?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
