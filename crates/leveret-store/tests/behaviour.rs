@@ -356,3 +356,32 @@ fn the_stores_own_threads_commit_and_keep_house() {
 fn queue_of(store: &Store) -> leveret_store::QueueRef {
     store.queue(QueueId(1))
 }
+
+#[test]
+fn a_mark_is_with_its_record_for_as_long_as_that_lives() {
+    let rig = Rig::new();
+    rig.fill(1, 1..=500);
+    for seq in 1..=500 {
+        rig.store().mark(rig.queue(1), seq, 1).expect("open");
+        rig.store().mark(rig.queue(1), seq, seq * 10).expect("open");
+    }
+    let rig = rig.reopen();
+    assert!(manifest_bytes(&rig) > 500 * 16);
+    let mut marks = Vec::new();
+    let visit = |record: leveret_store::StoredRecord<'_>| marks.push((record.seq, record.mark));
+    rig.store().read(rig.queue(1), 1..=u64::MAX, usize::MAX, visit).expect("reads");
+    assert!(marks.into_iter().eq((1..=500).map(|seq| (seq, seq * 10))));
+    rig.settle(1, 1..=500);
+    assert!(manifest_bytes(&rig.reopen()) < 500);
+}
+
+/// The length of the newest manifest's body.
+fn manifest_bytes(rig: &Rig) -> u32 {
+    let bodies = ["manifest-a", "manifest-b"].map(|name| {
+        let manifest = rig.disk.contents(name);
+        let (length, rest) = manifest[12..].split_first_chunk::<4>().expect("a header");
+        let number = rest.first_chunk::<8>().expect("a header");
+        (u64::from_le_bytes(*number), u32::from_le_bytes(*length))
+    });
+    bodies.into_iter().max().expect("there are two").1
+}
