@@ -24,6 +24,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause before a locked database is tried again.
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 const CONNECTIONS: u32 = 8;
+/// SQLite has one writer at a time, and a connection that waits for it sleeps and looks again, longer each time. Those who
+/// wait for the one connection of a pool stand in line instead, and are woken.
+const SQLITE_CONNECTIONS: u32 = 1;
 /// How long connecting, or waiting for a connection of the pool, may take.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection unused for so long is tried before it is used again.
@@ -46,7 +49,10 @@ const MYSQL_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMM
 /// of the client are `sslcert` and `sslkey` (PEM), `ssl-cert` and `ssl-key` on MySQL.
 ///
 /// SQLite runs in WAL mode with `synchronous=FULL`: a commit is on disk when it returns, and a power cut loses
-/// nothing that was committed. Writers wait up to 10 s for each other. MySQL and MariaDB run at READ COMMITTED, which is
+/// nothing that was committed. It has one connection, on which all of a process take turns; whoever waits for 10 s, for it or
+/// for another process's write, gets an error. So a task that holds a transaction has to ask everything of that transaction: what
+/// it asked of the connection would wait for itself. (On the others enough tasks that do so at once wait for each
+/// other.) MySQL and MariaDB run at READ COMMITTED, which is
 /// PostgreSQL's default: a statement sees what others committed before it.
 ///
 /// # Errors
@@ -61,7 +67,7 @@ pub async fn connect(url: &str) -> Result<DatabaseConnection, Error> {
     options.connect_timeout(ACQUIRE_TIMEOUT).acquire_timeout(ACQUIRE_TIMEOUT);
     options.test_before_acquire_if_idle_for(IDLE_BEFORE_TEST);
     match url.split(':').next() {
-        Some("sqlite") => open_sqlite(&url, options).await,
+        Some("sqlite") => open_sqlite(options).await,
         Some("mysql") => open_mysql(options).await,
         Some("postgres" | "postgresql") => Ok(Database::connect(options).await?),
         _ => Err(Error::Url(format!("{url:?} is none of sqlite:, mysql:, mariadb: and postgres:"))),
@@ -92,11 +98,8 @@ pub async fn make(server: &str, name: &str) -> Result<String, Error> {
     Ok(url)
 }
 
-async fn open_sqlite(url: &str, mut options: ConnectOptions) -> Result<DatabaseConnection, Error> {
-    if url.contains(":memory:") || url.contains("mode=memory") {
-        // Each connection would be a database of its own.
-        options.max_connections(1);
-    }
+async fn open_sqlite(mut options: ConnectOptions) -> Result<DatabaseConnection, Error> {
+    options.max_connections(SQLITE_CONNECTIONS);
     options.map_sqlx_sqlite_opts(|sqlite| {
         sqlite
             .create_if_missing(true)
