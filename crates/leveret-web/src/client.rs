@@ -22,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(20);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer: {0}")]
+#[error("{0}")]
 pub struct NoAnswer(String);
 
 impl NoAnswer {
@@ -121,14 +121,14 @@ impl Client {
     ) -> Result<Response, NoAnswer> {
         let request = request(method, url, headers, body.into())?;
         let answering = async {
-            let response = self.inner.request(request).await.map_err(no_answer)?;
+            let response = self.inner.request(request).await.map_err(|error| unreached(url, &error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), LARGEST_ANSWER_BYTES).collect().await;
             Ok(Response { status, body: body.map_err(no_answer)?.to_bytes() })
         };
         timeout(self.limit, answering)
             .await
-            .unwrap_or_else(|_| Err(NoAnswer(format!("none within {:?}", self.limit))))
+            .unwrap_or_else(|_| Err(NoAnswer(format!("{url}: no answer within {:?}", self.limit))))
     }
 }
 
@@ -163,8 +163,16 @@ fn request(
     Ok(request)
 }
 
+/// The client's own words are that it is an error; why is said by the causes.
+fn unreached(url: &str, error: &dyn std::error::Error) -> NoAnswer {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    NoAnswer(
+        causes.fold(format!("no answer from {url}: {error}"), |story, cause| format!("{story}: {cause}")),
+    )
+}
+
 fn no_answer(error: impl std::fmt::Display) -> NoAnswer {
-    NoAnswer(error.to_string())
+    NoAnswer(format!("no answer: {error}"))
 }
 
 impl Response {

@@ -183,4 +183,13 @@ mod tests {
         assert!(report.done > 0 && report.failed > 0);
         assert_eq!(report.why.as_deref(), Some("no"));
     }
+
+    #[tokio::test]
+    async fn what_stands_still_is_waited_for_no_more() {
+        let mut counts = [1, 2, 2, 3].into_iter();
+        let patience = Duration::from_secs(10);
+        until_all("writing", 3, patience, async || Ok(counts.next().unwrap_or_default())).await.unwrap();
+        let stuck = until_all("writing", 3, Duration::ZERO, async || Ok(1)).await;
+        assert_eq!(stuck.unwrap_err().to_string(), "writing stands still at 1 of 3 for 0ns");
+    }
 }
