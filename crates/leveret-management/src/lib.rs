@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod beside;
 mod body;
 mod error;
 mod json;

@@ -94,10 +94,20 @@ impl Listing {
     /// asked for.
     pub(crate) fn respond<T>(
         &self,
-        mut items: Vec<T>,
+        items: Vec<T>,
         key: impl for<'a> Fn(&'a T) -> (&'a str, &'a str),
         render: impl Fn(&T, &mut Fields<'_>),
     ) -> Result<Response, Refusal> {
+        Ok(self.select(items, key, &render)?.whole(render))
+    }
+
+    /// The rows of that list.
+    pub(crate) fn select<T>(
+        &self,
+        mut items: Vec<T>,
+        key: impl for<'a> Fn(&'a T) -> (&'a str, &'a str),
+        render: impl Fn(&T, &mut Fields<'_>),
+    ) -> Result<Rows<T>, Refusal> {
         let total = items.len();
         items.retain(|item| self.accepts(key(item).1));
         items.sort_by(|a, b| key(a).cmp(&key(b)));
@@ -105,7 +115,7 @@ impl Listing {
             let object = Columns::one(path).object(|fields| render(item, fields));
             at(&object, path).cloned().unwrap_or_default()
         };
-        Ok(self.rows(items, total, shown)?.whole(render))
+        self.rows(items, total, shown)
     }
 
     /// Whether an item of that name is one of the list.

@@ -6,6 +6,8 @@ use axum::http::{HeaderName, header};
 use axum::routing::get;
 
 use crate::App;
+use crate::beside::beside;
+use crate::error::Refusal;
 
 mod objects;
 mod text;
@@ -32,13 +34,16 @@ async fn aggregated(State(app): State<App>) -> Page {
     page(text)
 }
 
-async fn per_object(State(app): State<App>) -> Page {
-    let mut text = Text::default();
-    broker(&app, &mut text);
-    objects::queues(&app, &mut text);
-    objects::exchanges(&app, &mut text);
-    objects::channels(&app, &mut text);
-    page(text)
+async fn per_object(State(app): State<App>) -> Result<Page, Refusal> {
+    beside(move || {
+        let mut text = Text::default();
+        broker(&app, &mut text);
+        objects::queues(&app, &mut text);
+        objects::exchanges(&app, &mut text);
+        objects::channels(&app, &mut text);
+        Ok(page(text))
+    })
+    .await
 }
 
 fn broker(app: &App, text: &mut Text) {

@@ -14,11 +14,12 @@ use super::exchanges::from_path;
 use super::{Route, delete, get, post};
 use crate::App;
 use crate::access::Access;
+use crate::beside::beside;
 use crate::body::Body;
 use crate::error::Refusal;
 use crate::json::binding::{self, properties_key};
 use crate::json::message;
-use crate::list::{Columns, Listing};
+use crate::list::{Columns, Fields, Listing};
 use crate::parameters::Parameters;
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -73,11 +74,11 @@ fn respond(bindings: Vec<(Arc<str>, KeptBinding)>, parameters: &Parameters) -> R
     // The order among those of one source, or of one value of the column that is sorted by.
     let order = |it: &KeptBinding| (Arc::clone(&it.destination), it.to_queue, Arc::clone(&it.key));
     bindings.sort_by_cached_key(|(_, it)| order(it));
-    Listing::from(parameters)?.respond(
-        bindings,
-        |(vhost, binding)| (vhost, &binding.source),
-        |(vhost, binding), fields| binding::put(vhost, binding, fields),
-    )
+    let render = |(vhost, binding): &(Arc<str>, KeptBinding), fields: &mut Fields<'_>| {
+        binding::put(vhost, binding, fields);
+    };
+    let listing = Listing::from(parameters)?;
+    Ok(listing.select(bindings, |(vhost, binding)| (vhost, &binding.source), render)?.stream(render))
 }
 
 fn of(vhost: &Vhost, bindings: Vec<KeptBinding>) -> Vec<(Arc<str>, KeptBinding)> {
@@ -86,7 +87,8 @@ fn of(vhost: &Vhost, bindings: Vec<KeptBinding>) -> Vec<(Arc<str>, KeptBinding)>
 
 async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
     let vhosts = access.vhosts(&app);
-    respond(vhosts.iter().flat_map(|vhost| of(vhost, all(vhost))).collect(), &parameters)
+    beside(move || respond(vhosts.iter().flat_map(|vhost| of(vhost, all(vhost))).collect(), &parameters))
+        .await
 }
 
 async fn list_of_vhost(
@@ -96,7 +98,7 @@ async fn list_of_vhost(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let vhost = access.vhost(&app, &vhost)?;
-    respond(of(&vhost, all(&vhost)), &parameters)
+    beside(move || respond(of(&vhost, all(&vhost)), &parameters)).await
 }
 
 fn check_exchange(vhost: &Vhost, name: &str) -> Result<(), Refusal> {
@@ -110,14 +112,17 @@ async fn from_exchange(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let vhost = access.vhost(&app, &vhost)?;
-    let exchange = from_path(&exchange);
-    check_exchange(&vhost, exchange)?;
-    let bindings = if exchange.is_empty() {
-        default_bindings(&vhost)
-    } else {
-        vhost.bindings().into_iter().filter(|binding| *binding.source == *exchange).collect()
-    };
-    respond(of(&vhost, bindings), &parameters)
+    beside(move || {
+        let exchange = from_path(&exchange);
+        check_exchange(&vhost, exchange)?;
+        let bindings = if exchange.is_empty() {
+            default_bindings(&vhost)
+        } else {
+            vhost.bindings().into_iter().filter(|binding| *binding.source == *exchange).collect()
+        };
+        respond(of(&vhost, bindings), &parameters)
+    })
+    .await
 }
 
 async fn to_exchange(

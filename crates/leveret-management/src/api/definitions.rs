@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{Route, get, post};
 use crate::App;
 use crate::access::Access;
+use crate::beside::beside;
 use crate::body::{Body, Unread};
 use crate::error::Refusal;
 
@@ -22,14 +23,9 @@ pub(crate) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Does that beside the workers, which have messages to move: large definitions take a while.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::Unavailable(error.to_string()))
-}
-
 async fn export(State(app): State<App>, access: Access) -> Result<Response, Refusal> {
     access.administrator()?;
-    beside(move || Json(app.node.broker().definitions()).into_response()).await
+    beside(move || Ok(Json(app.node.broker().definitions()).into_response())).await
 }
 
 async fn export_vhost(
@@ -39,7 +35,7 @@ async fn export_vhost(
 ) -> Result<Response, Refusal> {
     access.administrator()?;
     let vhost = access.vhost(&app, &vhost)?;
-    beside(move || Json(app.node.broker().definitions_of(&vhost).to_vhost_json()).into_response()).await
+    beside(move || Ok(Json(app.node.broker().definitions_of(&vhost).to_vhost_json()).into_response())).await
 }
 
 async fn take(
@@ -47,7 +43,7 @@ async fn take(
     bytes: Vec<u8>,
     read: impl FnOnce(Value) -> Result<Definitions, Error> + Send + 'static,
 ) -> Result<StatusCode, Refusal> {
-    let work = move || {
+    beside(move || {
         let body = Body::parse(&bytes)?;
         drop(bytes);
         let definitions = read(Value::Object(body.0))?;
@@ -55,8 +51,8 @@ async fn take(
         app.node.broker().import(&definitions, &mut effects)?;
         effects.flush();
         Ok(StatusCode::NO_CONTENT)
-    };
-    beside(work).await?
+    })
+    .await
 }
 
 async fn import(

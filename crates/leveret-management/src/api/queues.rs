@@ -15,6 +15,7 @@ use super::ranking::Ranking;
 use super::{Route, delete, get, post, put};
 use crate::App;
 use crate::access::Access;
+use crate::beside::beside;
 use crate::body::{Body, missing};
 use crate::error::Refusal;
 use crate::json::connection;
@@ -50,10 +51,8 @@ fn detail(parameters: &Parameters) -> Detail {
     }
 }
 
-/// The answer is made beside the workers, which have messages to move: a list of all takes seconds where there are many.
 async fn respond(app: App, vhosts: Vec<Arc<Vhost>>, parameters: Parameters) -> Result<Response, Refusal> {
-    let work = tokio::task::spawn_blocking(move || answer(&app, vhosts, &parameters));
-    work.await.map_err(|error| Refusal::Unavailable(error.to_string()))?
+    beside(move || answer(&app, vhosts, &parameters)).await
 }
 
 fn answer(app: &App, vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Result<Response, Refusal> {
