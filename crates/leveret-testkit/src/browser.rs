@@ -16,6 +16,12 @@ use tempfile::TempDir;
 /// How long something may take to appear.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(25);
+/// How often something is clicked in vain, and how often is looked whether it was.
+const CLICKS: usize = 10;
+const LOOKS: usize = 40;
+/// Brings an element to the middle of the window, away from what sticks to its edges, and notes when it is clicked.
+const LOOK_OUT: &str = "arguments[0].scrollIntoView({block: 'center'}); window.missed = true; \
+     arguments[0].addEventListener('click', () => { window.missed = false; }, {capture: true, once: true});";
 
 /// How wide a window is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,11 +212,21 @@ impl Browser {
         }
     }
 
-    /// In the middle of the window, away from what sticks to its edges.
+    /// Clicks until the page has heard of it: after a change of the address Chromium drops clicks without a word until it
+    /// has drawn what came of it.
     async fn click_on(&self, element: &Element) -> Result<(), fantoccini::error::CmdError> {
         let argument = serde_json::to_value(element).expect("an element has a JSON form");
-        self.client.execute("arguments[0].scrollIntoView({block: 'center'})", vec![argument]).await?;
-        element.click().await
+        for _ in 0..CLICKS {
+            self.client.execute(LOOK_OUT, vec![argument.clone()]).await?;
+            element.click().await?;
+            for _ in 0..LOOKS {
+                if self.client.execute("return window.missed === true", Vec::new()).await? == false {
+                    return Ok(());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        Ok(())
     }
 
     /// A page may replace an element, or lay one over it, between finding and using it.
