@@ -1,7 +1,6 @@
 //! The rows of a list as they are answered: a page at once, a list of any length piece by piece, so that it is never in
 //! memory as a whole.
 
-use std::convert::Infallible;
 use std::vec::IntoIter;
 
 use axum::Json;
@@ -58,9 +57,8 @@ impl<T: Send + 'static> Rows<T> {
                 let piece = pieces.next();
                 (piece, (pieces.rest.len() > 0).then_some(pieces))
             });
-            // It ends early where the runtime does.
-            let (piece, pieces) = made.await.ok()?;
-            Some((Ok::<_, Infallible>(piece), pieces))
+            // Nobody is to take a part of the list for all of it.
+            Some(made.await.map_or_else(|error| (Err(error), None), |(piece, rest)| (Ok(piece), rest)))
         });
         ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response()
     }
@@ -108,6 +106,16 @@ mod tests {
             pieces.push(frame.expect("a frame").into_data().expect("data"));
         }
         pieces
+    }
+
+    #[tokio::test]
+    async fn a_list_that_cannot_be_made_to_its_end_does_not_look_whole() {
+        let items: Vec<usize> = (0..2 * PIECE).collect();
+        let counts = (items.len(), items.len());
+        let rows = Rows { items, counts, page: None, columns: Columns::default() };
+        let mut body = rows.stream(|item, _| assert!(*item < PIECE, "the second piece")).into_body();
+        assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+        assert!(body.frame().await.is_some_and(|frame| frame.is_err()));
     }
 
     #[tokio::test]
