@@ -109,11 +109,14 @@ pub(crate) fn router(app: App, limit: Duration) -> Router {
 /// Refuses what other sites have a browser ask for, ends requests that take too long, and tells caches and browsers what
 /// an answer is.
 async fn guard(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    if let Err(refusal) = origin::check(request.method(), request.headers()) {
-        return refusal.into_response();
-    }
-    let Ok(mut response) = timeout(limit, async { next.run(body::with_small(request).await).await }).await
-    else {
+    let answer = async {
+        let request = body::with_small(request).await;
+        match origin::check(request.method(), request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        }
+    };
+    let Ok(mut response) = timeout(limit, answer).await else {
         return StatusCode::REQUEST_TIMEOUT.into_response();
     };
     let headers = response.headers_mut();
