@@ -90,7 +90,7 @@ fn fanout(connection: &mut Connection, queues: u32) -> Result<()> {
         connection.bind("fanout", queue(number), "")?;
     }
     connection.check_queue(0)?;
-    let messages = PUBLISHED / 20;
+    let messages = PUBLISHED;
     let took = connection.publish("fanout", |_| "key".into(), messages)?;
     println!("fanout to {queues} queues: {:.1} µs a message", took.as_secs_f64() * 1e6 / f64::from(messages));
     Ok(())
