@@ -165,7 +165,9 @@ fn a_queue_that_nobody_uses_goes() {
     house.wait_ms(60);
     house.get("q");
     house.wait_ms(60);
-    assert!(house.vhost.queue("q", ME).is_ok(), "it was fetched from");
+    assert!(house.vhost.declared_queue("q", ME, &mut house.effects).is_ok(), "it was fetched from");
+    house.wait_ms(60);
+    assert!(house.vhost.queue("q", ME).is_ok(), "it was declared passively");
     house.wait_ms(40);
     assert!(house.vhost.queue("q", ME).is_err());
 }

@@ -325,6 +325,25 @@ impl Vhost {
         self.topology.read().queue(name, owner).cloned()
     }
 
+    /// The queue of that name, for somebody who declares it passively, which is a use of it as any declaration is.
+    ///
+    /// # Errors
+    /// As [`Vhost::queue`].
+    pub fn declared_queue(
+        &self,
+        name: &str,
+        owner: Owner,
+        effects: &mut Effects,
+    ) -> Result<Arc<Queue>, Error> {
+        loop {
+            let queue = self.queue(name, owner)?;
+            // One that has gone since is looked for anew, and soon not found.
+            if queue.note_use(effects) {
+                return Ok(queue);
+            }
+        }
+    }
+
     /// The queue of that name, for somebody who gets, consumes or purges. It takes the permission to read from it.
     ///
     /// # Errors

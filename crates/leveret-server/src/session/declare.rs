@@ -110,7 +110,7 @@ impl Session {
         }
         let queue = if declare.passive {
             // An empty name does not mean the queue declared last here.
-            self.vhost.queue(declare.queue, self.client.owner)?
+            self.vhost.declared_queue(declare.queue, self.client.owner, &mut self.effects)?
         } else {
             let options = QueueOptions {
                 // As in RabbitMQ: what goes with its connection cannot be durable.
