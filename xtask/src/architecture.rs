@@ -36,12 +36,12 @@ pub(crate) fn run_steps(tree: &Tree, steps: &mut Steps) {
         let mut counts = Counts::default();
         for (name, check) in CHECKS {
             let findings = check(tree)?;
+            for finding in &findings {
+                eprintln!("{name}: {finding}");
+            }
             match findings.as_slice() {
                 [] => counts.passed += 1,
-                _ => counts.failed += 1,
-            }
-            for finding in findings {
-                eprintln!("{name}: {finding}");
+                findings => counts.fail(format!("{name}: {}", findings.join("; "))),
             }
         }
         Ok(counts)

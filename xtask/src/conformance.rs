@@ -71,6 +71,9 @@ pub(crate) fn run_step(tree: &Tree, rabbitmq_url: &str, steps: &mut Steps) {
 }
 
 fn judge(counts: Counts) -> Result<()> {
+    for failure in &counts.failures {
+        println!("{failure}");
+    }
     println!("conformance: {counts}");
     ensure!(counts.failed == 0, "{} of the cases are not as they should be", counts.failed);
     Ok(())
@@ -102,8 +105,8 @@ fn alone(cases: &[Case], url: &str) -> Result<()> {
         match &played.failure {
             None => counts.passed += 1,
             Some(failure) => {
-                counts.failed += 1;
-                print_failure(case, &product, failure);
+                let failure = format!("{} fails on {product}: {}\n  {failure}", case.name, case.rule);
+                counts.fail(failure);
             }
         }
     }
@@ -123,9 +126,6 @@ fn side_by_side(tree: &Tree, cases: &[Case], rabbitmq_url: &str, is_all: bool) -
         outcomes.print_transcripts();
     }
     let problems = find_problems(cases, &outcomes, &listed, is_all);
-    for (case, problem) in &problems {
-        println!("{case} {problem}");
-    }
     println!(
         "{} cases on RabbitMQ, {} on Leveret; {} differences on purpose, {} cases not there yet",
         outcomes.on_rabbitmq.len(),
@@ -135,7 +135,8 @@ fn side_by_side(tree: &Tree, cases: &[Case], rabbitmq_url: &str, is_all: bool) -
     );
     let failed: BTreeSet<_> = problems.iter().map(|(case, _)| case).collect();
     let failed = failed.len() as u64;
-    Ok(Counts { passed: (cases.len() as u64).saturating_sub(failed), failed })
+    let failures = problems.iter().map(|(case, problem)| format!("{case} {problem}")).collect();
+    Ok(Counts { passed: (cases.len() as u64).saturating_sub(failed), failed, failures })
 }
 
 /// How the cases went, each list with the cases that it is about.
@@ -254,8 +255,4 @@ fn print_transcript(broker: &str, played: &Played) {
     for line in &played.transcript {
         println!("  {line}");
     }
-}
-
-fn print_failure(case: &Case, broker: &str, failure: &str) {
-    println!("{} fails on {broker}: {}\n  {failure}", case.name, case.rule);
 }

@@ -1,5 +1,5 @@
-//! Runs a test runner, shows what it prints as it comes, and reads the counts out of its closing lines. It
-//! knows the closing lines of nextest, of cargo test, and the plain one of the interop suites.
+//! Runs a test runner, shows what it prints as it comes, and reads the counts out of its closing lines and the names of what
+//! failed out of the others. It knows the closing lines of nextest, of cargo test, and the plain one of the interop suites.
 
 use std::io::{BufRead, BufReader};
 use std::ops::Add;
@@ -7,16 +7,26 @@ use std::ops::Add;
 use anyhow::{Context, Result, bail};
 use duct::Expression;
 
+use crate::failures::Failures;
+
 /// How many tests passed and failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
+    /// Which failed and why, as far as it is known.
+    pub(crate) failures: Vec<String>,
 }
 
 impl Counts {
-    pub(crate) fn is_empty(self) -> bool {
-        self == Self::default()
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// One more that failed.
+    pub(crate) fn fail(&mut self, what: String) {
+        self.failed += 1;
+        self.failures.push(what);
     }
 }
 
@@ -24,7 +34,11 @@ impl Add for Counts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            failures: [self.failures, other.failures].concat(),
+        }
     }
 }
 
@@ -48,12 +62,15 @@ pub(crate) fn run_tests(runner: &Expression) -> Result<Counts> {
 pub(crate) fn run_counted(runner: &Expression) -> Result<Counts> {
     let output = runner.stderr_to_stdout().unchecked().reader().context("the test runner does not start")?;
     let mut counts = Counts::default();
+    let mut failures = Failures::default();
     for line in BufReader::new(&output).split(b'\n') {
         let line = line.context("the test runner's output broke off")?;
         let line = String::from_utf8_lossy(&line);
         eprintln!("{line}");
+        failures.read(&line);
         counts = counts + closing_counts(&line).unwrap_or_default();
     }
+    counts.failures = failures.list();
     let status = output.try_wait()?.map(|ended| ended.status);
     match status {
         Some(status) if !status.success() && counts.failed == 0 => bail!("the runner ended with {status}"),
@@ -73,6 +90,7 @@ fn closing_counts(line: &str) -> Option<Counts> {
         failed: number_before(line, "failed")
             + number_before(line, "timed out")
             + number_before(line, "exec failed"),
+        failures: Vec::new(),
     })
 }
 
@@ -94,7 +112,7 @@ mod tests {
 
     #[track_caller]
     fn counted(line: &str, passed: u64, failed: u64) {
-        assert_eq!(closing_counts(line), Some(Counts { passed, failed }));
+        assert_eq!(closing_counts(line), Some(Counts { passed, failed, failures: Vec::new() }));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod broker;
 mod ci;
 mod conformance;
 mod counts;
+mod failures;
 mod interop;
 mod pairs;
 mod prerequisites;

@@ -74,8 +74,9 @@ impl<'a> Line<'a> {
             if succeeded == succeeds && told.contains(word) {
                 counts.passed += 1;
             } else {
-                counts.failed += 1;
-                eprintln!("rabbitmqadmin {command}: expected {word:?} in: {}", told.trim());
+                let failure = format!("rabbitmqadmin {command}: expected {word:?} in: {}", told.trim());
+                eprintln!("{failure}");
+                counts.fail(failure);
             }
         }
         Ok(counts)

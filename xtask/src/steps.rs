@@ -7,6 +7,9 @@ use anyhow::{Result, bail};
 
 use crate::counts::Counts;
 
+/// Failures of one step that are named.
+const MOST_NAMED: usize = 20;
+
 /// What the steps of one chore have come to so far.
 #[derive(Default)]
 pub(crate) struct Steps {
@@ -48,13 +51,14 @@ impl Steps {
         for step in &self.done {
             println!("  {step}");
         }
-        let total = self.done.iter().fold(Counts::default(), |sum, step| sum + step.counts);
+        let total = self.done.iter().fold(Counts::default(), |sum, step| sum + step.counts.clone());
         println!("\n{total}");
         let failed: Vec<_> = self.done.iter().filter(|step| step.failure.is_some()).collect();
-        if let Some(first) = failed.first() {
-            bail!("{} of {} steps failed, the first was {}", failed.len(), self.done.len(), first.name);
+        if failed.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let names: Vec<_> = failed.iter().map(|step| step.name.as_str()).collect();
+        bail!("{} of {} steps failed: {}", failed.len(), self.done.len(), names.join("; "))
     }
 }
 
@@ -67,12 +71,28 @@ impl std::fmt::Display for Step {
 }
 
 fn judge(outcome: Result<Counts>) -> (Counts, Option<String>) {
+    let one = |passed, failed| Counts { passed, failed, failures: Vec::new() };
     match outcome {
-        Ok(counts) if counts.failed > 0 => (counts, Some(format!("{} failed", counts.failed))),
-        Ok(counts) if counts.is_empty() => (Counts { passed: 1, failed: 0 }, None),
+        Ok(counts) if counts.failed > 0 => {
+            let why = why(&counts);
+            (counts, Some(why))
+        }
+        Ok(counts) if counts.is_empty() => (one(1, 0), None),
         Ok(counts) => (counts, None),
-        Err(error) => (Counts { passed: 0, failed: 1 }, Some(format!("{error:#}"))),
+        Err(error) => (one(0, 1), Some(format!("{error:#}"))),
     }
+}
+
+/// What failed, by name. The middle of a log may be cut, so that it is said where the step ends and once more in the summary.
+fn why(counts: &Counts) -> String {
+    let mut why = format!("{} failed", counts.failed);
+    for failure in counts.failures.iter().take(MOST_NAMED) {
+        why += &format!("\n         - {}", failure.replace('\n', "\n           "));
+    }
+    if counts.failures.len() > MOST_NAMED {
+        why += &format!("\n         and {} more", counts.failures.len() - MOST_NAMED);
+    }
+    why
 }
 
 fn seconds(took: Duration) -> String {
@@ -85,8 +105,12 @@ mod tests {
 
     #[test]
     fn a_step_that_counts_nothing_counts_as_one() {
-        assert_eq!(judge(Ok(Counts::default())).0, Counts { passed: 1, failed: 0 });
-        assert_eq!(judge(Err(anyhow::anyhow!("no"))).0, Counts { passed: 0, failed: 1 });
+        let counted = |outcome| {
+            let (counts, _) = judge(outcome);
+            (counts.passed, counts.failed)
+        };
+        assert_eq!(counted(Ok(Counts::default())), (1, 0));
+        assert_eq!(counted(Err(anyhow::anyhow!("no"))), (0, 1));
     }
 
     #[test]
@@ -94,6 +118,14 @@ mod tests {
         let mut steps = Steps::default();
         assert!(!steps.run("first", || bail!("broken")));
         assert!(steps.run("second", || Ok(Counts::default())));
-        assert!(steps.finish().is_err());
+        assert_eq!(steps.finish().unwrap_err().to_string(), "1 of 2 steps failed: first");
+    }
+
+    #[test]
+    fn a_step_that_fails_names_what_failed() {
+        let mut counts = Counts { passed: 5, ..Counts::default() };
+        counts.fail("ttl/x fails on RabbitMQ:\n  line 5".into());
+        let why = judge(Ok(counts)).1.unwrap();
+        assert_eq!(why, "1 failed\n         - ttl/x fails on RabbitMQ:\n             line 5");
     }
 }
