@@ -6,6 +6,7 @@ pub(crate) mod client;
 mod listed;
 mod method;
 mod play;
+mod polls;
 mod script;
 mod syntax;
 mod value;

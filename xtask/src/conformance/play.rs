@@ -41,6 +41,7 @@ pub(super) fn play(case: &Case, kin: Kin, address: &Address, prefix: &str) -> Pl
         clients: BTreeMap::new(),
         settled: BTreeMap::new(),
         declared: Vec::new(),
+        said: Instant::now(),
         transcript: Vec::new(),
     };
     let failure = player.steps(case, kin).err().map(|error| format!("{error:#}"));
@@ -49,15 +50,17 @@ pub(super) fn play(case: &Case, kin: Kin, address: &Address, prefix: &str) -> Pl
     Played { failure, transcript: player.transcript }
 }
 
-struct Player<'a> {
+pub(super) struct Player<'a> {
     address: &'a Address,
-    names: Names,
+    pub(super) names: Names,
     clients: BTreeMap<String, Client>,
     /// By connection and channel, the publishes that were confirmed (true) or refused.
     settled: BTreeMap<(String, u16), BTreeMap<u64, bool>>,
     /// What has to go afterwards: `exchange` or `queue`, and the name.
     declared: Vec<(&'static str, Vec<u8>)>,
-    transcript: Vec<String>,
+    /// When a line last said a method.
+    said: Instant,
+    pub(super) transcript: Vec<String>,
 }
 
 impl Player<'_> {
@@ -104,6 +107,7 @@ impl Player<'_> {
                 std::thread::sleep(Duration::from_millis(*ms));
                 Ok(())
             }
+            Action::Passed { ms } => self.passed(*ms),
             Action::Bytes(bytes) => {
                 self.note(at, "->", &format!("{} bytes", bytes.len()));
                 self.client(at)?.send_bytes(bytes);
@@ -122,6 +126,15 @@ impl Player<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// What came did not come early. However slow the machine is, it can only look later than it came.
+    fn passed(&self, ms: u64) -> Result<()> {
+        let passed = self.said.elapsed();
+        if passed < Duration::from_millis(ms) {
+            bail!("only {passed:?} after the last line that says something");
+        }
+        Ok(())
     }
 
     fn connect(&mut self, name: &str, raw: bool, options: &[(String, Term)]) -> Result<()> {
@@ -169,7 +182,7 @@ impl Player<'_> {
     }
 
     /// The connection of that place, opened if it is not there.
-    fn client(&mut self, at: &Place) -> Result<&mut Client> {
+    pub(super) fn client(&mut self, at: &Place) -> Result<&mut Client> {
         if self.clients.get(&at.connection).is_none_or(|client| client.closed) {
             self.connect(&at.connection, false, &[])?;
         }
@@ -177,7 +190,7 @@ impl Player<'_> {
     }
 
     /// Opens the channel of that place, if it has to be.
-    fn open(&mut self, at: &Place) -> Result<()> {
+    pub(super) fn open(&mut self, at: &Place) -> Result<()> {
         let channel = at.channel;
         let client = self.client(at)?;
         if channel == 0 || !at.open || client.open.contains(&channel) {
@@ -225,6 +238,7 @@ impl Player<'_> {
         };
         let line = shown_method(decoded, &sent, &self.names) + &shown_content;
         self.note(at, "->", &line);
+        self.said = Instant::now();
         let client = self.client(at)?;
         client.send_frame(FrameKind::Method as u8, at.channel, &payload);
         if let Some((properties, body)) = message {
@@ -256,7 +270,12 @@ impl Player<'_> {
     }
 
     /// The next that comes to that channel; what closes the connection comes to every channel.
-    fn next(&mut self, at: &Place, patience: Duration, is_it: impl Fn(&Arrival) -> bool) -> Result<Arrival> {
+    pub(super) fn next(
+        &mut self,
+        at: &Place,
+        patience: Duration,
+        is_it: impl Fn(&Arrival) -> bool,
+    ) -> Result<Arrival> {
         let deadline = Instant::now() + patience;
         let channel = at.channel;
         loop {
@@ -300,7 +319,7 @@ impl Player<'_> {
     }
 
     /// Waits for the answer to a request; other arrivals go on waiting.
-    fn answered(&mut self, at: &Place, answer: &'static Method) -> Result<()> {
+    pub(super) fn answered(&mut self, at: &Place, answer: &'static Method) -> Result<()> {
         let at = &on_channel(at, answer);
         let arrival = self.next(at, PATIENCE, |arrival| arrival.is(answer.name))?;
         if !arrival.is(answer.name) {
@@ -424,44 +443,6 @@ impl Player<'_> {
         let settled = self.settled.entry(key.clone()).or_default();
         for tag in if multiple { 1..=tag } else { tag..=tag } {
             settled.entry(tag).or_insert(arrival.is("basic.ack"));
-        }
-    }
-
-    /// Asks again and again until the queue is as wanted. Asking by a passive declaration counts as use of a
-    /// queue that expires, so cases about `x-expires` wait in other ways.
-    fn await_counts(&mut self, queue: &Term, messages: Option<i128>, consumers: Option<i128>) -> Result<()> {
-        self.poll(queue, |answer| {
-            let count = |name| answer.number(name).map(i128::from);
-            answer.is("queue.declare-ok")
-                && messages.is_none_or(|n| count("message-count") == Some(n))
-                && consumers.is_none_or(|n| count("consumer-count") == Some(n))
-        })
-    }
-
-    fn gone(&mut self, queue: &Term) -> Result<()> {
-        self.poll(queue, |answer| answer.is("channel.close") && answer.number("reply-code") == Some(404))
-    }
-
-    fn poll(&mut self, queue: &Term, is_there: impl Fn(&Arrival) -> bool) -> Result<()> {
-        // On a channel of its own of the first connection, which may be the owner of the queue.
-        let at = &Place { connection: "a".into(), channel: 99, open: true };
-        let name = queue.value(&self.names)?;
-        let deadline = Instant::now() + PATIENCE;
-        let declare = Method::named("queue.declare").context("a method")?;
-        let payload = declare.encode(&[("queue".into(), name), ("passive".into(), true.into())])?;
-        loop {
-            self.open(at)?;
-            self.client(at)?.send_frame(FrameKind::Method as u8, at.channel, &payload);
-            let quiet = self.transcript.len();
-            let answer = self.next(at, PATIENCE, |_| true)?;
-            if is_there(&answer) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("  got {}", shown_arrival(&answer, &self.names));
-            }
-            self.transcript.truncate(quiet);
-            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -85,6 +85,10 @@ pub(super) enum Action {
     Wait {
         ms: u64,
     },
+    /// So long has gone by since the last line that says a method.
+    Passed {
+        ms: u64,
+    },
     Bytes(Vec<u8>),
     Frame {
         kind: u8,
@@ -223,6 +227,7 @@ fn action(text: &str) -> Result<Action> {
         }
         "nothing" => Action::Nothing { ms: milliseconds(rest)? },
         "wait" => Action::Wait { ms: milliseconds(rest)? },
+        "passed" => Action::Passed { ms: milliseconds(rest)? },
         "end" => Action::End,
         "vanish" => Action::Vanish,
         "confirmed" | "nacked" => settled(word == "confirmed", rest.trim())?,
