@@ -22,6 +22,7 @@ mod parameters;
 mod places;
 mod statistics;
 mod ui;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

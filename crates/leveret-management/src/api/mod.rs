@@ -31,7 +31,7 @@ use tokio::time::timeout;
 use crate::App;
 use crate::error::Refusal;
 use crate::ui::{self, session};
-use crate::{body, metrics, openapi, origin};
+use crate::{body, metrics, openapi, origin, unread};
 
 /// A route of the API.
 pub(crate) struct Route {
@@ -109,6 +109,7 @@ pub(crate) fn router(app: App, limit: Duration) -> Router {
 /// Refuses what other sites have a browser ask for, ends requests that take too long, and tells caches and browsers what
 /// an answer is.
 async fn guard(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let (request, body) = unread::watch(request);
     let answer = async {
         let request = body::with_small(request).await;
         match origin::check(request.method(), request.headers()) {
@@ -116,9 +117,9 @@ async fn guard(State(limit): State<Duration>, request: Request, next: Next) -> R
             Err(refusal) => refusal.into_response(),
         }
     };
-    let Ok(mut response) = timeout(limit, answer).await else {
-        return StatusCode::REQUEST_TIMEOUT.into_response();
-    };
+    let answer = timeout(limit, answer).await;
+    let mut response = answer.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response());
+    body.announce(&mut response);
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

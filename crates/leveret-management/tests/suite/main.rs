@@ -4,3 +4,4 @@ mod blocked;
 mod certificates;
 mod slow;
 mod stage;
+mod unread;
