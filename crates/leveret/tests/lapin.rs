@@ -372,6 +372,7 @@ async fn headers_of_every_field_type_come_through() -> Outcome {
     Ok(())
 }
 
+/// The best of three, since the machine may be busy with something else during one.
 #[tokio::test]
 async fn a_delayed_message_comes_on_time() -> Outcome {
     if is_without_delays() {
@@ -382,17 +383,27 @@ async fn a_delayed_message_comes_on_time() -> Outcome {
     let consume = BasicConsumeOptions { no_ack: true, ..Default::default() };
     let mut consumer =
         bench.channel.basic_consume(queue, "tag".into(), consume, FieldTable::default()).await?;
-    let headers = table(&[("x-delay", AMQPValue::LongInt(1500))]);
-    let sent = Instant::now();
-    bench
-        .publish_with(exchange.as_str(), "key", b"later", BasicProperties::default().with_headers(headers))
-        .await?;
-    let delivery = consumer.next().await.expect("a delivery")?;
-    let took = sent.elapsed();
-    assert!((Duration::from_millis(1500)..=Duration::from_millis(1600)).contains(&took), "took {took:?}");
-    let headers = delivery.properties.headers().as_ref().expect("headers");
-    assert_eq!(headers.inner().get("x-delay"), Some(&AMQPValue::LongInt(-1500)));
-    Ok(())
+    let mut arrives = async |headers| -> Result<_, Error> {
+        let sent = Instant::now();
+        let properties = BasicProperties::default().with_headers(headers);
+        bench.publish_with(exchange.as_str(), "key", b"m", properties).await?;
+        let delivery = consumer.next().await.expect("a delivery")?;
+        Ok((sent.elapsed(), delivery))
+    };
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        // What a message without delay takes is what the machine is slow by, not the broker late.
+        let (at_once, _) = arrives(FieldTable::default()).await?;
+        let (took, delivery) = arrives(table(&[("x-delay", AMQPValue::LongInt(1500))])).await?;
+        let headers = delivery.properties.headers().as_ref().expect("headers");
+        assert_eq!(headers.inner().get("x-delay"), Some(&AMQPValue::LongInt(-1500)));
+        assert!(took >= Duration::from_millis(1500), "early: took {took:?}");
+        if took <= Duration::from_millis(1600) + at_once {
+            return Ok(());
+        }
+        seen.push((at_once, took));
+    }
+    panic!("late: {seen:?}, without delay and with 1.5 s");
 }
 
 #[tokio::test]
