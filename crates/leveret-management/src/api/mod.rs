@@ -119,7 +119,7 @@ async fn guard(State(limit): State<Duration>, request: Request, next: Next) -> R
     };
     let answer = timeout(limit, answer).await;
     let mut response = answer.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response());
-    body.announce(&mut response);
+    body.announce(&mut response, limit);
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -71,3 +71,36 @@ async fn an_answer_before_the_end_of_the_body_says_that_the_connection_closes() 
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_first_and_looks_up_afterwards_gets_the_answer() {
+    const BYTES: usize = 5 << 20;
+    let stage = Stage::start(Limits::default()).await;
+    let body = " ".repeat(BYTES);
+    let kinds = [
+        (format!("content-length: {BYTES}"), body.clone()),
+        ("transfer-encoding: chunked".to_owned(), format!("{BYTES:x}\r\n{body}\r\n0\r\n\r\n")),
+    ];
+    for (request, headers, status) in REFUSED {
+        for (length, body) in &kinds {
+            let mut stream = TcpStream::connect(stage.management.address()).await.expect("connects");
+            send(&mut stream, &head(request, [headers, length])).await;
+            send(&mut stream, body).await;
+            let answer = answer(&mut stream).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            let rest = timeout(PATIENCE, stream.read(&mut [0])).await.expect("the server closes");
+            assert!(matches!(rest, Ok(0)), "in order: {rest:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_that_waits_to_be_asked_for_is_not_asked_for() {
+    let stage = Stage::start(Limits::default()).await;
+    let mut stream = TcpStream::connect(stage.management.address()).await.expect("connects");
+    let (request, headers, status) = REFUSED[0];
+    send(&mut stream, &head(request, [headers, "content-length: 1000000\r\nexpect: 100-continue"])).await;
+    let answer = answer(&mut stream).await;
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+}
