@@ -1,6 +1,7 @@
 //! A broker's HTTP API, Leveret's or RabbitMQ's: one request at a time.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use base64::Engine;
@@ -34,9 +35,15 @@ pub(crate) struct Api {
 #[derive(Debug)]
 pub(crate) struct ApiError {
     /// What the API has answered; `None` where it has not.
-    #[cfg_attr(not(feature = "migrate"), allow(dead_code))]
     pub(crate) status: Option<StatusCode>,
     text: String,
+}
+
+impl ApiError {
+    /// Whether that is what the API said.
+    pub(crate) fn is_about(&self, reason: &str) -> bool {
+        self.text.ends_with(reason)
+    }
 }
 
 impl fmt::Display for ApiError {
@@ -101,7 +108,7 @@ impl Api {
             .header("content-type", "application/json")
             .body(body.map(Value::to_string).unwrap_or_default())
             .map_err(|error| self.unusable(&error))?;
-        let mut answer = self.agent.run(request).map_err(|error| self.unusable(&error))?;
+        let mut answer = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
         let status = answer.status();
         let text = answer.body_mut().with_config().limit(LARGEST_BYTES).read_to_string();
         let text = text.map_err(|error| self.unusable(&error))?;
@@ -114,6 +121,16 @@ impl Api {
         }
         // What answers there may be something else entirely.
         serde_json::from_str(&text).map_err(|error| self.unusable(&format!("the answer is no JSON: {error}")))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> ApiError {
+        match error {
+            ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                self.unusable(&"nothing listens there; does the broker run, with its management?")
+            }
+            ureq::Error::Io(error) => self.unusable(error),
+            other => self.unusable(other),
+        }
     }
 
     fn unusable(&self, error: &dyn fmt::Display) -> ApiError {

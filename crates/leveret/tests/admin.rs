@@ -91,3 +91,28 @@ fn the_broker_at_a_glance() {
     let nobody = leveret(&broker, &["status", "--url", "http://127.0.0.1:1"]);
     assert_eq!(nobody.status.code(), Some(1));
 }
+
+#[test]
+fn what_goes_wrong_is_said_with_what_helps() {
+    let broker = Broker::ours();
+    for (args, told) in [
+        (&["status", "--url", "http://127.0.0.1:1"][..], "nothing listens there"),
+        (&["status", "--password", "wrong"], "401 Login failed; wrong user or password"),
+        (&["queues", "list", "-V", "none"], "404 Not Found; there is nothing of that name"),
+        (&["queues", "purge", "none"], "404 Not Found; there is nothing of that name"),
+        (&["users", "list", "--url", "amqp://127.0.0.1"], "expected http://HOST:PORT"),
+    ] {
+        let output = leveret(&broker, args);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(told), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn messages_do_not_move_the_terminals_cursor() {
+    let broker = Broker::ours();
+    said(&broker, &["queues", "declare", "q"]);
+    said(&broker, &["exchanges", "publish", "amq.default", "--key", "q", "--payload", "\u{1b}[2Jgone"]);
+    let seen = said(&broker, &["queues", "peek", "q"]);
+    assert!(!seen.contains('\u{1b}') && seen.contains("[2Jgone"), "{seen}");
+}

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::options::Target;
 use crate::failure::Failure;
-use crate::http_api::{Api, encoded};
+use crate::http_api::{Api, ApiError, encoded};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -37,18 +37,34 @@ impl Client {
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
-        Ok(self.api.get(path)?)
+        self.api.get(path).map_err(explained)
     }
 
     pub(super) fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        Ok(self.api.put(path, body)?)
+        self.api.put(path, body).map_err(explained)
     }
 
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        Ok(self.api.post(path, body)?)
+        self.api.post(path, body).map_err(explained)
     }
 
     pub(super) fn delete(&self, path: &str) -> Result<Value, Failure> {
-        Ok(self.api.delete(path)?)
+        self.api.delete(path).map_err(explained)
     }
+}
+
+/// With what most often helps.
+fn explained(error: ApiError) -> Failure {
+    let advice = match error.status.map(|status| status.as_u16()) {
+        Some(401) if error.is_about("Login failed") => {
+            "; wrong user or password: --user and --password, or LEVERET_MANAGEMENT_USER and \
+             LEVERET_MANAGEMENT_PASSWORD, say who asks"
+        }
+        Some(401) => "; --user says who asks: this takes more rights",
+        Some(404) => {
+            "; there is nothing of that name: --vhost says in which virtual host, `list` what there is"
+        }
+        _ => "",
+    };
+    Failure::run(format!("{error}{advice}"))
 }

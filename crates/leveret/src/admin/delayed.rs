@@ -14,6 +14,7 @@ use crate::http_api::encoded;
 pub(crate) enum DelayedAction {
     /// List the exchanges that hold messages back or, with one named, what it holds
     List {
+        /// The exchange
         exchange: Option<String>,
         /// Only messages with this id
         #[arg(long)]
@@ -23,9 +24,15 @@ pub(crate) enum DelayedAction {
         limit: u32,
     },
     /// Show a message
-    Peek { exchange: String, id: String },
+    Peek {
+        /// The exchange that holds it
+        exchange: String,
+        /// Its id, from the list
+        id: String,
+    },
     /// Drop a message before it is due
     Cancel {
+        /// The exchange that holds it
         exchange: String,
         /// Its id, from the list
         id: Option<String>,
@@ -35,16 +42,26 @@ pub(crate) enum DelayedAction {
     },
     /// Have a message wait until another time
     Move {
+        /// The exchange that holds it
         exchange: String,
+        /// Its id, from the list
         id: String,
         /// From now, in milliseconds
         #[arg(long)]
         delay_ms: u64,
     },
     /// Release a message now
-    Release { exchange: String, id: String },
+    Release {
+        /// The exchange that holds it
+        exchange: String,
+        /// Its id, from the list
+        id: String,
+    },
     /// Drop all messages that an exchange holds
-    Purge { exchange: String },
+    Purge {
+        /// The exchange
+        exchange: String,
+    },
 }
 
 /// Carries it out.

@@ -34,19 +34,25 @@ pub(crate) enum ParkedAction {
     List,
     /// Look at the parked messages of a queue
     Peek {
+        /// The queue they were parked of
         queue: String,
+        /// How many messages
         #[arg(long, default_value_t = 10)]
         count: u32,
     },
     /// Move the parked messages of a queue back into it, as they are
     Move {
+        /// The queue they were parked of
         queue: String,
         /// Most messages, all unless told
         #[arg(long)]
         count: Option<u64>,
     },
     /// Drop the parked messages of a queue
-    Purge { queue: String },
+    Purge {
+        /// The queue they were parked of
+        queue: String,
+    },
 }
 
 /// Carries it out.

@@ -16,6 +16,7 @@ pub(crate) enum UsersAction {
     List(Columns),
     /// Make a user, or set password and tags of one
     Declare {
+        /// The user
         name: String,
         /// The new password, by the variable rather than as a flag, which others on the machine can see
         #[arg(long, env = "LEVERET_NEW_PASSWORD", hide_env_values = true)]
@@ -25,7 +26,10 @@ pub(crate) enum UsersAction {
         tags: String,
     },
     /// Delete a user with all permissions
-    Delete { name: String },
+    Delete {
+        /// The user
+        name: String,
+    },
 }
 
 /// Carries it out.
@@ -94,6 +98,7 @@ pub(crate) enum VhostsAction {
     List(Columns),
     /// Make a virtual host, or change one
     Declare {
+        /// The virtual host
         name: String,
         /// For people
         #[arg(long)]
@@ -103,7 +108,10 @@ pub(crate) enum VhostsAction {
         default_queue_type: Option<String>,
     },
     /// Delete a virtual host with everything in it
-    Delete { name: String },
+    Delete {
+        /// The virtual host
+        name: String,
+    },
 }
 
 /// Carries it out.
@@ -135,6 +143,7 @@ pub(crate) enum PoliciesAction {
     },
     /// Set a policy
     Declare {
+        /// The policy
         name: String,
         /// Regular expression of the names it is for
         #[arg(long)]
@@ -154,6 +163,7 @@ pub(crate) enum PoliciesAction {
     },
     /// Clear a policy
     Delete {
+        /// The policy
         name: String,
         /// One of the operators
         #[arg(long)]

@@ -69,7 +69,10 @@ pub(crate) enum ConnectionsAction {
     /// List the connections
     List(Columns),
     /// Close a connection
-    Close { name: String },
+    Close {
+        /// Its name, from the list
+        name: String,
+    },
 }
 
 /// Carries it out.
@@ -117,9 +120,13 @@ pub(crate) fn run_list(kind: &str, on: &On<ListAction>) -> Result<(), Failure> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DefinitionsAction {
     /// Print all definitions as JSON, RabbitMQ's format
+    #[command(visible_alias = "export")]
     List,
     /// Import definitions from a file
-    Import { file: PathBuf },
+    Import {
+        /// As the list prints them, or as RabbitMQ exports them
+        file: PathBuf,
+    },
 }
 
 /// Carries it out.

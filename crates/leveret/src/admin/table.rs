@@ -69,12 +69,25 @@ pub(super) fn at<'a>(row: &'a Value, path: &str) -> &'a Value {
 pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.replace(['\n', '\r', '\t'], " "),
+        Value::String(text) => one_line(text),
         Value::Array(items) if items.iter().all(Value::is_string) => {
-            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+            one_line(&items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","))
         }
         other => other.to_string(),
     }
+}
+
+/// On one line, and harmless to a terminal: what others have put into a message must not move its cursor.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\r' | '\t' => line.push(' '),
+            control if control.is_control() => line.extend(control.escape_default()),
+            other => line.push(other),
+        }
+    }
+    line
 }
 
 /// Columns of equal width, the first row being the head.
@@ -108,6 +121,7 @@ mod tests {
     #[test]
     fn cells_are_one_line() {
         assert_eq!(cell(&json!("a\nb")), "a b");
+        assert_eq!(cell(&json!("\u{1b}[2Jred\u{7}\u{9b}1m")), "\\u{1b}[2Jred\\u{7}\\u{9b}1m");
         assert_eq!(cell(&json!(["a", "b"])), "a,b");
         assert_eq!(cell(at(&json!({"a": {"b": 1}}), "a.b")), "1");
         assert_eq!(cell(at(&json!({}), "a.b")), "");

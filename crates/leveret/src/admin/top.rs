@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
+use terminal_size::{Height, Width, terminal_size};
 
 use super::client::Client;
 use super::options::Target;
@@ -32,23 +33,36 @@ fn seconds(text: &str) -> Result<f64, String> {
     if (0.1..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("expected 0.1 to 3600 seconds".into()) }
 }
 
+/// Lines above the queues.
+const ABOVE: u16 = 7;
 const COLUMNS: [&str; 6] =
     ["name", "vhost", "messages_ready", "messages_unacknowledged", "consumers", "messages_details.rate"];
 
 /// Draws until it is interrupted.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let client = Client::new(&options.target)?;
-    let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+    let is_terminal = std::io::stdout().is_terminal();
     let mut looks = 0;
     loop {
-        let text = picture(&client, options.queues)?;
-        say(&format!("{clear}{text}\n"))?;
+        match terminal_size() {
+            // The picture's lines above the queues, and one below them.
+            Some((Width(width), Height(height))) if is_terminal => {
+                let queues = options.queues.min(height.saturating_sub(ABOVE + 1));
+                say(&format!("\x1b[H\x1b[2J{}", cut(&picture(&client, queues)?, width.into())))?;
+            }
+            _ => say(&format!("{}\n", picture(&client, options.queues)?))?,
+        }
         looks += 1;
         if options.times == Some(looks) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_secs_f64(options.every));
     }
+}
+
+/// Lines of no more than so many characters.
+fn cut(text: &str, width: usize) -> String {
+    text.lines().flat_map(|line| line.chars().take(width).chain(['\n'])).collect()
 }
 
 fn picture(client: &Client, queues: u16) -> Result<String, Failure> {

@@ -20,9 +20,13 @@ pub(crate) enum QueuesAction {
     /// List the queues of the virtual host
     List(Columns),
     /// Show a queue
-    Show { name: String },
+    Show {
+        /// The queue
+        name: String,
+    },
     /// Declare a queue, durable unless told otherwise
     Declare {
+        /// The queue
         name: String,
         /// classic or quorum
         #[arg(long = "type")]
@@ -39,6 +43,7 @@ pub(crate) enum QueuesAction {
     },
     /// Delete a queue with its messages
     Delete {
+        /// The queue
         name: String,
         /// Only if nothing is ready in it
         #[arg(long)]
@@ -48,15 +53,21 @@ pub(crate) enum QueuesAction {
         if_unused: bool,
     },
     /// Drop the ready messages of a queue
-    Purge { name: String },
+    Purge {
+        /// The queue
+        name: String,
+    },
     /// Look at the first messages of a queue, which stay in it
     Peek {
+        /// The queue
         name: String,
+        /// How many messages
         #[arg(long, default_value_t = 10)]
         count: u32,
     },
     /// Move ready messages to another queue, none lost whatever happens meanwhile
     Move {
+        /// The queue they are in
         name: String,
         /// The queue they go to
         #[arg(long)]
@@ -67,6 +78,7 @@ pub(crate) enum QueuesAction {
     },
     /// Send dead letters back to the queues they came from
     Replay {
+        /// The queue they are in
         name: String,
         /// Most messages, all unless told
         #[arg(long)]
@@ -110,6 +122,7 @@ pub(crate) enum ExchangesAction {
     List(Columns),
     /// Declare an exchange, durable unless told otherwise
     Declare {
+        /// The exchange
         name: String,
         /// direct, fanout, topic, headers, x-delayed-message, …
         #[arg(long = "type", default_value = "direct")]
@@ -129,6 +142,7 @@ pub(crate) enum ExchangesAction {
     },
     /// Delete an exchange with its bindings
     Delete {
+        /// The exchange
         name: String,
         /// Only if nothing is bound to it
         #[arg(long)]
@@ -136,6 +150,7 @@ pub(crate) enum ExchangesAction {
     },
     /// Publish a message and wait until it is kept; amq.default is the default exchange
     Publish {
+        /// The exchange
         name: String,
         /// Routing key
         #[arg(long, default_value = "")]
@@ -189,7 +204,9 @@ pub(crate) enum BindingsAction {
     List(Columns),
     /// Bind a queue, or an exchange, to an exchange
     Declare {
+        /// The exchange that messages come from
         source: String,
+        /// The queue or exchange they go to
         destination: String,
         /// Routing key
         #[arg(long, default_value = "")]
@@ -203,7 +220,9 @@ pub(crate) enum BindingsAction {
     },
     /// Remove the bindings between two ends with that routing key
     Delete {
+        /// The exchange that messages come from
         source: String,
+        /// The queue or exchange they go to
         destination: String,
         /// Routing key
         #[arg(long, default_value = "")]
