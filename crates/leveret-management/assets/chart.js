@@ -9,16 +9,23 @@ import { redraw } from "./frame.js";
 const WIDTH = 600;
 const HEIGHT = 160;
 const KEPT_MS = 600_000;
+const GAP_MS = 15_000;
 
 /** What has been seen since the page was opened, preceded by what the server remembers. */
 export class History {
   #series = new Map();
+  #seen = 0;
+
+  /** What to ask the API for so that nothing is missing: its samples at first, and after a time that nobody looked. */
+  get missing() {
+    return Date.now() - this.#seen < GAP_MS ? {} : { lengths_age: 600, lengths_incr: 5, msg_rates_age: 600, msg_rates_incr: 5 };
+  }
 
   /** Adds a value seen now. `details` are the API's samples; `rates` says that they count up. */
   add(name, value, details, rates = false) {
     const samples = details?.samples;
-    if (samples?.length > 1) this.#series.set(name, rates ? slopes(ordered(samples)) : ordered(samples));
-    else if (typeof value === "number") this.#push(name, value);
+    if (samples) this.#series.set(name, rates ? slopes(ordered(samples)) : ordered(samples));
+    if (typeof value === "number") this.#push(name, value);
     return this;
   }
 
@@ -30,7 +37,9 @@ export class History {
 
   #push(name, value) {
     const now = Date.now();
-    const kept = (this.#series.get(name) ?? []).filter(([at]) => at > now - KEPT_MS);
+    // The last sample may be of a moment that is just to come.
+    const kept = (this.#series.get(name) ?? []).filter(([at]) => at > now - KEPT_MS && at < now);
+    this.#seen = now;
     this.#series.set(name, [...kept, [now, value]]);
   }
 

@@ -20,6 +20,7 @@ mod openapi;
 mod origin;
 mod parameters;
 mod places;
+mod ranges;
 mod statistics;
 mod ui;
 mod unread;

@@ -1,13 +1,15 @@
 //! Metrics for Prometheus, by RabbitMQ's names where it has them.
 
+use std::iter;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::App;
-use crate::beside::beside;
-use crate::error::Refusal;
+use crate::beside::in_pieces;
 
 mod objects;
 mod text;
@@ -21,29 +23,24 @@ pub(crate) fn router() -> Router<App> {
     Router::new().route("/metrics", get(aggregated)).route("/metrics/per-object", get(per_object))
 }
 
-type Page = ([(HeaderName, &'static str); 1], String);
+const HEADERS: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, CONTENT_TYPE)];
 
-fn page(text: Text) -> Page {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text.finish())
-}
-
-async fn aggregated(State(app): State<App>) -> Page {
+async fn aggregated(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
     let mut text = Text::default();
     broker(&app, &mut text);
     queues(&app, &mut text);
-    page(text)
+    (HEADERS, text.finish())
 }
 
-async fn per_object(State(app): State<App>) -> Result<Page, Refusal> {
-    beside(move || {
+async fn per_object(State(app): State<App>) -> Response {
+    let of_objects = objects::pieces(&app);
+    let of_broker = iter::once_with(move || {
         let mut text = Text::default();
         broker(&app, &mut text);
-        objects::queues(&app, &mut text);
-        objects::exchanges(&app, &mut text);
-        objects::channels(&app, &mut text);
-        Ok(page(text))
-    })
-    .await
+        text
+    });
+    let pieces = of_broker.chain(of_objects).map(|text| text.finish().into());
+    (HEADERS, in_pieces(pieces)).into_response()
 }
 
 fn broker(app: &App, text: &mut Text) {

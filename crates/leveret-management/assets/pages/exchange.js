@@ -13,7 +13,6 @@ import { messageForm, bindingsView, bindingFields, bind } from "./routing.js";
 import { rateChart, seeRates } from "./overview.js";
 
 const DRAWN = 120;
-const SAMPLES = { msg_rates_age: 600, msg_rates_incr: 10 };
 
 export function exchangePage([vhost, name]) {
   const history = new History();
@@ -22,7 +21,7 @@ export function exchangePage([vhost, name]) {
   return {
     title: () => t("Exchange {name}", { name: exchangeName(name) }),
     async load() {
-      const [exchange, outgoing, incoming] = await Promise.all([get(own, SAMPLES), name === "" ? [] : get(`${own}/bindings/source`), name === "" ? [] : get(`${own}/bindings/destination`)]);
+      const [exchange, outgoing, incoming] = await Promise.all([get(own, history.missing), name === "" ? [] : get(`${own}/bindings/source`), name === "" ? [] : get(`${own}/bindings/destination`)]);
       seeRates(history, exchange.message_stats);
       return { exchange, outgoing, incoming };
     },

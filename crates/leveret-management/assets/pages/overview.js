@@ -10,8 +10,6 @@ import { badge, card, facts } from "../parts.js";
 import { plainTable } from "../table.js";
 import { link } from "../router.js";
 
-const SAMPLES = { lengths_age: 600, lengths_incr: 10, msg_rates_age: 600, msg_rates_incr: 10 };
-
 /** What moves through a broker, a queue, a channel: the API's names and ours. */
 export const RATES = [
   ["publish", () => t("Publish"), 0],
@@ -52,7 +50,7 @@ export function overviewPage() {
     async load() {
       if (!seeded) seed(history, await get("/api/statistics/history"));
       seeded = true;
-      const [overview, nodes] = await Promise.all([get("/api/overview", SAMPLES), isMonitoring() ? get("/api/nodes") : []]);
+      const [overview, nodes] = await Promise.all([get("/api/overview"), isMonitoring() ? get("/api/nodes") : []]);
       seeLengths(history, { messages_ready: 0, messages_unacknowledged: 0, ...overview.queue_totals });
       const still = { publish_details: { rate: 0 }, deliver_get_details: { rate: 0 } };
       seeRates(history, { ...still, ...overview.message_stats });

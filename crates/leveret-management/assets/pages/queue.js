@@ -16,7 +16,6 @@ import { redraw } from "../frame.js";
 import { bind, bindingFields, bindingsView, messageForm } from "./routing.js";
 import { lengthChart, rateChart, seeLengths, seeRates } from "./overview.js";
 
-const SAMPLES = { lengths_age: 600, lengths_incr: 10, msg_rates_age: 600, msg_rates_incr: 10 };
 const DRAWN = 120;
 const BODY_SHOWN_BYTES = 50_000;
 
@@ -27,7 +26,7 @@ export function queuePage([vhost, name]) {
   return {
     title: () => t("Queue {name}", { name }),
     async load() {
-      const [queue, bindings] = await Promise.all([get(own, SAMPLES), get(`${own}/bindings`)]);
+      const [queue, bindings] = await Promise.all([get(own, history.missing), get(`${own}/bindings`)]);
       seeLengths(history, queue);
       seeRates(history, { publish_details: { rate: 0 }, deliver_get_details: { rate: 0 }, ...queue.message_stats });
       return { queue, bindings: bindings.filter((binding) => binding.source !== "") };

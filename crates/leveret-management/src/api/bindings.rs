@@ -69,7 +69,7 @@ fn all(vhost: &Vhost) -> Vec<KeptBinding> {
     bindings
 }
 
-fn respond(bindings: Vec<(Arc<str>, KeptBinding)>, parameters: &Parameters) -> Result<Response, Refusal> {
+fn respond(bindings: Listed, parameters: &Parameters) -> Result<Response, Refusal> {
     let mut bindings = bindings;
     // The order among those of one source, or of one value of the column that is sorted by.
     let order = |it: &KeptBinding| (Arc::clone(&it.destination), it.to_queue, Arc::clone(&it.key));
@@ -81,8 +81,19 @@ fn respond(bindings: Vec<(Arc<str>, KeptBinding)>, parameters: &Parameters) -> R
     Ok(listing.select(bindings, |(vhost, binding)| (vhost, &binding.source), render)?.stream(render))
 }
 
-fn of(vhost: &Vhost, bindings: Vec<KeptBinding>) -> Vec<(Arc<str>, KeptBinding)> {
+type Listed = Vec<(Arc<str>, KeptBinding)>;
+
+fn of(vhost: &Vhost, bindings: Vec<KeptBinding>) -> Listed {
     bindings.into_iter().map(|binding| (Arc::clone(&vhost.name), binding)).collect()
+}
+
+/// As RabbitMQ answers: what is not there has no bindings.
+fn respond_found(found: Result<Listed, Refusal>, parameters: &Parameters) -> Result<Response, Refusal> {
+    let bindings = match found {
+        Err(Refusal::NotFound | Refusal::Missing(_)) => Vec::new(),
+        found => found?,
+    };
+    respond(bindings, parameters)
 }
 
 async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
@@ -111,18 +122,19 @@ async fn from_exchange(
     Path((vhost, exchange)): Path<(String, String)>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let vhost = access.vhost(&app, &vhost)?;
-    beside(move || {
-        let exchange = from_path(&exchange);
-        check_exchange(&vhost, exchange)?;
-        let bindings = if exchange.is_empty() {
-            default_bindings(&vhost)
-        } else {
-            vhost.bindings().into_iter().filter(|binding| *binding.source == *exchange).collect()
-        };
-        respond(of(&vhost, bindings), &parameters)
-    })
-    .await
+    let vhost = access.vhost(&app, &vhost);
+    beside(move || respond_found(vhost.and_then(|vhost| leaving(&vhost, from_path(&exchange))), &parameters))
+        .await
+}
+
+fn leaving(vhost: &Vhost, exchange: &str) -> Result<Listed, Refusal> {
+    check_exchange(vhost, exchange)?;
+    let bindings = if exchange.is_empty() {
+        default_bindings(vhost)
+    } else {
+        vhost.bindings().into_iter().filter(|binding| *binding.source == *exchange).collect()
+    };
+    Ok(of(vhost, bindings))
 }
 
 async fn to_exchange(
@@ -131,10 +143,12 @@ async fn to_exchange(
     Path((vhost, exchange)): Path<(String, String)>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let vhost = access.vhost(&app, &vhost)?;
-    let exchange = from_path(&exchange);
-    check_exchange(&vhost, exchange)?;
-    respond(of(&vhost, vhost.bindings_to(exchange, false)), &parameters)
+    let found = access.vhost(&app, &vhost).and_then(|vhost| {
+        let exchange = from_path(&exchange);
+        check_exchange(&vhost, exchange)?;
+        Ok(of(&vhost, vhost.bindings_to(exchange, false)))
+    });
+    respond_found(found, &parameters)
 }
 
 async fn to_queue(
@@ -143,11 +157,13 @@ async fn to_queue(
     Path((vhost, queue)): Path<(String, String)>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let vhost = access.vhost(&app, &vhost)?;
-    let queue = vhost.find_queue(&queue).ok_or(Refusal::NotFound)?;
-    let mut bindings = vec![default_binding(&queue.name)];
-    bindings.extend(vhost.bindings_to(&queue.name, true));
-    respond(of(&vhost, bindings), &parameters)
+    let found = access.vhost(&app, &vhost).and_then(|vhost| {
+        let queue = vhost.find_queue(&queue).ok_or(Refusal::NotFound)?;
+        let mut bindings = vec![default_binding(&queue.name)];
+        bindings.extend(vhost.bindings_to(&queue.name, true));
+        Ok(of(&vhost, bindings))
+    });
+    respond_found(found, &parameters)
 }
 
 /// The two ends that a path names.
@@ -164,12 +180,12 @@ impl Ends {
         access: &Access,
         (vhost, source, kind, destination): (String, String, String, String),
     ) -> Result<Self, Refusal> {
-        let vhost = access.vhost(app, &vhost)?;
         let to_queue = match kind.as_str() {
             "q" => true,
             "e" => false,
-            _ => return Err(Refusal::NotFound),
+            _ => return Err(Refusal::bad(format!("kind of the destination: expected q or e, found {kind}"))),
         };
+        let vhost = access.vhost(app, &vhost)?;
         Ok(Self { vhost, source: from_path(&source).into(), destination, to_queue })
     }
 
@@ -204,8 +220,8 @@ async fn between(
     Path(path): EndsPath,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let ends = Ends::find(&app, &access, path)?;
-    respond(of(&ends.vhost, ends.bindings()?), &parameters)
+    let found = Ends::find(&app, &access, path).and_then(|ends| Ok(of(&ends.vhost, ends.bindings()?)));
+    respond_found(found, &parameters)
 }
 
 async fn bind(

@@ -34,8 +34,16 @@ async fn export_vhost(
     Path(vhost): Path<String>,
 ) -> Result<Response, Refusal> {
     access.administrator()?;
-    let vhost = access.vhost(&app, &vhost)?;
+    let vhost = access.vhost(&app, &vhost).map_err(missing_is_bad)?;
     beside(move || Ok(Json(app.node.broker().definitions_of(&vhost).to_vhost_json()).into_response())).await
+}
+
+/// As RabbitMQ answers here.
+fn missing_is_bad(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Missing(reason) => Refusal::Bad(reason),
+        other => other,
+    }
 }
 
 async fn take(

@@ -16,6 +16,7 @@ use crate::json::{exchange, message};
 use crate::list::{Columns, Listing};
 use crate::messages::{self, Publish};
 use crate::parameters::Parameters;
+use crate::ranges::Ranges;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -39,10 +40,11 @@ pub(crate) fn routes() -> Vec<Route> {
 type Listed = (String, ListedExchange);
 
 fn respond(app: &App, listed: Vec<Listed>, parameters: &Parameters) -> Result<Response, Refusal> {
+    let ranges = Ranges::from(parameters, app.node.now())?;
     Listing::from(parameters)?.respond(
         listed,
         |(vhost, exchange)| (vhost, &exchange.name),
-        |(vhost, exchange), fields| exchange::put(&app.statistics, vhost, exchange, fields),
+        |(vhost, exchange), fields| exchange::put((&app.statistics, &ranges), vhost, exchange, fields),
     )
 }
 
@@ -79,11 +81,17 @@ async fn show(
     Path((vhost, name)): Path<(String, String)>,
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
-    let exchanges = access.vhost(&app, &vhost)?.exchanges();
+    let vhost = access.vhost(&app, &vhost)?;
     let name = from_path(&name);
-    let exchange = exchanges.into_iter().find(|exchange| *exchange.name == *name).ok_or(Refusal::NotFound)?;
+    let found = vhost.exchanges().into_iter().find(|exchange| *exchange.name == *name);
+    let exchange = found.ok_or(Refusal::NotFound)?;
+    let now = app.node.now();
+    let ranges = Ranges::from(&parameters, now)?;
+    if !ranges.is_empty() {
+        app.statistics.look_at_exchange(&vhost, &exchange, now);
+    }
     Ok(Json(Columns::from(&parameters).object(|fields| {
-        exchange::put(&app.statistics, &vhost, &exchange, fields);
+        exchange::put((&app.statistics, &ranges), &vhost.name, &exchange, fields);
         fields.put("incoming", || json!([]));
         fields.put("outgoing", || json!([]));
     })))

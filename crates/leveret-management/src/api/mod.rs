@@ -97,18 +97,32 @@ pub(crate) fn router(app: App, limit: Duration) -> Router {
     let api = api
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED);
-    Router::new()
+    let all = Router::new()
         .nest("/api", api)
         .merge(metrics::router())
         .merge(ui::router())
         .fallback(async || Refusal::NotFound)
-        .layer(middleware::from_fn_with_state(limit, guard))
-        .with_state(app)
+        .with_state(app);
+    // One in the other, because the methods that a path allows are added to an answer last.
+    Router::new().fallback_service(all).layer(middleware::from_fn_with_state(limit, guard))
+}
+
+/// The answer to `OPTIONS`, for which there are no routes: what the path knows stands in the answer that it does not know this.
+fn say_what_is_allowed(response: &mut Response) {
+    let Some(allowed) = response.headers().get(header::ALLOW).and_then(|methods| methods.to_str().ok())
+    else {
+        return;
+    };
+    if let Ok(allowed) = HeaderValue::from_str(&format!("{allowed},OPTIONS")) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+        *response.status_mut() = StatusCode::OK;
+    }
 }
 
 /// Refuses what other sites have a browser ask for, ends requests that take too long, and tells caches and browsers what
 /// an answer is.
 async fn guard(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let is_question = request.method() == Method::OPTIONS;
     let (request, body) = unread::watch(request);
     let answer = async {
         let request = body::with_small(request).await;
@@ -120,6 +134,9 @@ async fn guard(State(limit): State<Duration>, request: Request, next: Next) -> R
     let answer = timeout(limit, answer).await;
     let mut response = answer.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response());
     body.announce(&mut response, limit);
+    if is_question {
+        say_what_is_allowed(&mut response);
+    }
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

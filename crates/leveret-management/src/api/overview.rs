@@ -15,6 +15,7 @@ use crate::error::Refusal;
 use crate::json::overview;
 use crate::list::{Columns, Listing};
 use crate::parameters::Parameters;
+use crate::ranges::Ranges;
 use crate::statistics;
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -28,7 +29,7 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/whoami", "Name and tags of the user who asks", whoami),
         get("/auth", "How one can log in", auth),
         get("/auth/attempts/{node}", "Log-ins by protocol", attempts),
-        get("/auth/attempts/{node}/source", "Log-ins by where they come from, which is not kept", extensions),
+        get("/auth/attempts/{node}/source", "Log-ins by where they come from, which is not kept", sources),
         delete("/auth/attempts/{node}", "Counts log-ins anew", forget_attempts),
         get("/extensions", "What extends the management: nothing", extensions),
         get("/feature-flags", "RabbitMQ's feature flags, but for streams'", feature_flags),
@@ -41,19 +42,23 @@ pub(crate) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn show(State(app): State<App>, access: Access, parameters: Parameters) -> Json<Value> {
-    let columns = Columns::from(&parameters);
-    Json(columns.object(|fields| overview::put(&app, access.is_monitor(), fields)))
+async fn show(
+    State(app): State<App>,
+    access: Access,
+    parameters: Parameters,
+) -> Result<Json<Value>, Refusal> {
+    let (columns, ranges) = (Columns::from(&parameters), Ranges::from(&parameters, app.node.now())?);
+    Ok(Json(columns.object(|fields| overview::put((&app, &ranges), access.is_monitor(), fields))))
 }
 
 async fn nodes(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
     access.monitor()?;
-    let status = app.node.status();
+    let (status, ranges) = (app.node.status(), Ranges::from(&parameters, app.node.now())?);
     Listing::from(&parameters)?.respond(
         vec![status],
         // There is one.
         |_| ("", ""),
-        |status, fields| overview::put_node(&app, status, fields),
+        |status, fields| overview::put_node((&app, &ranges), status, fields),
     )
 }
 
@@ -64,11 +69,15 @@ async fn node(
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
     access.monitor()?;
-    if app.node.name() != name {
-        return Err(Refusal::NotFound);
-    }
-    let status = app.node.status();
-    Ok(Json(Columns::from(&parameters).object(|fields| overview::put_node(&app, &status, fields))))
+    check_node(&app, &name)?;
+    let (status, ranges) = (app.node.status(), Ranges::from(&parameters, app.node.now())?);
+    let columns = Columns::from(&parameters);
+    Ok(Json(columns.object(|fields| overview::put_node((&app, &ranges), &status, fields))))
+}
+
+/// Whether that is the node's name: there is no other.
+fn check_node(app: &App, name: &str) -> Result<(), Refusal> {
+    if app.node.name() == name { Ok(()) } else { Err(Refusal::NotFound) }
 }
 
 async fn cluster_name(State(app): State<App>, _access: Access) -> Json<Value> {
@@ -88,9 +97,7 @@ async fn memory(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
     access.monitor()?;
-    if app.node.name() != name {
-        return Err(Refusal::NotFound);
-    }
+    check_node(&app, &name)?;
     Ok(Json(overview::memory(&app.node.status())))
 }
 
@@ -105,9 +112,10 @@ async fn auth() -> Json<Value> {
 async fn attempts(
     State(app): State<App>,
     access: Access,
-    Path(_node): Path<String>,
+    Path(node): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
     access.monitor()?;
+    check_node(&app, &node)?;
     let (succeeded, failed) = (app.logins.succeeded(), app.logins.failed());
     Ok(Json(json!([{
         "protocol": "http",
@@ -117,12 +125,23 @@ async fn attempts(
     }])))
 }
 
+async fn sources(
+    State(app): State<App>,
+    access: Access,
+    Path(node): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    access.monitor()?;
+    check_node(&app, &node)?;
+    Ok(Json(json!([])))
+}
+
 async fn forget_attempts(
     State(app): State<App>,
     access: Access,
-    Path(_node): Path<String>,
+    Path(node): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     access.administrator()?;
+    check_node(&app, &node)?;
     app.logins.reset();
     Ok(StatusCode::NO_CONTENT)
 }
@@ -139,9 +158,7 @@ async fn reset_node(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     access.administrator()?;
-    if app.node.name() != name {
-        return Err(Refusal::NotFound);
-    }
+    check_node(&app, &name)?;
     reset(State(app), access).await
 }
 
@@ -164,7 +181,7 @@ const FEATURE_FLAGS: [(&str, &str); 8] = [
 async fn enable(access: Access, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
     access.administrator()?;
     if FEATURE_FLAGS.iter().all(|(flag, _)| *flag != name) {
-        return Err(Refusal::NotFound);
+        return Err(Refusal::bad(format!("unsupported: there is no feature flag {name}")));
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -176,6 +176,12 @@ async fn show_topics(
     Path((vhost, user)): Path<(String, String)>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
+    // As in RabbitMQ: a user without any has none to show.
+    check(&app, &access, Some(&user), Some(&vhost))?;
+    let all = app.node.broker().users.topic_permissions();
+    if all.iter().all(|it| it.key() != (vhost.as_str(), user.as_str())) {
+        return Err(Refusal::NotFound);
+    }
     respond::<UserTopicPermission>(&app, &access, (Some(&user), Some(&vhost)), &parameters)
 }
 

@@ -103,14 +103,14 @@ async fn policy<const OF: bool>(
     access: Access,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
-    access.policymaker()?;
+    check_kind(&access, kind(OF))?;
     let vhost = access.vhost(&app, &vhost)?;
     let policies = vhost.policies(kind(OF));
     let policy = policies.iter().find(|policy| policy.name == name).ok_or(Refusal::NotFound)?;
     Ok(Json(Columns::default().object(|fields| administration::put_policy(&vhost.name, policy, fields))))
 }
 
-/// What operators set, policymakers may not.
+/// What operators set, policymakers may not set or look at one by one, as in RabbitMQ.
 fn check_kind(access: &Access, kind: PolicyKind) -> Result<(), Refusal> {
     match kind {
         PolicyKind::User => access.policymaker(),

@@ -24,6 +24,7 @@ use crate::json::queue::{Detail, Listed, Shown};
 use crate::list::{Columns, Listing, Rows};
 use crate::messages;
 use crate::parameters::Parameters;
+use crate::ranges::Ranges;
 
 /// Most messages fetched by one request.
 const FETCHED_AT_ONCE: i64 = 10_000;
@@ -56,7 +57,8 @@ async fn respond(app: App, vhosts: Vec<Arc<Vhost>>, parameters: Parameters) -> R
 }
 
 fn answer(app: &App, vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Result<Response, Refusal> {
-    let (listing, shown) = (Listing::from(parameters)?, Shown::new(app, detail(parameters)));
+    let ranges = Ranges::from(parameters, app.node.now())?;
+    let (listing, shown) = (Listing::from(parameters)?, Shown::new(app, detail(parameters), ranges));
     let rows = rows(app, &vhosts, &listing, &shown)?;
     Ok(rows.stream(move |listed, fields| shown.put(listed, fields)))
 }
@@ -141,9 +143,13 @@ async fn show(
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
     let listed = named(&app, &access, &vhost, &name)?;
-    let node = app.node.name();
+    let (node, now) = (app.node.name(), app.node.now());
+    let ranges = Ranges::from(&parameters, now)?;
+    if !ranges.is_empty() {
+        app.statistics.look_at_queue(&listed.vhost, &listed.queue, now);
+    }
     Ok(Json(Columns::from(&parameters).object(|fields| {
-        Shown::new(&app, detail(&parameters)).put(&listed, fields);
+        Shown::new(&app, detail(&parameters), ranges).put(&listed, fields);
         fields.put("consumer_details", || consumers_of(&app, node, &listed.queue));
         fields.put("deliveries", || json!([]));
         fields.put("incoming", || json!([]));

@@ -177,7 +177,8 @@ async fn clear_limit(
 }
 
 fn change_limit(app: &App, name: &str, limit: &str, value: Option<Value>) -> Result<StatusCode, Refusal> {
-    let limits = UserLimits::from_json(&edited(&named(app, name)?.limits, limit, value))?;
+    let user = named(app, name).map_err(|_| Refusal::bad(format!("no_such_user: {name}")))?;
+    let limits = UserLimits::from_json(&edited(&user.limits, limit, value))?;
     app.node.broker().set_user_limits(name, limits)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -93,9 +93,12 @@ async fn remove(
 async fn start(
     State(app): State<App>,
     access: Access,
-    Path((vhost, _node)): Path<(String, String)>,
+    Path((vhost, node)): Path<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
     access.administrator()?;
+    if app.node.name() != node {
+        return Err(Refusal::bad(format!("there is no node {node}")));
+    }
     app.node.broker().vhost(&vhost).ok_or(Refusal::NotFound)?;
     Ok(StatusCode::NO_CONTENT)
 }

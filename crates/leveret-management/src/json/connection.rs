@@ -121,25 +121,29 @@ fn totals_of(totals: &MessageTotals) -> impl Iterator<Item = (String, Value)> {
     stats.filter(|(_, value)| value.is_number())
 }
 
+/// What is done with messages.
+pub(crate) const MESSAGE_FIGURES: &rates::Figures<MessageTotals> = &[
+    ("ack", |it| it.ack),
+    ("confirm", |it| it.confirm),
+    ("deliver", |it| it.deliver),
+    ("deliver_get", |it| it.deliver + it.deliver_no_ack + it.get + it.get_no_ack),
+    ("deliver_no_ack", |it| it.deliver_no_ack),
+    ("drop_unroutable", |it| it.drop_unroutable),
+    ("get", |it| it.get),
+    ("get_empty", |it| it.get_empty),
+    ("get_no_ack", |it| it.get_no_ack),
+    ("publish", |it| it.publish),
+    ("redeliver", |it| it.redeliver),
+    ("return_unroutable", |it| it.return_unroutable),
+];
+
 /// What has been done with messages, and how fast.
 pub(crate) fn message_stats(now: &MessageTotals, before: &MessageTotals, seconds: f64) -> Map<String, Value> {
-    let delivered =
-        |totals: &MessageTotals| totals.deliver + totals.deliver_no_ack + totals.get + totals.get_no_ack;
-    let rated = |now: u64, before: u64| Rated::counter(now, before, seconds);
-    rates::object(&[
-        ("ack", rated(now.ack, before.ack)),
-        ("confirm", rated(now.confirm, before.confirm)),
-        ("deliver", rated(now.deliver, before.deliver)),
-        ("deliver_get", rated(delivered(now), delivered(before))),
-        ("deliver_no_ack", rated(now.deliver_no_ack, before.deliver_no_ack)),
-        ("drop_unroutable", rated(now.drop_unroutable, before.drop_unroutable)),
-        ("get", rated(now.get, before.get)),
-        ("get_empty", rated(now.get_empty, before.get_empty)),
-        ("get_no_ack", rated(now.get_no_ack, before.get_no_ack)),
-        ("publish", rated(now.publish, before.publish)),
-        ("redeliver", rated(now.redeliver, before.redeliver)),
-        ("return_unroutable", rated(now.return_unroutable, before.return_unroutable)),
-    ])
+    let mut object = Map::new();
+    for (name, of) in MESSAGE_FIGURES {
+        rates::put(&mut object, name, Rated::counter(of(now), of(before), seconds));
+    }
+    object
 }
 
 /// A consumer, and the channel it is on.

@@ -1,15 +1,23 @@
 //! Exchanges.
 
 use leveret_broker::ListedExchange;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::message::table;
 use super::rates;
 use crate::list::Fields;
+use crate::ranges::Ranges;
 use crate::statistics::{Rated, Statistics};
 
+const FIGURES: &rates::Figures<(u64, u64)> = &[("publish_in", |it| it.0), ("publish_out", |it| it.1)];
+
 /// An exchange of that virtual host.
-pub(crate) fn put(statistics: &Statistics, vhost: &str, exchange: &ListedExchange, fields: &mut Fields<'_>) {
+pub(crate) fn put(
+    (statistics, ranges): (&Statistics, &Ranges),
+    vhost: &str,
+    exchange: &ListedExchange,
+    fields: &mut Fields<'_>,
+) {
     let is_predeclared = exchange.name.is_empty() || exchange.name.starts_with("amq.");
     fields.put("name", || &*exchange.name);
     fields.put("vhost", || vhost);
@@ -24,15 +32,18 @@ pub(crate) fn put(statistics: &Statistics, vhost: &str, exchange: &ListedExchang
     let counts = &exchange.counts;
     if counts.published_in() + counts.published_out() > 0 {
         fields.put("message_stats", || {
-            let [now, before] = statistics.exchange(vhost, &exchange.name).unwrap_or_default();
-            let rated = |value: u64, now: u64, before: u64| Rated {
-                value: value.cast_signed(),
-                ..Rated::counter(now, before, statistics.seconds())
-            };
-            Value::Object(rates::object(&[
-                ("publish_in", rated(counts.published_in(), now.0, before.0)),
-                ("publish_out", rated(counts.published_out(), now.1, before.1)),
-            ]))
+            let [last, before] = statistics.exchange(vhost, &exchange.name).unwrap_or_default();
+            let now = (counts.published_in(), counts.published_out());
+            let mut object = Map::new();
+            for (name, of) in FIGURES {
+                let rated = Rated::counter(of(&last), of(&before), statistics.seconds());
+                rates::put(&mut object, name, Rated { value: of(&now).cast_signed(), ..rated });
+            }
+            if let Some(range) = ranges.messages {
+                let moments = statistics.past_of_exchange(vhost, &exchange.name, range);
+                rates::put_samples(&mut object, FIGURES, &moments);
+            }
+            Value::Object(object)
         });
     }
     if let Some(policy) = &exchange.applied.policy {

@@ -3,11 +3,12 @@
 use leveret_broker::{CLUSTER_NAME, Churn, Vhost};
 use serde_json::{Map, Value, json};
 
-use super::connection::message_stats;
+use super::connection::{MESSAGE_FIGURES, message_stats};
 use super::rates;
 use crate::App;
 use crate::list::Fields;
 use crate::node::NodeStatus;
+use crate::ranges::Ranges;
 use crate::statistics::{QueueTotals, Rated, Sample};
 
 /// The version of RabbitMQ whose shapes and behaviour clients may count on.
@@ -44,7 +45,7 @@ pub(crate) fn cluster_name(app: &App) -> String {
 }
 
 /// The overview. What only monitors may see is left out for others.
-pub(crate) fn put(app: &App, is_monitor: bool, fields: &mut Fields<'_>) {
+pub(crate) fn put((app, ranges): (&App, &Ranges), is_monitor: bool, fields: &mut Fields<'_>) {
     let (now, before) = app.statistics.now_and_before();
     let seconds = now.seconds_since(&before);
     fields.put("management_version", || RABBITMQ_VERSION);
@@ -62,9 +63,25 @@ pub(crate) fn put(app: &App, is_monitor: bool, fields: &mut Fields<'_>) {
     fields.put("release_series_support_status", || "supported");
     fields.put("disable_stats", || false);
     fields.put("enable_queue_totals", || false);
-    fields.put("message_stats", || Value::Object(message_stats(&now.messages, &before.messages, seconds)));
+    fields.put("message_stats", || {
+        let mut object = message_stats(&now.messages, &before.messages, seconds);
+        if let Some(range) = ranges.messages {
+            let moments = app.statistics.past(range).into_iter();
+            let moments: Vec<_> = moments.map(|(at_ms, sample)| (at_ms, sample.messages)).collect();
+            rates::put_samples(&mut object, MESSAGE_FIGURES, &moments);
+        }
+        Value::Object(object)
+    });
     fields.put("churn_rates", || Value::Object(churn(&now.churn, &before.churn, seconds)));
-    fields.put("queue_totals", || Value::Object(queue_totals(&now.queues, &before.queues, seconds)));
+    fields.put("queue_totals", || {
+        let mut object = queue_totals(&now.queues, &before.queues, seconds);
+        if let Some(range) = ranges.lengths {
+            let moments = app.statistics.past(range).into_iter();
+            let moments: Vec<_> = moments.map(|(at_ms, sample)| (at_ms, sample.queues)).collect();
+            rates::put_samples(&mut object, LENGTH_FIGURES, &moments);
+        }
+        Value::Object(object)
+    });
     fields.put("object_totals", || object_totals(app, &now));
     fields.put("statistics_db_event_queue", || 0);
     if is_monitor {
@@ -97,15 +114,20 @@ fn churn(now: &Churn, before: &Churn, seconds: f64) -> Map<String, Value> {
     ])
 }
 
+const LENGTH_FIGURES: &rates::Figures<QueueTotals> = &[
+    ("messages", |it| it.ready + it.unacked),
+    ("messages_ready", |it| it.ready),
+    ("messages_unacknowledged", |it| it.unacked),
+    ("messages_delayed", |it| it.delayed),
+];
+
 /// What waits in queues and what is out.
 pub(crate) fn queue_totals(now: &QueueTotals, before: &QueueTotals, seconds: f64) -> Map<String, Value> {
-    let rated = |now: u64, before: u64| Rated::gauge(now, before, seconds);
-    rates::object(&[
-        ("messages", rated(now.ready + now.unacked, before.ready + before.unacked)),
-        ("messages_ready", rated(now.ready, before.ready)),
-        ("messages_unacknowledged", rated(now.unacked, before.unacked)),
-        ("messages_delayed", rated(now.delayed, before.delayed)),
-    ])
+    let mut object = Map::new();
+    for (name, of) in LENGTH_FIGURES {
+        rates::put(&mut object, name, Rated::gauge(of(now), of(before), seconds));
+    }
+    object
 }
 
 fn listeners(app: &App) -> Value {
@@ -136,8 +158,15 @@ fn contexts(app: &App) -> Value {
     }])
 }
 
+const NODE_FIGURES: &rates::Figures<Sample> = &[
+    ("mem_used", |it| it.memory_bytes),
+    ("disk_free", |it| it.disk_free_bytes),
+    ("fd_used", |it| it.files),
+    ("sockets_used", |it| it.connections),
+];
+
 /// The node.
-pub(crate) fn put_node(app: &App, status: &NodeStatus, fields: &mut Fields<'_>) {
+pub(crate) fn put_node((app, ranges): (&App, &Ranges), status: &NodeStatus, fields: &mut Fields<'_>) {
     let (now, before) = app.statistics.now_and_before();
     let seconds = now.seconds_since(&before);
     let (files_used, files_total) = status.files.unwrap_or_default();
@@ -184,6 +213,9 @@ pub(crate) fn put_node(app: &App, status: &NodeStatus, fields: &mut Fields<'_>) 
         let count_before = before.syncs.unwrap_or_default().count;
         rates::put(&mut rated, "io_sync_count", Rated::counter(syncs.count, count_before, seconds));
         rates::put_average(&mut rated, "io_sync_avg_time", sync_ms);
+    }
+    if let Some(range) = ranges.node {
+        rates::put_samples(&mut rated, NODE_FIGURES, &app.statistics.past(range));
     }
     fields.put_all(rated);
 }

@@ -13,6 +13,7 @@ use super::message::table;
 use super::rates;
 use crate::App;
 use crate::list::{Columns, Fields, at};
+use crate::ranges::Ranges;
 use crate::statistics::{QueueSample, Rated, Share};
 
 /// A queue, and what is to be told of it.
@@ -54,6 +55,7 @@ const MESSAGE_FIELDS: [&str; 6] = [
 pub(crate) struct Shown {
     app: App,
     detail: Detail,
+    ranges: Ranges,
     /// The tags of all consumers, which their channels know: looked up once, and only where a queue shows one.
     tags: OnceCell<Tags>,
 }
@@ -62,8 +64,8 @@ pub(crate) struct Shown {
 type Tags = FxHashMap<(usize, ConsumerKey), Arc<str>>;
 
 impl Shown {
-    pub(crate) fn new(app: &App, detail: Detail) -> Self {
-        Self { app: app.clone(), detail, tags: OnceCell::new() }
+    pub(crate) fn new(app: &App, detail: Detail, ranges: Ranges) -> Self {
+        Self { app: app.clone(), detail, ranges, tags: OnceCell::new() }
     }
 
     /// A queue.
@@ -84,7 +86,7 @@ impl Shown {
         }
         fields.put("state", || "running");
         if fields.want(&MESSAGE_FIELDS) {
-            fields.put_all(messages(app, listed, detail));
+            fields.put_all(self.messages(listed));
         }
         if let Some(policy) = queue.applied().policy.filter(|_| detail == Detail::Totals) {
             fields.put("policy", || policy.name.as_str());
@@ -121,6 +123,34 @@ impl Shown {
             }
             _ => None,
         }
+    }
+
+    /// How many messages it has.
+    fn messages(&self, Listed { vhost, queue }: &Listed) -> Map<String, Value> {
+        let (statistics, now) = (&self.app.statistics, QueueSample::of(&queue.stats(), self.app.node.now()));
+        if self.detail == Detail::Totals {
+            let plain = LENGTH_FIGURES.iter().map(|(name, of)| ((*name).to_owned(), of(&now).into()));
+            return plain.collect();
+        }
+        let samples = statistics.queue(&vhost.name, &queue.name);
+        let mut object = rated(LENGTH_FIGURES, Rated::gauge, &now, samples);
+        if let Some(range) = self.ranges.lengths {
+            let moments = statistics.past_of_queue(&vhost.name, &queue.name, range);
+            rates::put_samples(&mut object, LENGTH_FIGURES, &moments);
+        }
+        object
+    }
+
+    /// What has happened to its messages.
+    fn message_stats(&self, vhost: &Vhost, queue: &Queue, now: &QueueSample) -> Map<String, Value> {
+        let statistics = &self.app.statistics;
+        let samples = statistics.queue(&vhost.name, &queue.name);
+        let mut object = rated(MESSAGE_FIGURES, Rated::counter, now, samples);
+        if let Some(range) = self.ranges.messages {
+            let moments = statistics.past_of_queue(&vhost.name, &queue.name, range);
+            rates::put_samples(&mut object, MESSAGE_FIGURES, &moments);
+        }
+        object
     }
 
     /// The tag of a consumer.
@@ -162,10 +192,9 @@ fn put_details(shown: &Shown, Listed { vhost, queue }: &Listed, fields: &mut Fie
         if stats.consumers == 0 { 0.0 } else { stats.consumers_with_room as f64 / stats.consumers as f64 }
     });
     if fields.want(&["message_stats"]) {
-        let counts = queue.stats().counts;
-        if counts != QueueCounts::default() {
-            let samples = shown.app.statistics.queue(&vhost.name, &queue.name);
-            fields.put("message_stats", || Value::Object(message_stats(&counts, samples)));
+        let now = QueueSample::of(&queue.stats(), shown.app.node.now());
+        if now.counts != QueueCounts::default() {
+            fields.put("message_stats", || Value::Object(shown.message_stats(vhost, queue, &now)));
         }
     }
 }
@@ -208,32 +237,50 @@ fn put_stats(stats: &QueueStats, fields: &mut Fields<'_>) {
     fields.put("idle_since", || super::timestamp(stats.idle_since));
 }
 
-/// What has happened to its messages; the rates are of the last two samples.
-fn message_stats(now: &QueueCounts, samples: Option<[QueueSample; 2]>) -> Map<String, Value> {
-    let [last, before] = samples.map_or([*now; 2], |samples| samples.map(|sample| sample.counts));
-    let seconds = samples.map_or(0.0, |[last, before]| last.at.0.saturating_sub(before.at.0) as f64 / 1e6);
-    let rated = |of: fn(&QueueCounts) -> u64| Rated {
-        value: of(now).cast_signed(),
-        ..Rated::counter(of(&last), of(&before), seconds)
-    };
-    rates::object(&[
-        ("publish", rated(|it| it.published)),
-        ("deliver", rated(|it| it.delivered)),
-        ("deliver_no_ack", rated(|it| it.delivered_no_ack)),
-        ("deliver_get", rated(|it| it.delivered + it.delivered_no_ack + it.got + it.got_no_ack)),
-        ("get", rated(|it| it.got)),
-        ("get_no_ack", rated(|it| it.got_no_ack)),
-        ("redeliver", rated(|it| it.redelivered)),
-        ("ack", rated(|it| it.acked)),
-        // What RabbitMQ does not tell of a queue.
-        ("requeue", rated(|it| it.requeued)),
-        ("reject", rated(|it| it.rejected)),
-        ("expire", rated(|it| it.expired)),
-        ("drop", rated(|it| it.dropped)),
-        ("refuse", rated(|it| it.refused)),
-        ("duplicate", rated(|it| it.duplicates)),
-        ("over_delivery_limit", rated(|it| it.over_delivery_limit)),
-    ])
+/// What happens to its messages.
+const MESSAGE_FIGURES: &rates::Figures<QueueSample> = &[
+    ("publish", |it| it.counts.published),
+    ("deliver", |it| it.counts.delivered),
+    ("deliver_no_ack", |it| it.counts.delivered_no_ack),
+    ("deliver_get", |it| {
+        it.counts.delivered + it.counts.delivered_no_ack + it.counts.got + it.counts.got_no_ack
+    }),
+    ("get", |it| it.counts.got),
+    ("get_no_ack", |it| it.counts.got_no_ack),
+    ("redeliver", |it| it.counts.redelivered),
+    ("ack", |it| it.counts.acked),
+    // What RabbitMQ does not tell of a queue.
+    ("requeue", |it| it.counts.requeued),
+    ("reject", |it| it.counts.rejected),
+    ("expire", |it| it.counts.expired),
+    ("drop", |it| it.counts.dropped),
+    ("refuse", |it| it.counts.refused),
+    ("duplicate", |it| it.counts.duplicates),
+    ("over_delivery_limit", |it| it.counts.over_delivery_limit),
+];
+
+/// How many it has.
+const LENGTH_FIGURES: &rates::Figures<QueueSample> = &[
+    ("messages", |it| it.ready + it.unacked),
+    ("messages_ready", |it| it.ready),
+    ("messages_unacknowledged", |it| it.unacked),
+];
+
+/// Figures as they are now; the rates are of the last two samples.
+fn rated(
+    figures: &rates::Figures<QueueSample>,
+    rate: fn(u64, u64, f64) -> Rated,
+    now: &QueueSample,
+    samples: Option<[QueueSample; 2]>,
+) -> Map<String, Value> {
+    let [last, before] = samples.unwrap_or([*now; 2]);
+    let seconds = last.at.0.saturating_sub(before.at.0) as f64 / 1e6;
+    let mut object = Map::new();
+    for (name, of) in figures {
+        let changes = rate(of(&last), of(&before), seconds);
+        rates::put(&mut object, name, Rated { value: of(now).cast_signed(), ..changes });
+    }
+    object
 }
 
 /// The policies in force, and what they come to.
@@ -260,30 +307,6 @@ fn policies(applied: &Applied, rules: &QueueRules) -> Map<String, Value> {
         ("operator_policy".to_owned(), name(&applied.operator)),
         ("effective_policy_definition".to_owned(), Value::Object(effective)),
     ])
-}
-
-fn messages(app: &App, Listed { vhost, queue }: &Listed, detail: Detail) -> Map<String, Value> {
-    let now = QueueSample::of(&queue.stats(), app.node.now());
-    let mut object = Map::new();
-    let total = now.ready + now.unacked;
-    if detail == Detail::Totals {
-        object.insert("messages".into(), total.into());
-        object.insert("messages_ready".into(), now.ready.into());
-        object.insert("messages_unacknowledged".into(), now.unacked.into());
-        return object;
-    }
-    let sampled = app.statistics.queue(&vhost.name, &queue.name);
-    let [last, before] = sampled.unwrap_or([now; 2]);
-    let seconds = last.at.0.saturating_sub(before.at.0) as f64 / 1e6;
-    let rated = |value: u64, last: u64, before: u64| Rated {
-        value: value.cast_signed(),
-        ..Rated::gauge(last, before, seconds)
-    };
-    let last_total = (last.ready + last.unacked, before.ready + before.unacked);
-    rates::put(&mut object, "messages", rated(total, last_total.0, last_total.1));
-    rates::put(&mut object, "messages_ready", rated(now.ready, last.ready, before.ready));
-    rates::put(&mut object, "messages_unacknowledged", rated(now.unacked, last.unacked, before.unacked));
-    object
 }
 
 /// Its type as declared.

@@ -4,13 +4,13 @@
 use std::vec::IntoIter;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::{Columns, Fields};
+use crate::beside::in_pieces;
 
 /// Rows made at once.
 const PIECE: usize = 256;
@@ -50,17 +50,14 @@ impl<T: Send + 'static> Rows<T> {
         if self.page.is_some() {
             return self.whole(render);
         }
-        let pieces = Pieces { rest: self.items.into_iter(), columns: self.columns, render, begun: false };
-        let body = stream::unfold(Some(pieces), async |pieces| {
-            let mut pieces = pieces?;
-            let made = tokio::task::spawn_blocking(move || {
-                let piece = pieces.next();
-                (piece, (pieces.rest.len() > 0).then_some(pieces))
-            });
-            // Nobody is to take a part of the list for all of it.
-            Some(made.await.map_or_else(|error| (Err(error), None), |(piece, rest)| (Ok(piece), rest)))
-        });
-        ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response()
+        let pieces = Pieces {
+            rest: self.items.into_iter(),
+            columns: self.columns,
+            render,
+            begun: false,
+            ended: false,
+        };
+        ([(header::CONTENT_TYPE, "application/json")], in_pieces(pieces)).into_response()
     }
 }
 
@@ -70,10 +67,16 @@ struct Pieces<T, R> {
     columns: Columns,
     render: R,
     begun: bool,
+    ended: bool,
 }
 
-impl<T, R: Fn(&T, &mut Fields<'_>)> Pieces<T, R> {
-    fn next(&mut self) -> Bytes {
+impl<T, R: Fn(&T, &mut Fields<'_>)> Iterator for Pieces<T, R> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
         let mut text = String::new();
         for item in self.rest.by_ref().take(PIECE) {
             text.push(if self.begun { ',' } else { '[' });
@@ -81,9 +84,10 @@ impl<T, R: Fn(&T, &mut Fields<'_>)> Pieces<T, R> {
             text.push_str(&row(&self.columns, &item, &self.render).to_string());
         }
         if self.rest.len() == 0 {
+            self.ended = true;
             text.push_str(if self.begun { "]" } else { "[]" });
         }
-        text.into()
+        Some(text.into())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use leveret_broker::{Broker, Churn, MessageTotals, StoreSyncs, Time};
 
-use super::QueueTotals;
+use super::{QueueTotals, Range};
 use crate::NodeStatus;
 
 /// Samples kept: ten minutes.
@@ -84,6 +84,15 @@ impl History {
 
     pub(crate) fn all(&self) -> Vec<Sample> {
         self.samples.iter().copied().collect()
+    }
+
+    /// The samples of these moments, the newest first.
+    pub(crate) fn at(&self, range: Range) -> Vec<(u64, Sample)> {
+        range
+            .of(&self.samples, |sample| sample.at)
+            .into_iter()
+            .map(|(at_ms, sample)| (at_ms, *sample))
+            .collect()
     }
 
     pub(crate) fn now_and_before(&self) -> (Sample, Sample) {

@@ -3,12 +3,13 @@
 mod connected;
 mod history;
 mod objects;
+mod past;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{MessageTotals, Owner, Time, Vhost};
+use leveret_broker::{ListedExchange, MessageTotals, Owner, Queue, Time, Vhost};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,6 +20,7 @@ use self::connected::Connected;
 pub(crate) use self::history::{History, Sample};
 use self::objects::Objects;
 pub(crate) use self::objects::{QueueSample, QueueTotals, Share};
+pub(crate) use self::past::Range;
 
 /// Time between samples.
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
@@ -92,6 +94,35 @@ impl Statistics {
     /// The last samples of a queue that has moved since the one before, the newer first.
     pub(crate) fn queue(&self, vhost: &str, name: &str) -> Option<[QueueSample; 2]> {
         self.samples.read().objects.queue(vhost, name)
+    }
+
+    /// How the whole broker was.
+    pub(crate) fn past(&self, range: Range) -> Vec<(u64, Sample)> {
+        self.samples.read().history.at(range)
+    }
+
+    /// How a queue was.
+    pub(crate) fn past_of_queue(&self, vhost: &str, name: &str, range: Range) -> Vec<(u64, QueueSample)> {
+        let samples = self.samples.read();
+        let past = samples.objects.past_of_queue(vhost, name).into_iter();
+        past.flat_map(|past| range.of(past, |it| it.0)).map(|(at_ms, it)| (at_ms, it.1)).collect()
+    }
+
+    /// What had gone through an exchange, in and out.
+    pub(crate) fn past_of_exchange(&self, vhost: &str, name: &str, range: Range) -> Vec<(u64, (u64, u64))> {
+        let samples = self.samples.read();
+        let past = samples.objects.past_of_exchange(vhost, name).into_iter();
+        past.flat_map(|past| range.of(past, |it| it.0)).map(|(at_ms, it)| (at_ms, it.1)).collect()
+    }
+
+    /// Somebody looks at a queue: its past is kept from now on.
+    pub(crate) fn look_at_queue(&self, vhost: &Vhost, queue: &Queue, now: Time) {
+        self.samples.write().objects.look_at_queue(vhost, queue, now);
+    }
+
+    /// Somebody looks at an exchange: its past is kept from now on.
+    pub(crate) fn look_at_exchange(&self, vhost: &Vhost, exchange: &ListedExchange, now: Time) {
+        self.samples.write().objects.look_at_exchange(vhost, exchange, now);
     }
 
     /// The queues of a virtual host that add anything to the totals, and what `of` makes of what they add, where that is

@@ -1,10 +1,13 @@
 //! Samples of queues. Only those are looked at that something has happened to, all of them once when a virtual host is
 //! first seen; one that has not moved for a while is forgotten but for what it adds to the totals.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use leveret_broker::{Broker, Queue, QueueCounts, QueueStats, Time, Vhost};
+use leveret_broker::{Broker, ListedExchange, Queue, QueueCounts, QueueStats, Time, Vhost};
 use rustc_hash::FxHashMap;
+
+use super::past::Past;
 
 /// What waits, and what is out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,15 @@ impl QueueSample {
 pub(crate) struct Objects {
     vhosts: FxHashMap<Arc<str>, OfVhost>,
     totals: QueueTotals,
+    pasts: Pasts,
+}
+
+/// How queues and exchanges were. Samples of queues are without their time here, which stands beside them.
+#[derive(Default)]
+struct Pasts {
+    queues: Past<QueueSample>,
+    /// What had gone through them, in and out.
+    exchanges: Past<(u64, u64)>,
 }
 
 #[derive(Default)]
@@ -77,11 +89,14 @@ struct OfVhost {
 impl Objects {
     pub(crate) fn sample(&mut self, broker: &Broker, now: Time) {
         let vhosts = broker.vhosts();
-        self.vhosts.retain(|name, _| vhosts.iter().any(|vhost| vhost.name == *name));
+        let is_there = |name: &Arc<str>| vhosts.iter().any(|vhost| vhost.name == *name);
+        self.vhosts.retain(|name, _| is_there(name));
+        self.pasts.queues.begin(now, is_there);
+        self.pasts.exchanges.begin(now, is_there);
         self.totals = QueueTotals::default();
-        for vhost in vhosts {
+        for vhost in &vhosts {
             let of_vhost = self.vhosts.entry(Arc::clone(&vhost.name)).or_default();
-            of_vhost.sample(&vhost, now);
+            of_vhost.sample(vhost, now, &mut self.pasts);
             self.totals += of_vhost.now;
         }
     }
@@ -89,7 +104,7 @@ impl Objects {
     /// What the queues of a virtual host add to the totals that add anything, as of now.
     pub(crate) fn shares(&mut self, vhost: &Arc<Vhost>, now: Time) -> &FxHashMap<Arc<str>, Share> {
         let of_vhost = self.vhosts.entry(Arc::clone(&vhost.name)).or_default();
-        of_vhost.catch_up(vhost, now);
+        of_vhost.catch_up(vhost, now, &mut self.pasts);
         &of_vhost.shares
     }
 
@@ -113,6 +128,28 @@ impl Objects {
     pub(crate) fn queue(&self, vhost: &str, name: &str) -> Option<[QueueSample; 2]> {
         self.vhosts.get(vhost)?.moving.get(name).copied()
     }
+
+    /// How a queue was, the oldest sample first.
+    pub(crate) fn past_of_queue(&self, vhost: &str, name: &str) -> Option<&VecDeque<(Time, QueueSample)>> {
+        self.pasts.queues.of(vhost, name)
+    }
+
+    /// What had gone through an exchange, in and out, the oldest sample first.
+    pub(crate) fn past_of_exchange(&self, vhost: &str, name: &str) -> Option<&VecDeque<(Time, (u64, u64))>> {
+        self.pasts.exchanges.of(vhost, name)
+    }
+
+    pub(crate) fn look_at_queue(&mut self, vhost: &Vhost, queue: &Queue, now: Time) {
+        let stats = queue.stats();
+        let known = (stats.idle_since, QueueSample::of(&stats, Time::default()));
+        self.pasts.queues.look((&vhost.name, &queue.name), now, known);
+    }
+
+    pub(crate) fn look_at_exchange(&mut self, vhost: &Vhost, exchange: &ListedExchange, now: Time) {
+        let counts = &exchange.counts;
+        let known = (now, (counts.published_in(), counts.published_out()));
+        self.pasts.exchanges.look((&vhost.name, &exchange.name), now, known);
+    }
 }
 
 impl std::ops::AddAssign for QueueTotals {
@@ -127,46 +164,67 @@ impl std::ops::AddAssign for QueueTotals {
 }
 
 impl OfVhost {
-    fn sample(&mut self, vhost: &Arc<Vhost>, now: Time) {
+    fn sample(&mut self, vhost: &Arc<Vhost>, now: Time, pasts: &mut Pasts) {
         let moves = vhost.take_moved();
         let is_known = std::ptr::eq(self.of.as_ptr(), Arc::as_ptr(vhost));
         let before = self.now;
         if is_known {
-            moves.gone.iter().for_each(|name| self.share(name, Share::default()));
+            self.drop_gone(vhost, &moves.gone, pasts);
             let mut ahead = std::mem::take(&mut self.ahead);
             ahead.retain(|queue| vhost.has_queue(queue));
-            ahead.iter().chain(&moves.moved).for_each(|queue| self.note(queue, now));
+            ahead.iter().chain(&moves.moved).for_each(|queue| self.note((vhost, queue), now, pasts));
         } else {
             *self = Self { of: Arc::downgrade(vhost), ..Self::default() };
-            vhost.queues().iter().for_each(|queue| self.note(queue, now));
+            pasts.queues.remove_others(&vhost.name, |_| false);
+            vhost.queues().iter().for_each(|queue| self.note((vhost, queue), now, pasts));
         }
         self.now.queues = vhost.queue_count() as u64;
         self.now.exchanges = vhost.exchange_count() as u64;
-        let mut exchanges = std::mem::take(&mut self.exchanges);
-        for (name, traffic) in vhost.exchange_traffic() {
-            let old = exchanges.remove(&name).map_or(traffic, |samples| samples[0]);
-            self.exchanges.insert(name, [traffic, old]);
-        }
+        self.sample_exchanges(vhost, now, &mut pasts.exchanges);
         self.now.delayed = vhost.delayed_exchanges().iter().map(|it| it.totals().messages).sum();
         self.before = if is_known { before } else { self.now };
         self.forget(now);
     }
 
+    fn sample_exchanges(&mut self, vhost: &Vhost, now: Time, past: &mut Past<(u64, u64)>) {
+        let mut exchanges = std::mem::take(&mut self.exchanges);
+        for (name, traffic) in vhost.exchange_traffic() {
+            let old = exchanges.remove(&name).map(|samples| samples[0]);
+            if old.is_some_and(|old| old.0 > traffic.0 || old.1 > traffic.1) {
+                past.remove(&vhost.name, &name);
+            }
+            if old != Some(traffic) {
+                past.note((&vhost.name, &name), now, traffic);
+            }
+            self.exchanges.insert(name, [traffic, old.unwrap_or(traffic)]);
+        }
+        // Those that are left have no traffic any more: they are gone, or others of their names are there.
+        exchanges.keys().for_each(|name| past.remove(&vhost.name, name));
+    }
+
     /// Brings the shares up to date, without a sample.
-    fn catch_up(&mut self, vhost: &Arc<Vhost>, now: Time) {
+    fn catch_up(&mut self, vhost: &Arc<Vhost>, now: Time, pasts: &mut Pasts) {
         if !std::ptr::eq(self.of.as_ptr(), Arc::as_ptr(vhost)) {
-            return self.sample(vhost, now);
+            return self.sample(vhost, now, pasts);
         }
         let moves = vhost.take_moved();
-        moves.gone.iter().for_each(|name| self.share(name, Share::default()));
+        self.drop_gone(vhost, &moves.gone, pasts);
         moves.moved.iter().for_each(|queue| self.share(&queue.name, Share::of(&queue.stats())));
         self.ahead.extend(moves.moved);
     }
 
-    fn note(&mut self, queue: &Arc<Queue>, now: Time) {
+    fn drop_gone(&mut self, vhost: &Vhost, gone: &[Arc<str>], pasts: &mut Pasts) {
+        for name in gone {
+            self.share(name, Share::default());
+            pasts.queues.remove(&vhost.name, name);
+        }
+    }
+
+    fn note(&mut self, (vhost, queue): (&Vhost, &Arc<Queue>), now: Time, pasts: &mut Pasts) {
         let stats = queue.stats();
         let sample = QueueSample::of(&stats, now);
         self.share(&queue.name, Share::of(&stats));
+        pasts.queues.note((&vhost.name, &queue.name), now, QueueSample::of(&stats, Time::default()));
         match self.moving.get_mut(&queue.name) {
             Some(samples) if samples[0].at == now => samples[0] = sample,
             Some(samples) => *samples = [sample, samples[0]],

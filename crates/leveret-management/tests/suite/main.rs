@@ -2,6 +2,9 @@
 
 mod blocked;
 mod certificates;
+mod missing;
+mod objects;
+mod past;
 mod slow;
 mod stage;
 mod unread;

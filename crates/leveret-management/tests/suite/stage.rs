@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use leveret_broker::{Broker, Lsn, Time};
 use leveret_management::{Committed, Limits, Listener, Logs, Management, Node, NodeStatus};
 use leveret_server::{Config, Handle, Server};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -46,6 +49,36 @@ impl Stage {
         let mut answer = String::new();
         timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer").expect("text");
         answer
+    }
+
+    /// Status and JSON of what a user is answered; `null` where it is none.
+    pub(crate) async fn json(&self, user: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let mut stream = TcpStream::connect(self.management.address()).await.expect("connects");
+        let (login, body) = (BASE64_STANDARD.encode(user), body.to_string());
+        // An answer of any length ends with the connection, as HTTP 1.0 has it.
+        let head = format!(
+            "{method} /api{path} HTTP/1.0\r\nauthorization: Basic {login}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).await.expect("is sent");
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer").expect("text");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    /// JSON that the guest gets.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.json("guest:guest", "GET", path, &Value::Null).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    /// The guest changes something.
+    pub(crate) async fn change(&self, method: &str, path: &str, body: &Value) {
+        let (status, answer) = self.json("guest:guest", method, path, body).await;
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
     }
 }
 
