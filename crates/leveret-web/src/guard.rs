@@ -1,15 +1,22 @@
-//! What happens to every request before and after its route: its trace, its count, and who may send it.
+//! What happens to every request before and after its route: its trace, its count, its body, and who may send it.
 
 use std::time::Instant;
 
+use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
 
 use crate::Problem;
 use crate::site::Site;
 use crate::trace::{self, Trace};
+
+/// Largest request body.
+const LARGEST_BODY_BYTES: usize = 64 * 1024;
+/// How much is read of one that is larger.
+const MOST_READ_BYTES: usize = 4 * LARGEST_BODY_BYTES;
 
 /// Answers a request as part of its trace, logs it, and counts it.
 pub(crate) async fn follow(State(site): State<Site>, request: Request, next: Next) -> Response {
@@ -32,6 +39,36 @@ pub(crate) async fn follow(State(site): State<Site>, request: Request, next: Nex
     }
     site.metrics.answered(&method, &route, response.status().as_u16(), start.elapsed());
     response
+}
+
+/// Takes the body in before anything is decided about the request. Behind an answer that did not wait for the body, a refusal
+/// for instance, the connection would be closed, which a client that goes on with its next request does not expect.
+pub(crate) async fn take_body(request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match whole(body).await {
+        Ok(bytes) => next.run(Request::from_parts(head, Body::from(bytes))).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// All of a body that is not too large. Of a larger one some more is read and thrown away, so that whoever sends it hears
+/// what is wrong instead of a broken connection.
+async fn whole(mut body: Body) -> Result<Bytes, Problem> {
+    let (mut bytes, mut read) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body breaks off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        read += data.len();
+        if read <= LARGEST_BODY_BYTES {
+            bytes.extend_from_slice(&data);
+        } else if read > MOST_READ_BYTES {
+            break;
+        }
+    }
+    if read > LARGEST_BODY_BYTES {
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB"));
+    }
+    Ok(bytes.into())
 }
 
 /// Keeps other sites' pages, opened in the same browser, from changing anything here.

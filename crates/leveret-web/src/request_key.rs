@@ -25,7 +25,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::Problem;
-use crate::site::{LARGEST_BODY_BYTES, Site};
+use crate::site::Site;
 
 const HEADER: &str = "idempotency-key";
 const LONGEST_KEY: usize = 200;
@@ -127,8 +127,9 @@ async fn answer(
     next: Next,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB");
-    let body = body::to_bytes(body, LARGEST_BODY_BYTES).await.map_err(too_large)?;
+    // All of it is there: the guard has taken it in.
+    let unreadable = |_| Problem::new(StatusCode::BAD_REQUEST, "the body cannot be read");
+    let body = body::to_bytes(body, usize::MAX).await.map_err(unreadable)?;
     let address = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let fingerprint = fingerprint(address, &body);
     if let Some(row) = entity::Entity::find_by_id(key.as_str()).one(db).await? {

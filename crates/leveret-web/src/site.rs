@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
@@ -18,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::{self, Metrics};
 use crate::{Problem, Turns, guard, health, openapi, page, request_key};
 
-/// Largest request body, in bytes.
-pub(crate) const LARGEST_BODY_BYTES: usize = 64 * 1024;
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 
 /// What the shared routes need to know of a system. Cheap to clone.
@@ -69,8 +66,8 @@ impl Site {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
             })
             .layer(from_fn_with_state(self.clone(), request_key::heed))
-            .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
             .layer(from_fn(guard::refuse_foreign_pages))
+            .layer(from_fn(guard::take_body))
             .layer(from_fn(guard::guard_page))
             .layer(from_fn_with_state(self, guard::follow))
     }

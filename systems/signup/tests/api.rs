@@ -2,9 +2,13 @@
 
 mod support;
 
+use std::time::Duration;
+
 use leveret_rig::openapi;
 use support::{Rig, is_sent};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn bad_input_is_told_precisely() {
@@ -46,6 +50,10 @@ async fn large_bodies_other_types_and_odd_addresses_are_refused() {
     let rig = Rig::start(0, &[50]).await;
     let large = format!(r#"{{"name":"{}","email":"a@b.c"}}"#, "n".repeat(70_000));
     assert_eq!(rig.post("/users", &large).await.status, 413);
+    // Also where the body is not named as too large beforehand.
+    let chunk = format!("2710\r\n{}\r\n", "n".repeat(10_000));
+    let chunks = format!("{}0\r\n\r\n", chunk.repeat(10));
+    assert_eq!(rig.send("POST /users HTTP/1.1\r\ntransfer-encoding: chunked\r\n", &chunks).await.status, 413);
     let form = "POST /users HTTP/1.1\r\ncontent-type: text/plain\r\n";
     assert_eq!(rig.ask(form, b"{}").await.status, 415);
     assert_eq!(rig.get("/nothing").await.status, 404);
@@ -55,6 +63,31 @@ async fn large_bodies_other_types_and_odd_addresses_are_refused() {
     assert_eq!(rig.ask("PUT /users HTTP/1.1\r\n", b"").await.status, 405);
     let foreign = "POST /parked/replay HTTP/1.1\r\nsec-fetch-site: cross-site\r\n";
     assert_eq!(rig.ask(foreign, b"").await.status, 403);
+    rig.stop().await;
+}
+
+/// Behind an answer that comes before the body has, the connection would be closed, and the client's next request on it fail.
+#[tokio::test]
+async fn what_is_refused_without_a_look_at_its_body_leaves_the_connection_alive() {
+    let rig = Rig::start(0, &[50]).await;
+    let mut stream = BufReader::new(TcpStream::connect(rig.running.addr()).await.unwrap());
+    for (line, header, status) in [
+        ("POST /parked/replay", "sec-fetch-site: cross-site\r\n", "403"),
+        ("DELETE /parked", "sec-fetch-site: same-site\r\n", "403"),
+        ("POST /users", "idempotency-key: \r\n", "400"),
+        ("POST /users", "content-type: text/plain\r\n", "415"),
+        ("POST /nothing", "", "404"),
+        ("PUT /users", "", "405"),
+        ("GET /health", "", "200"),
+    ] {
+        let head = format!("{line} HTTP/1.1\r\nhost: localhost\r\n{header}content-length: 2\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let early = timeout(Duration::from_millis(50), stream.fill_buf()).await;
+        assert!(early.is_err(), "{line} is answered before its body: {early:?}");
+        stream.write_all(b"{}").await.unwrap();
+        let answer = support::soon(line, support::read_answer(&mut stream)).await;
+        assert!(answer.starts_with(&format!("http/1.1 {status}")), "{line}: {answer}");
+    }
     rig.stop().await;
 }
 
@@ -94,7 +127,7 @@ async fn the_page_shows_it_in_both_languages() {
 #[tokio::test]
 async fn the_live_part_is_pushed_and_ends_with_the_server() {
     let rig = Rig::start(0, &[50]).await;
-    let mut stream = tokio::net::TcpStream::connect(rig.running.addr()).await.unwrap();
+    let mut stream = TcpStream::connect(rig.running.addr()).await.unwrap();
     stream.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut lines = BufReader::new(stream).lines();
     rig.sign_up("Ada", "ada@example.org").await;

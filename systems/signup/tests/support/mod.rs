@@ -10,7 +10,7 @@ use leveret_rig::{TestDatabase, broker};
 use leveret_signup::{MailFolder, Names, Running, Settings, State, User};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 pub struct Rig {
@@ -107,12 +107,16 @@ impl Rig {
 
     /// One request, written by hand so that it can be as odd as a test wants it.
     pub async fn ask(&self, head: &str, body: &[u8]) -> Answer {
+        self.send(&format!("{head}content-length: {}\r\n", body.len()), body).await
+    }
+
+    /// One request that says by itself how long its body is.
+    pub async fn send(&self, head: &str, body: impl AsRef<[u8]>) -> Answer {
         let mut stream = TcpStream::connect(self.running.addr()).await.unwrap();
-        let common =
-            format!("host: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-        stream.write_all(format!("{head}{common}").as_bytes()).await.unwrap();
+        let head = format!("{head}host: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
         // The server may answer and close before it has read a body that is too large.
-        let _ = stream.write_all(body).await;
+        let _ = stream.write_all(body.as_ref()).await;
         let mut answer = Vec::new();
         let _ = soon("answer", stream.read_to_end(&mut answer)).await;
         Answer::parse(&String::from_utf8_lossy(&answer))
@@ -137,6 +141,19 @@ impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+}
+
+/// One answer of a connection that stays open; says its head.
+pub async fn read_answer(stream: &mut BufReader<TcpStream>) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(stream.read_line(&mut head).await.unwrap(), 0, "the connection is closed: {head}");
+    }
+    let head = head.to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    head
 }
 
 pub fn is_sent(state: &State) -> bool {
