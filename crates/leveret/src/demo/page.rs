@@ -12,6 +12,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, serve};
 use leveret_mailserver::ScriptedMailServer;
+use leveret_web::page::Lang;
 use maud::{DOCTYPE, Markup, html};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -63,14 +64,14 @@ impl Page {
     }
 }
 
-async fn index(State(shown): State<Arc<Shown>>) -> Html<String> {
-    Html(whole(&shown).into_string())
+async fn index(State(shown): State<Arc<Shown>>, lang: Lang) -> Html<String> {
+    Html(whole(&shown, lang).into_string())
 }
 
-fn whole(shown: &Shown) -> Markup {
+fn whole(shown: &Shown, lang: Lang) -> Markup {
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(lang.code()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -80,54 +81,76 @@ fn whole(shown: &Shown) -> Markup {
                 link rel="icon" href="data:,";
             }
             body {
-                h1 { "Leveret" }
-                p {
-                    "Three systems on a message broker. AMQP clients reach it at " code { (shown.amqp_url) } "."
-                    @if let Some(url) = &shown.management_url { " " a href=(url) { "Open its management" } }
+                header {
+                    h1 { "Leveret" }
+                    a href={ "/?lang=" (lang.say("zh", "en")) } { (lang.say("中文", "English")) }
                 }
-                (signup(&shown.signup_url))
-                (transfer(&shown.a_url, &shown.b_url))
-                (orders(&shown.orders_url))
-                h2 { "The tour" }
-                ol { @for line in shown.story.lines() { (story_line(&line)) } }
+                p {
+                    (lang.say("Three systems on a message broker. AMQP clients reach it at", "一个消息中间件上的三个系统。AMQP客户端的连接地址："))
+                    " " code { (shown.amqp_url) } (lang.say(".", "。"))
+                    @if let Some(url) = &shown.management_url {
+                        " " a href=(url) { (lang.say("Open its management", "打开管理页面")) }
+                    }
+                }
+                (signup(&shown.signup_url, lang))
+                (transfer(&shown.a_url, &shown.b_url, lang))
+                (orders(&shown.orders_url, lang))
+                h2 { (lang.say("The tour", "演示过程")) }
+                @if lang == Lang::Chinese { p { "与终端里讲述的相同，用英文：" } }
+                ol lang="en" { @for line in shown.story.lines() { (story_line(&line)) } }
             }
         }
     }
 }
 
-fn signup(url: &str) -> Markup {
+fn signup(url: &str, lang: Lang) -> Markup {
     html! {
-        h2 { "Sign-up" }
+        h2 { (lang.say("Sign-up", "用户注册")) }
         p {
-            "Who signs up gets a mail. A mail that fails comes back after 3, 6, 12 and 24 seconds; after the fifth failure \
-             it is parked, from where it can be sent again. "
-            a href=(url) { "Open the sign-up page" }
+            (lang.say(
+                "Who signs up gets a mail. A mail that fails comes back after 3, 6, 12 and 24 seconds; after the fifth failure \
+                 it is parked, from where it can be sent again.",
+                "注册成功后会收到一封邮件。发送失败的邮件在3、6、12、24秒后重发；第五次失败后不再发送，留待人工重试。",
+            ))
+            " " a href={ (url) "?lang=" (lang.code()) } { (lang.say("Open the sign-up page", "打开注册页面")) }
         }
         form method="post" {
-            "Let the mail server refuse "
-            @for (count, mails) in [(1, "the next mail"), (2, "the next 2"), (5, "the next 5")] {
-                button formaction={ "/refuse/" (count) } { (mails) } " "
+            (lang.say("Let the mail server refuse", "让邮件服务器拒收：")) " "
+            @for (count, mails) in [
+                (1, lang.say("the next mail", "下一封邮件")),
+                (2, lang.say("the next 2", "接下来的2封")),
+                (5, lang.say("the next 5", "接下来的5封")),
+            ] {
+                button formaction={ "/refuse/" (count) "?lang=" (lang.code()) } { (mails) } " "
             }
         }
     }
 }
 
-fn transfer(a_url: &str, b_url: &str) -> Markup {
+fn transfer(a_url: &str, b_url: &str, lang: Lang) -> Markup {
     html! {
-        h2 { "Transfer" }
+        h2 { (lang.say("Transfer", "转账")) }
         p {
-            "Money from company A to company B, with none made or lost: what is not confirmed in 30 seconds comes back. "
-            a href=(a_url) { "Open company A" } ", " a href=(b_url) { "company B" }
+            (lang.say(
+                "Money from company A to company B, with none made or lost: what is not confirmed in 30 seconds comes back.",
+                "从A公司转账到B公司，钱不多也不少：30秒内没有确认的转账会退款。",
+            ))
+            " " a href={ (a_url) "?lang=" (lang.code()) } { (lang.say("Open company A", "打开A公司")) }
+            (lang.say(", ", "、"))
+            a href={ (b_url) "?lang=" (lang.code()) } { (lang.say("company B", "B公司")) }
         }
     }
 }
 
-fn orders(url: &str) -> Markup {
+fn orders(url: &str, lang: Lang) -> Markup {
     html! {
-        h2 { "Orders" }
+        h2 { (lang.say("Orders", "异步下单")) }
         p {
-            "Accepted once the broker has them on disk, written in batches, closed by themselves when not paid. "
-            a href=(url) { "Open the orders page" }
+            (lang.say(
+                "Accepted once the broker has them on disk, written in batches, closed by themselves when not paid.",
+                "消息队列落盘确认后订单即被接受，随后批量写入数据库，超时未付款的自动关闭。",
+            ))
+            " " a href={ (url) "?lang=" (lang.code()) } { (lang.say("Open the orders page", "打开订单页面")) }
         }
     }
 }
@@ -145,10 +168,10 @@ async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/css")], include_str!("style.css"))
 }
 
-async fn refuse(State(shown): State<Arc<Shown>>, Path(count): Path<u32>) -> Redirect {
+async fn refuse(State(shown): State<Arc<Shown>>, Path(count): Path<u32>, lang: Lang) -> Redirect {
     shown.mail_server.fail_next(count);
     shown.story.tell(format!("The mail server will refuse the next mails: {count}."));
-    Redirect::to("/")
+    Redirect::to(&format!("/?lang={}", lang.code()))
 }
 
 /// Keeps other sites' pages from changing anything here, and this one from loading anything from elsewhere.
