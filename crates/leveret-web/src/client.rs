@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::trace;
+use crate::{StartError, trace};
 
 /// Longer answers are cut off as an error.
 const LARGEST_ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -41,15 +41,18 @@ pub struct Response {
     pub body: Bytes,
 }
 
-/// Whether requests can be sent there at all.
+/// Whether requests can be sent at all to where a setting says, if it says something.
 ///
 /// # Errors
-/// Why not, in words: it is no URL that begins with `http://` or `https://`.
-pub fn check_url(url: &str) -> Result<(), String> {
-    let uri: Uri = url.parse().map_err(|error| format!("{url:?} cannot be read: {error}"))?;
+/// It is no URL that begins with `http://` or `https://`.
+pub fn check_url(setting: &'static str, url: Option<&str>) -> Result<(), StartError> {
+    let Some(url) = url else { return Ok(()) };
+    let uri = url.parse::<Uri>();
+    let uri =
+        uri.map_err(|error| StartError::setting(setting, format!("{url:?} cannot be read: {error}")))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(_)) => Ok(()),
-        _ => Err(format!("{url:?} does not begin with http:// or https://")),
+        _ => Err(StartError::setting(setting, format!("{url:?} does not begin with http:// or https://"))),
     }
 }
 
@@ -129,6 +132,42 @@ impl Client {
         timeout(self.limit, answering)
             .await
             .unwrap_or_else(|_| Err(NoAnswer(format!("{url}: no answer within {:?}", self.limit))))
+    }
+}
+
+/// A system that is asked more than once. Cheap to clone.
+#[derive(Clone)]
+pub struct Place {
+    client: Client,
+    base: String,
+}
+
+impl Place {
+    /// The system whose page is at `url`; each request may take `limit`.
+    pub fn new(url: &str, limit: Duration) -> Self {
+        Self { client: Client::new(limit), base: url.trim_end_matches('/').to_owned() }
+    }
+
+    /// `GET` of a path, whose answer is JSON.
+    ///
+    /// # Errors
+    /// As [`Client::get`], or the answer is something else.
+    pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {
+        self.client.get(&format!("{}/{path}", self.base)).await?.json()
+    }
+
+    /// `POST` of JSON to a path, that is to succeed, and whose answer is JSON.
+    ///
+    /// # Errors
+    /// As [`Client::post_json`], or the answer is something else.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, NoAnswer> {
+        self.client.post_json(&format!("{}/{path}", self.base), body).await?.json()
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.base)
     }
 }
 

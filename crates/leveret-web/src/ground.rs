@@ -23,10 +23,10 @@ const RETRIES: u32 = 1000;
 pub struct Places<'a> {
     /// Address of API and page; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// The database.
-    pub database_url: &'a str,
-    /// The broker.
-    pub amqp_url: &'a str,
+    /// URL of the database.
+    pub database: &'a str,
+    /// URL of the broker.
+    pub amqp: &'a str,
 }
 
 /// The ground under a system that is starting.
@@ -56,26 +56,28 @@ impl Ground {
         let failed = |source| StartError::Listen { address: places.listen, source };
         let listener = TcpListener::bind(places.listen).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let db = database::connect(places.database_url).await;
+        let db = database::connect(places.database).await;
         let db = db.map_err(|error| StartError::blame(error, "database_url"))?;
-        let bus = Bus::builder(places.amqp_url).name(name).publisher(publishing).connect().await;
+        let bus = Bus::builder(places.amqp).name(name).publisher(publishing).connect().await;
         let bus = bus.map_err(|error| StartError::blame(error, "amqp_url"))?;
         Ok(Self { db, bus, stop: CancellationToken::new(), tasks: TaskTracker::new(), name, listener, addr })
     }
 
-    /// Does a thing now and again until the system ends. An error is logged as `trouble` when it begins, and the next turn
-    /// comes all the same.
-    pub fn every<T, F, E>(&self, pause: Duration, trouble: &'static str, turn: T)
+    /// Has the system do a thing now and again until it ends. An error is logged as `trouble` when it begins, and the next
+    /// turn comes all the same.
+    pub fn every<S, T, F, E>(&self, pause: Duration, trouble: &'static str, system: &S, turn: T)
     where
-        T: Fn() -> F + Send + 'static,
+        S: Clone + Send + Sync + 'static,
+        T: Fn(S) -> F + Send + 'static,
         F: Future<Output = Result<(), E>> + Send,
         E: std::fmt::Display + Send,
     {
+        let system = system.clone();
         let mut turns = Turns::every(pause, self.stop.clone());
         self.tasks.spawn(async move {
             let mut is_known = false;
             while turns.next().await {
-                match turn().await {
+                match turn(system.clone()).await {
                     Ok(()) => is_known = false,
                     Err(error) if is_known => tracing::debug!(%error, "{trouble}"),
                     Err(error) => {

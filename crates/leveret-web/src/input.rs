@@ -1,9 +1,10 @@
-//! A request's JSON body, read field by field, so that what is wrong with it is said of the field.
+//! What a request brings: a JSON body, read field by field, so that what is wrong with it is said of the field, and the
+//! id in its path.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde_json::{Map, Value};
 
 use crate::Problem;
@@ -51,17 +52,16 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     }
 }
 
-/// A body that must be nothing, or nothing that matters.
+/// The number that ends a path, such as an id. Where it is no number, there is nothing of that id.
 #[derive(Clone, Copy, Debug)]
-pub struct NoBody;
+pub struct Id(pub i64);
 
-impl<S: Send + Sync> FromRequest<S> for NoBody {
+impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        // Read all the same, so that one that is too large is told so.
-        Bytes::from_request(request, state).await?;
-        Ok(Self)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| Problem::not_found("there is nothing of this id"))
     }
 }
 

@@ -21,6 +21,7 @@ mod problem;
 pub mod program;
 mod request_key;
 mod running;
+pub mod signature;
 mod site;
 mod start_error;
 pub mod trace;

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::Problem;
-use crate::input::NoBody;
 use crate::page::{self, Lang};
 
 const LISTED: usize = 1000;
@@ -66,18 +65,14 @@ async fn list(State(shared): State<Shared>) -> Result<Json<Vec<Entry>>, Problem>
 }
 
 /// `POST /parked/replay`
-async fn replay_all(State(shared): State<Shared>, _: NoBody) -> Result<Json<Value>, Problem> {
+async fn replay_all(State(shared): State<Shared>) -> Result<Json<Value>, Problem> {
     let replayed = shared.parked.replay_all().await;
     shared.changed.notify_one();
     Ok(Json(json!({ "replayed": replayed? })))
 }
 
 /// `POST /parked/{message_id}/replay`
-async fn replay(
-    State(shared): State<Shared>,
-    Path(message_id): Path<String>,
-    _: NoBody,
-) -> Result<StatusCode, Problem> {
+async fn replay(State(shared): State<Shared>, Path(message_id): Path<String>) -> Result<StatusCode, Problem> {
     let replayed = shared.parked.replay(&message_id).await;
     shared.changed.notify_one();
     done(replayed?)

@@ -1,8 +1,7 @@
 //! Where orders are accepted, asked for and paid, apart from how.
 
-use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -21,8 +20,6 @@ const MAYBE_ACCEPTED: &str = "the order may have been accepted: the broker did n
      Idempotency-Key, it is the same order";
 /// When those turned away may come again.
 const COME_AGAIN: Duration = Duration::from_secs(2);
-/// Numbers remembered as accepted until they are in the table.
-const REMEMBERED: usize = 100_000;
 /// Longest order number, in bytes.
 const LONGEST_NUMBER: usize = 64;
 /// How long a promised number outlives its request.
@@ -97,7 +94,6 @@ pub struct Desk {
     pub(crate) numbers: Numbers,
     pub(crate) changed: Arc<Notify>,
     pub(crate) counts: Arc<Counts>,
-    recent: Arc<Mutex<Recent>>,
 }
 
 /// How many orders are where.
@@ -130,7 +126,6 @@ impl Desk {
             settings: Arc::new(settings),
             changed: Arc::default(),
             counts: Arc::default(),
-            recent: Arc::default(),
             db,
             bus,
             numbers,
@@ -162,7 +157,6 @@ impl Desk {
         self.bus.publish(message).await.map_err(unconfirmed)?;
         self.counts.accepted.fetch_add(1, Ordering::Relaxed);
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-        self.recent().remember(order.orderno.clone());
         self.changed.notify_one();
         Ok(order.orderno)
     }
@@ -171,13 +165,13 @@ impl Desk {
     async fn number(&self, userid: i64) -> Result<String, Problem> {
         loop {
             let number = self.numbers.next(userid).await?;
-            if !self.numbers.can_clash() || self.find(&number).await?.is_none() {
+            if !self.numbers.can_clash() || store::find(&self.db, &number).await?.is_none() {
                 return Ok(number);
             }
         }
     }
 
-    /// An order; `None` when there is none of this number, or none that this process knows of and that is written.
+    /// An order; `None` when there is none of this number. Each copy knows those that another has accepted.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -188,14 +182,9 @@ impl Desk {
         if let Some(row) = store::find(&self.db, order_no).await? {
             return Ok(Some(row.into()));
         }
-        let is_accepted = self.recent().numbers.contains(order_no);
-        let accepted = || Found {
-            order_no: order_no.to_owned(),
-            state: State::Accepted,
-            userid: None,
-            order_time: None,
-        };
-        Ok(is_accepted.then(accepted))
+        let (order_no, state) = (order_no.to_owned(), State::Accepted);
+        let is_accepted = self.numbers.has_sealed(&order_no);
+        Ok(is_accepted.then_some(Found { order_no, state, userid: None, order_time: None }))
     }
 
     /// How many orders are where.
@@ -244,10 +233,6 @@ impl Desk {
     pub(crate) async fn forget(self) -> Result<(), DbErr> {
         store::forget_promises(&self.db, clock::now_ms() - clock::ms(PROMISES_KEPT)).await
     }
-
-    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A message that was under way when its connection broke may be at the broker all the same, and nobody can know.
@@ -262,26 +247,6 @@ fn unconfirmed(error: PublishError) -> Problem {
 /// Databases need not be asked for anything else, nor be given it; some refuse, and a whole batch with it.
 pub(crate) fn can_be_a_number(order_no: &str) -> bool {
     (1..=LONGEST_NUMBER).contains(&order_no.len()) && order_no.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// The last numbers accepted here.
-#[derive(Debug, Default)]
-struct Recent {
-    numbers: HashSet<String>,
-    oldest: VecDeque<String>,
-}
-
-impl Recent {
-    fn remember(&mut self, number: String) {
-        if self.numbers.insert(number.clone()) {
-            self.oldest.push_back(number);
-        }
-        if self.oldest.len() > REMEMBERED
-            && let Some(oldest) = self.oldest.pop_front()
-        {
-            self.numbers.remove(&oldest);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, StreamExt, stream};
-use leveret_web::input::{Fields, NoBody};
+use leveret_web::input::Fields;
 use leveret_web::{Answer, Problem, RequestKey, Turns};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -67,11 +67,7 @@ async fn show(State(app): State<App>, Path(order_no): Path<String>) -> Result<Js
 }
 
 /// `POST /orders/{order_no}/pay`
-async fn pay(
-    State(app): State<App>,
-    Path(order_no): Path<String>,
-    _: NoBody,
-) -> Result<Json<Found>, Problem> {
+async fn pay(State(app): State<App>, Path(order_no): Path<String>) -> Result<Json<Found>, Problem> {
     Ok(Json(app.desk.pay(&order_no).await?))
 }
 
@@ -113,5 +109,5 @@ impl Watch {
 }
 
 fn none() -> Problem {
-    Problem::not_found("there is no such order, or it is not written yet")
+    Problem::not_found("there is no such order")
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use clap::Args;
 use leveret_orders::Flow;
-use leveret_web::client::{Client, NoAnswer};
+use leveret_web::client::{NoAnswer, Place};
 use leveret_web::load;
 use serde_json::{Value, json};
 
 /// Written or not, an order that is not counted for so long is waited for no more.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a request may take.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Where, how many clients, how long.
 #[derive(Args)]
@@ -30,8 +32,7 @@ pub(crate) struct Flags {
 
 /// Places orders, tells how fast they were accepted and written, and looks each of them up.
 pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
-    let system =
-        System { client: Client::new(Duration::from_secs(30)), url: flags.url.trim_end_matches('/').into() };
+    let system = System(Place::new(&flags.url, LIMIT));
     let before = system.written().await?;
     let numbers = Arc::new(Mutex::new(Vec::new()));
     let (placing, accepted) = (system.clone(), Arc::clone(&numbers));
@@ -58,24 +59,19 @@ pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
 
 /// The running system.
 #[derive(Clone)]
-struct System {
-    client: Client,
-    url: String,
-}
+struct System(Place);
 
 impl System {
     /// Places an order, and says its number.
     async fn place(&self, userid: usize) -> Result<String, String> {
-        let url = format!("{}/orders", self.url);
-        let answer = self.client.post_json(&url, &json!({ "userid": userid })).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        let order: Value = answer.json().map_err(|error| error.to_string())?;
-        order["order_no"].as_str().map(str::to_owned).ok_or_else(|| answer.text())
+        let order = self.0.post("orders", &json!({ "userid": userid })).await;
+        let order = order.map_err(|error| error.to_string())?;
+        order["order_no"].as_str().map(str::to_owned).ok_or_else(|| order.to_string())
     }
 
     /// How many orders are in the table.
     async fn written(&self) -> Result<u64, NoAnswer> {
-        let flow: Flow = self.client.get(&format!("{}/flow", self.url)).await?.json()?;
+        let flow: Flow = self.0.get("flow").await?;
         Ok(flow.created + flow.paid + flow.closed)
     }
 
@@ -85,9 +81,8 @@ impl System {
         let different: HashSet<String> = numbers.into_iter().collect();
         let bar = load::progress("looking each up", accepted as u64);
         for number in &different {
-            let answer = self.client.get(&format!("{}/orders/{number}", self.url)).await?;
-            let is_written = answer.json::<Value>().is_ok_and(|order| order["userid"].is_number());
-            lost += usize::from(!is_written);
+            let order: Value = self.0.get(&format!("orders/{number}")).await?;
+            lost += usize::from(!order["userid"].is_number());
             bar.inc(1);
         }
         bar.finish_and_clear();

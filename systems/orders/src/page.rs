@@ -64,11 +64,11 @@ fn live(shown: &Shown, lang: Lang) -> Markup {
         section {
             h2 { (lang.say("Flow", "流转")) }
             div .cards {
-                (card(lang.say("accepted here", "已接受"), shown.flow.accepted))
-                (card(lang.say("in the queue", "排队中"), shown.flow.waiting))
-                (card(lang.say("created", "已创建"), shown.flow.created))
-                (card(lang.say("paid", "已付款"), shown.flow.paid))
-                (card(lang.say("closed", "已关闭"), shown.flow.closed))
+                (page::card(lang.say("accepted here", "已接受"), shown.flow.accepted))
+                (page::card(lang.say("in the queue", "排队中"), shown.flow.waiting))
+                (page::card(lang.say("created", "已创建"), shown.flow.created))
+                (page::card(lang.say("paid", "已付款"), shown.flow.paid))
+                (page::card(lang.say("closed", "已关闭"), shown.flow.closed))
             }
         }
         section {
@@ -77,10 +77,6 @@ fn live(shown: &Shown, lang: Lang) -> Markup {
             @for order in &shown.orders { (order_card(order, lang)) }
         }
     }
-}
-
-fn card(label: &str, count: u64) -> Markup {
-    html! { article { (label) b { (count) } } }
 }
 
 fn order_card(order: &Found, lang: Lang) -> Markup {

@@ -30,11 +30,8 @@ pub type Running = leveret_web::Running<Desk>;
 /// # Errors
 /// A setting makes no sense, or the broker, the database or the address cannot be had.
 pub async fn run(settings: Settings) -> Result<Running, StartError> {
-    let places = Places {
-        listen: settings.listen,
-        database_url: &settings.database_url,
-        amqp_url: &settings.amqp_url,
-    };
+    let places =
+        Places { listen: settings.listen, database: &settings.database_url, amqp: &settings.amqp_url };
     let publishing = PublisherOptions { timeout: PUBLISH_TIMEOUT, ..Default::default() };
     let ground = Ground::find("orders", places, publishing).await?;
     store::MIGRATIONS.run(&ground.db).await?;
@@ -42,9 +39,8 @@ pub async fn run(settings: Settings) -> Result<Running, StartError> {
     let numbers = Numbers::start(settings.numbering, &ground.db).await?;
     let desk = Desk::new(ground.db.clone(), ground.bus.clone(), settings, numbers);
     let workers = if desk.settings.accept_only { Vec::new() } else { start_workers(&desk).await? };
-    let (watching, forgetting) = (desk.clone(), desk.clone());
-    ground.every(LOOK_EVERY, "the queue's depth is not known", move || watching.clone().look());
-    ground.every(FORGET_EVERY, "old promises could not be removed", move || forgetting.clone().forget());
+    ground.every(LOOK_EVERY, "the queue's depth is not known", &desk, Desk::look);
+    ground.every(FORGET_EVERY, "old promises could not be removed", &desk, Desk::forget);
     let front = Front {
         openapi: http::OPENAPI,
         routes: http::routes(desk.clone(), &ground.stop),

@@ -3,14 +3,16 @@
 mod support;
 
 use std::collections::HashSet;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use leveret_bus::{Bus, Message};
 use leveret_orders::{Numbering, Settings, run};
-use leveret_rig::{soon, until};
+use leveret_rig::{Program, soon, until};
 use serde_json::{Value, json};
 use support::Rig;
 
@@ -158,6 +160,63 @@ async fn two_copies_at_once_write_pay_and_close_every_order_once() {
     assert_eq!((flow.created, flow.paid, flow.closed), (0, paid, 40 - paid));
     second.shutdown().await;
     rig.stop().await;
+}
+
+/// Whoever asks another copy, as behind a load balancer, gets the same answers, also from one that was started after the order
+/// was accepted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_copy_knows_an_order_from_its_acceptance_on() {
+    for numbering in ["uuid", "snowflake", "date"] {
+        let wanted = Numbering::from_str(numbering, true).unwrap();
+        let rig = Rig::start_with(|settings| {
+            (settings.accept_only, settings.numbering) = (true, wanted);
+        })
+        .await;
+        let before = Program::start(&mut accepting_copy(&rig, numbering));
+        let number = rig.place(1).await;
+        let there = rig.client.post_json(&format!("{}orders", before.url), &json!({ "userid": 2 })).await;
+        let from_there = there.unwrap().json::<Value>().unwrap()["order_no"].as_str().unwrap().to_owned();
+        assert_eq!(rig.state(&from_there).await, "accepted");
+        let after = Program::start(&mut accepting_copy(&rig, numbering));
+        for copy in [&before, &after] {
+            let url = format!("{}orders/{number}", copy.url);
+            let order = rig.client.get(&url).await.unwrap();
+            assert_eq!((order.status.as_u16(), order.text().contains("accepted")), (200, true), "{order:?}");
+            let paid = rig.client.post(&format!("{url}/pay"), &[], "").await.unwrap();
+            assert_eq!(paid.status, 409, "{}", paid.text());
+            // What nobody has accepted is not known anywhere.
+            let last = if number.ends_with('0') { '1' } else { '0' };
+            let other = format!("{}{last}", &url[..url.len() - 1]);
+            assert_eq!(rig.client.get(&other).await.unwrap().status, 404, "{other}");
+            let bare = url.rsplit_once('-').unwrap().0;
+            assert_eq!(rig.client.get(bare).await.unwrap().status, 404, "{bare}");
+        }
+        let writing =
+            Settings { accept_only: false, listen: ([127, 0, 0, 1], 0).into(), ..rig.settings.clone() };
+        let writer = run(writing).await.unwrap();
+        until("the order at every copy", async || {
+            let order = rig.client.get(&format!("{}orders/{number}", after.url)).await.unwrap();
+            (order.json::<Value>().unwrap()["userid"] == 1).then_some(())
+        })
+        .await;
+        writer.shutdown().await;
+        before.kill();
+        after.kill();
+        rig.stop().await;
+    }
+}
+
+/// A program of its own on the same broker and database.
+fn accepting_copy(rig: &Rig, numbering: &str) -> Command {
+    let (settings, names) = (&rig.settings, &rig.settings.names);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+    command
+        .args(["--accept-only", "--listen", "127.0.0.1:0", "--numbering", numbering])
+        .args(["--amqp-url", &settings.amqp_url, "--database-url", &settings.database_url])
+        .args(["--exchange", &names.exchange, "--routing-key", &names.routing_key, "--queue", &names.queue])
+        .args(["--close-exchange", &names.close_exchange, "--close-queue", &names.close_queue])
+        .env("RUST_LOG", "off");
+    command
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,11 @@
 //! The routes. What they do is decided in `signup.rs`.
 
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use leveret_web::input::Fields;
+use leveret_web::input::{Fields, Id};
 use leveret_web::{Answer, Problem, RequestKey};
 use serde_json::{Value, json};
 
@@ -42,13 +41,9 @@ async fn users(State(signup): State<Signup>) -> Result<Json<Vec<User>>, Problem>
 }
 
 /// `GET /users/{id}`: where the mail stands, with every attempt.
-async fn user(
-    State(signup): State<Signup>,
-    user_id: Result<Path<i64>, PathRejection>,
-) -> Result<Json<User>, Problem> {
-    let none = || Problem::not_found("there is no such user");
-    let Path(user_id) = user_id.map_err(|_| none())?;
-    signup.user(user_id).await?.map(Json).ok_or_else(none)
+async fn user(State(signup): State<Signup>, Id(user_id): Id) -> Result<Json<User>, Problem> {
+    let user = signup.user(user_id).await?;
+    user.map(Json).ok_or_else(|| Problem::not_found("there is no such user"))
 }
 
 /// `GET /mails`: those that arrived as files, newest first.

@@ -35,11 +35,8 @@ pub async fn run(settings: Settings) -> Result<Running, StartError> {
         .await
         .map_err(|error| StartError::setting("mail_folder", error))?;
     let sender = sender(&settings, &mails)?;
-    let places = Places {
-        listen: settings.listen,
-        database_url: &settings.database_url,
-        amqp_url: &settings.amqp_url,
-    };
+    let places =
+        Places { listen: settings.listen, database: &settings.database_url, amqp: &settings.amqp_url };
     let publishing = PublisherOptions { timeout: PUBLISH_TIMEOUT, ..Default::default() };
     let ground = Ground::find("sign-up", places, publishing).await?;
     store::MIGRATIONS.run(&ground.db).await?;

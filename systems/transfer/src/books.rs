@@ -3,13 +3,20 @@
 //! A's balances and what has left A always add up to what was put into A; B's balances less what has arrived at B, to
 //! what was put into B. What has left A and has not arrived at B is in flight.
 
-use leveret_bus::database;
 use sea_orm::prelude::*;
-use sea_orm::sea_query::{Alias, ExprTrait};
-use sea_orm::{DatabaseTransaction, DbBackend, IsolationLevel, QuerySelect, TransactionTrait};
 use serde::{Deserialize, Serialize};
 
 use crate::transfer::Transfer;
+
+/// Which of the two companies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// Where money leaves.
+    #[default]
+    A,
+    /// Where it arrives.
+    B,
+}
 
 /// Where a transfer stands, as the notes number it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumIter, DeriveActiveEnum)]
@@ -53,8 +60,8 @@ pub struct Entry {
 /// One company's books.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
-    /// `A` or `B`.
-    pub company: String,
+    /// Whose they are.
+    pub company: Side,
     /// What was put into accounts when they were opened, in cents.
     pub opened: i64,
     /// The sum of all balances, in cents.
@@ -85,34 +92,4 @@ impl Books {
         let is_at_rest = a.open == 0 && b.open == 0;
         is_all_there && flying >= 0 && (!is_at_rest || flying == 0)
     }
-}
-
-/// Puts money into the account of this name, or takes it out: false when there is too little, or no such account.
-pub(crate) async fn put<E: EntityTrait>(
-    db: &impl ConnectionTrait,
-    name: (E::Column, &str),
-    money: E::Column,
-    cents: i64,
-) -> Result<bool, DbErr> {
-    let putting = E::update_many().col_expr(money, Expr::col(money).add(cents));
-    database::changed_one(db, putting.filter(name.0.eq(name.1)).filter(money.gte(-cents))).await
-}
-
-/// The sum of a column of whole numbers, which databases else give in types of their own; 0 over no rows.
-pub(crate) async fn sum<E: EntityTrait>(
-    db: &impl ConnectionTrait,
-    rows: Select<E>,
-    column: E::Column,
-) -> Result<i64, DbErr> {
-    let whole = if db.get_database_backend() == DbBackend::MySql { "SIGNED" } else { "BIGINT" };
-    let sum = Expr::expr(column.sum()).if_null(0).cast_as(Alias::new(whole));
-    Ok(rows.select_only().expr(sum).into_tuple().one(db).await?.unwrap_or(0))
-}
-
-/// Begins a transaction in which everything that is read is of one moment.
-pub(crate) async fn begin_reading(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    if db.get_database_backend() == DbBackend::Sqlite {
-        return db.begin().await;
-    }
-    db.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await
 }

@@ -1,30 +1,30 @@
-//! What the two companies have in common: a broker, accounts, a log of transfers, and books about them; each has them in
-//! tables of its own.
+//! What the two companies have in common: a broker, accounts, a log of transfers, and books about them.
 
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use leveret_bus::{Bus, Parked, database};
+use leveret_bus::database::{self, Change, Migrations};
+use leveret_bus::{Bus, Parked};
 use leveret_web::{Answer, Ground, Problem, RequestKey, StartError};
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::prelude::*;
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{DatabaseConnection, DbErr, Schema};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::books::{self, Books, Entry};
+use crate::accounts::Accounts;
+use crate::books::{Books, Side, Status};
+use crate::log::{self, Log, translog};
 use crate::settings::Names;
-use crate::{a, b};
 
-/// Which of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    A,
-    B,
-}
+const TABLES_A: Migrations = Migrations::new("transfer", &[|schema| tables(Accounts::A, schema)]);
+const TABLES_B: Migrations = Migrations::new("transfer", &[|schema| tables(Accounts::B, schema)]);
 
 /// Either company.
 #[derive(Clone)]
 pub(crate) struct Company {
     pub(crate) side: Side,
+    pub(crate) accounts: Accounts,
     pub(crate) db: DatabaseConnection,
     pub(crate) bus: Bus,
     pub(crate) parked: Parked,
@@ -34,15 +34,15 @@ pub(crate) struct Company {
 impl Company {
     /// Makes its tables, and what is wanted of the broker, where they are missing.
     pub(crate) async fn found(side: Side, ground: &Ground, names: &Names) -> Result<Self, StartError> {
-        let tables = match side {
-            Side::A => a::store::MIGRATIONS,
-            Side::B => b::store::MIGRATIONS,
+        let (accounts, tables) = match side {
+            Side::A => (Accounts::A, TABLES_A),
+            Side::B => (Accounts::B, TABLES_B),
         };
         tables.run(&ground.db).await?;
         ground.bus.declare(&names.topology()).await?;
         let parked = ground.bus.parked(&names.queue);
         let (db, bus) = (ground.db.clone(), ground.bus.clone());
-        Ok(Self { side, db, bus, parked, changed: Arc::default() })
+        Ok(Self { side, accounts, db, bus, parked, changed: Arc::default() })
     }
 
     /// Opens an account, and records the answer to the client's request key in the same transaction.
@@ -53,11 +53,7 @@ impl Company {
         key: &RequestKey,
     ) -> Result<Answer, Problem> {
         let tx = database::begin(&self.db).await?;
-        let is_new = match self.side {
-            Side::A => a::store::open_account(&tx, name, money).await?,
-            Side::B => b::store::open_account(&tx, name, money).await?,
-        };
-        if !is_new {
+        if !self.accounts.open(&tx, name, money).await? {
             return Err(Problem::conflict("there is an account of this name"));
         }
         let answer = Answer::new(StatusCode::CREATED, json!({ "name": name, "money": money }));
@@ -67,22 +63,31 @@ impl Company {
         Ok(answer)
     }
 
-    /// A transfer in this company's log.
-    pub(crate) async fn entry(&self, tid: i64) -> Result<Option<Entry>, DbErr> {
-        match self.side {
-            Side::A => a::store::find(&self.db, tid).await,
-            Side::B => b::store::find(&self.db, tid).await,
-        }
-    }
-
     /// The books, all of one moment.
     pub(crate) async fn books(&self) -> Result<Books, DbErr> {
-        let tx = books::begin_reading(&self.db).await?;
-        let books = match self.side {
-            Side::A => a::store::books(&tx).await?,
-            Side::B => b::store::books(&tx).await?,
+        let tx = database::begin_reading(&self.db).await?;
+        let (opened, balances) = self.accounts.sums(&tx).await?;
+        // What has left A is what is not back there; what has arrived at B is what was credited.
+        let (moved, open) = match self.side {
+            Side::A => (Log::Isback.eq(0), Log::Status.ne(Status::Ok).and(Log::Isback.eq(0))),
+            Side::B => (Log::Status.eq(Status::Ok), Log::Status.eq(Status::Pending)),
+        };
+        let books = Books {
+            company: self.side,
+            opened,
+            balances,
+            moved: log::money(&tx, moved).await?,
+            open: translog::Entity::find().filter(open).count(&tx).await?,
+            accounts: self.accounts.list(&tx, Books::LISTED).await?,
+            transfers: log::latest(&tx, Books::LISTED).await?,
         };
         tx.commit().await?;
         Ok(books)
     }
+}
+
+fn tables(accounts: Accounts, schema: &Schema) -> Vec<Change> {
+    let mut tables = log::create(schema);
+    tables.push(accounts.create());
+    tables
 }

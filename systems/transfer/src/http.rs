@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use leveret_bus::Outbox;
-use leveret_web::input::Fields;
+use leveret_web::input::{Fields, Id};
 use leveret_web::{Answer, Front, Problem, RequestKey};
 
-use crate::books::{Books, Entry};
-use crate::company::{Company, Side};
+use crate::books::{Books, Entry, Side};
+use crate::company::Company;
+use crate::log;
 use crate::page::CompanyPage;
 use crate::transfer::account;
 
@@ -51,13 +51,9 @@ async fn open_account(
 }
 
 /// `GET /transfers/{tid}`
-async fn show(
-    State(company): State<Company>,
-    tid: Result<Path<i64>, PathRejection>,
-) -> Result<Json<Entry>, Problem> {
-    let none = || Problem::not_found("no such transfer is known here");
-    let Path(tid) = tid.map_err(|_| none())?;
-    company.entry(tid).await?.map(Json).ok_or_else(none)
+async fn show(State(company): State<Company>, Id(tid): Id) -> Result<Json<Entry>, Problem> {
+    let entry = log::find(&company.db, tid).await?;
+    entry.map(Json).ok_or_else(|| Problem::not_found("no such transfer is known here"))
 }
 
 /// `GET /books`

@@ -8,19 +8,20 @@
 //! [`run_a`] and [`run_b`] start the two companies.
 
 pub mod a;
+mod accounts;
 pub mod b;
 mod books;
 mod company;
 mod http;
+mod log;
 mod page;
 mod settings;
-mod signature;
 mod transfer;
 
 pub use a::run_a;
 pub use b::run_b;
-pub use books::{Account, Books, Entry, Status};
+pub use books::{Account, Books, Entry, Side, Status};
 pub use leveret_web::StartError;
+pub use leveret_web::signature::{Refused, Secret};
 pub use settings::{Names, SettingsA, SettingsB};
-pub use signature::{Refused, SIGNATURE_HEADER, Secret, TIME_HEADER};
-pub use transfer::Transfer;
+pub use transfer::{SIGNATURE_HEADER, TIME_HEADER, Transfer};

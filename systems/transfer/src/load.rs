@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use leveret_transfer::Books;
-use leveret_web::client::{Client, NoAnswer};
+use leveret_web::client::{NoAnswer, Place};
 use leveret_web::load;
 use serde_json::json;
 
 /// What each account is opened with, in cents; transfers are of one cent each.
 const OPENED: i64 = 1_000_000_000;
+/// How long a request may take.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Where, how many clients, how long.
 #[derive(Args)]
@@ -34,11 +36,7 @@ pub(crate) struct Flags {
 
 /// Transfers, waits until the last is settled, tells how fast that was, and counts the money.
 pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
-    let companies = Companies {
-        client: Client::new(Duration::from_secs(30)),
-        a: flags.a_url.trim_end_matches('/').into(),
-        b: flags.b_url.trim_end_matches('/').into(),
-    };
+    let companies = Companies { a: Place::new(&flags.a_url, LIMIT), b: Place::new(&flags.b_url, LIMIT) };
     let run = fastrand::u64(..);
     let name = move |number: usize| format!("load-{run:016x}-{number}");
     for number in 0..flags.clients {
@@ -78,32 +76,27 @@ pub(crate) async fn run(flags: Flags) -> Result<(), NoAnswer> {
 /// The two running companies.
 #[derive(Clone)]
 struct Companies {
-    client: Client,
-    a: String,
-    b: String,
+    a: Place,
+    b: Place,
 }
 
 impl Companies {
     /// One at each.
     async fn open_accounts(&self, name: &str) -> Result<(), NoAnswer> {
-        for base in [&self.a, &self.b] {
-            let body = json!({ "name": name, "money": OPENED });
-            self.client.post_json(&format!("{base}/users"), &body).await?;
-        }
-        Ok(())
+        let account = json!({ "name": name, "money": OPENED });
+        self.a.post("users", &account).await?;
+        self.b.post("users", &account).await.map(drop)
     }
 
     /// A cent, from an account to the one of the same name.
     async fn transfer(&self, name: &str) -> Result<(), String> {
-        let body = json!({ "from": name, "to": name, "money": 1 });
-        let begun = self.client.post_json(&format!("{}/transfers", self.a), &body).await;
-        begun.map(drop).map_err(|error| error.to_string())
+        let transfer = json!({ "from": name, "to": name, "money": 1 });
+        self.a.post("transfers", &transfer).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// A's and B's, B's read first, so that what is in flight is never less than nothing.
     async fn books(&self) -> Result<(Books, Books), NoAnswer> {
-        let b = self.client.get(&format!("{}/books", self.b)).await?.json()?;
-        let a = self.client.get(&format!("{}/books", self.a)).await?.json()?;
-        Ok((a, b))
+        let b = self.b.get("books").await?;
+        Ok((self.a.get("books").await?, b))
     }
 }

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use leveret_bus::{ExchangeKind, Topology};
-use leveret_web::client::check_url;
-use leveret_web::{StartError, program};
-
-use crate::signature::Secret;
+use leveret_web::program;
+use leveret_web::signature::Secret;
 
 /// Where transfers travel.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -58,7 +56,7 @@ pub struct SettingsA {
     #[arg(long, env = "TRANSFER_B_URL")]
     pub peer_url: Option<String>,
     /// What messages and callbacks are signed with, at least 16 bytes. There is no default.
-    #[arg(long, env = "TRANSFER_SECRET", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "TRANSFER_SECRET", hide_env_values = true, value_parser = Secret::parse)]
     pub secret: Secret,
     /// Exchange, key and queue.
     #[command(flatten)]
@@ -106,7 +104,7 @@ pub struct SettingsB {
     #[arg(long, env = "TRANSFER_A_URL")]
     pub peer_url: Option<String>,
     /// What messages and callbacks are signed with, at least 16 bytes. There is no default.
-    #[arg(long, env = "TRANSFER_SECRET", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "TRANSFER_SECRET", hide_env_values = true, value_parser = Secret::parse)]
     pub secret: Secret,
     /// Exchange, key and queue.
     #[command(flatten)]
@@ -114,8 +112,7 @@ pub struct SettingsB {
     /// How often what is still prepared is looked for, in milliseconds.
     #[arg(long = "sweep-every-ms", env = "TRANSFER_SWEEP_EVERY_MS", default_value = "1000", value_parser = program::ms)]
     pub sweep_every: Duration,
-    /// Pause before A is asked again about the same transfer, in milliseconds; doubled each time up to sixteen times as
-    /// much.
+    /// Pause after one callback's time is over before A is asked again about the same transfer, in milliseconds.
     #[arg(long = "ask-again-after-ms", env = "TRANSFER_ASK_AGAIN_AFTER_MS", default_value = "1000", value_parser = program::ms)]
     pub ask_again_after: Duration,
     /// How many transfers are worked on at once.
@@ -132,16 +129,3 @@ impl SettingsB {
 
 /// The one flag that has no default, where its value is replaced.
 const PLACEHOLDER: &[&str] = &["--secret", "replaced by the caller's"];
-
-fn secret(text: &str) -> Result<Secret, &'static str> {
-    Secret::new(text)
-}
-
-/// What a company asks another is asked over HTTP.
-pub(crate) fn check_urls(urls: &[(&'static str, Option<&str>)]) -> Result<(), StartError> {
-    for (setting, url) in urls {
-        let checked = url.map_or(Ok(()), check_url);
-        checked.map_err(|problem| StartError::setting(setting, problem))?;
-    }
-    Ok(())
-}

@@ -4,9 +4,13 @@ use leveret_web::Problem;
 use leveret_web::input::{self, Fields};
 use serde::{Deserialize, Serialize};
 
+/// HTTP header of the time at which a callback was signed, in microseconds since 1970 UTC.
+pub const TIME_HEADER: &str = "x-transfer-time";
+/// HTTP header and message header of the signature, in hexadecimal.
+pub const SIGNATURE_HEADER: &str = "x-transfer-signature";
 /// Most money in one transfer and in a new account, in cents: sums of it stay far from the end of 64 bits.
-pub(crate) const MOST_MONEY: i64 = 1_000_000_000_000;
-pub(crate) const LONGEST_NAME: usize = 64;
+const MOST_MONEY: i64 = 1_000_000_000_000;
+const LONGEST_NAME: usize = 64;
 
 /// The message from A to B, in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +26,12 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    /// What somebody asks for at A, who has given it no number yet.
+    pub(crate) fn wanted(fields: &Fields) -> Result<Self, Problem> {
+        let (from, to) = (name(fields, "from")?, name(fields, "to")?);
+        Ok(Self { tid: 0, from: from.into(), to: to.into(), money: money(fields, 1)? })
+    }
+
     /// Why nobody can have meant this.
     pub(crate) fn nonsense(&self) -> Option<&'static str> {
         match self {
@@ -35,10 +45,17 @@ impl Transfer {
 
 /// The name and the money of an account to be opened.
 pub(crate) fn account(fields: &Fields) -> Result<(&str, i64), Problem> {
-    let name = input::name("name", fields.text("name")?, LONGEST_NAME)?;
+    Ok((name(fields, "name")?, money(fields, 0)?))
+}
+
+fn name<'a>(fields: &'a Fields, field: &'static str) -> Result<&'a str, Problem> {
+    input::name(field, fields.text(field)?, LONGEST_NAME)
+}
+
+fn money(fields: &Fields, least: i64) -> Result<i64, Problem> {
     let money = fields.integer("money")?;
-    if !(0..=MOST_MONEY).contains(&money) {
-        return Err(Problem::field("money", "must be cents from 0 to 1000000000000"));
+    if !(least..=MOST_MONEY).contains(&money) {
+        return Err(Problem::field("money", format!("must be cents from {least} to {MOST_MONEY}")));
     }
-    Ok((name, money))
+    Ok(money)
 }

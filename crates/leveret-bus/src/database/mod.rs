@@ -3,6 +3,7 @@
 
 mod insert;
 mod migrations;
+mod reading;
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use crate::error::Error;
 
 pub use insert::insert_if_absent;
 pub use migrations::{Change, Migrations, Step};
+pub use reading::{begin_reading, sum};
 
 /// How long a statement waits for another process's write before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,6 +1,8 @@
 //! A page's frame, and the small things that pages are made of. The live part is rendered by the server and sent anew
 //! when it changes, so the browser's script stays a few lines and knows no system.
 
+use std::fmt::Display;
+
 use axum::extract::{FromRequestParts, Query};
 use axum::http::header;
 use axum::http::request::Parts;
@@ -82,6 +84,11 @@ pub(crate) fn frame(lang: Lang, title: &str, still: &Markup, live: &Markup) -> M
             }
         }
     }
+}
+
+/// A figure under its name.
+pub fn card(name: &str, figure: impl Display) -> Markup {
+    html! { article { (name) b { (figure.to_string()) } } }
 }
 
 /// A moment in UTC, which the script turns into the reader's own time.

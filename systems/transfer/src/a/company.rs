@@ -6,15 +6,14 @@ use axum::http::StatusCode;
 use leveret_bus::inbox::{self, Claim};
 use leveret_bus::{Error, Message, Outbox, database};
 use leveret_web::{Answer, Problem, RequestKey, trace};
-use sea_orm::{DbErr, EntityTrait};
+use sea_orm::DbErr;
 use serde_json::json;
 
-use super::store;
-use crate::books::{Books, Status};
+use crate::books::{Books, Entry, Status};
 use crate::company::Company;
+use crate::log::{self, Row};
 use crate::settings::SettingsA;
-use crate::signature::SIGNATURE_HEADER;
-use crate::transfer::Transfer;
+use crate::transfer::{SIGNATURE_HEADER, Transfer};
 
 /// What signatures are claimed for in the inbox.
 const CALLBACK: &str = "callback";
@@ -39,22 +38,23 @@ pub enum Verdict {
 }
 
 impl CompanyA {
-    /// Begins a transfer: debit, log row, message and the answer to the client's request key, in one transaction.
+    /// Begins a transfer: debit, log row, message and the answer to the client's request key, in one transaction. The tid is
+    /// A's to give.
     ///
     /// # Errors
     /// Too little money (409), no such user (422), or the database cannot be reached (503). Nothing was written then.
-    pub async fn begin(&self, from: &str, to: &str, money: i64, key: &RequestKey) -> Result<Answer, Problem> {
+    pub async fn begin(&self, wanted: &Transfer, key: &RequestKey) -> Result<Answer, Problem> {
+        let (accounts, from) = (self.company.accounts, wanted.from.as_str());
         let tx = database::begin(&self.company.db).await?;
-        if !store::debit(&tx, from, money).await? {
-            let user = store::usermoney::Entity::find_by_id(from).one(&tx).await?;
-            return Err(match user {
-                Some(_) => Problem::conflict(format!("{from} has not got that much money")),
-                None => Problem::field("from", "there is no such user"),
+        if !accounts.put(&tx, from, -wanted.money).await? {
+            return Err(match accounts.has(&tx, from).await? {
+                true => Problem::conflict(format!("{from} has not got that much money")),
+                false => Problem::field("from", "there is no such user"),
             });
         }
-        let transfer = store::log(&tx, from, to, money).await?;
-        let tid = transfer.tid;
-        self.outbox.stage(&tx, trace::attach(self.message(&transfer)?)).await?;
+        let row = log::begin(&tx, wanted).await?;
+        let (tid, money) = (row.tid, row.money);
+        self.outbox.stage(&tx, self.message(row)?).await?;
         let answer = Answer::new(StatusCode::ACCEPTED, json!({ "tid": tid, "status": "pending" }));
         let answer = answer.at(format!("/transfers/{tid}"));
         key.record(&tx, &answer).await?;
@@ -74,8 +74,8 @@ impl CompanyA {
         if inbox::claim(&tx, CALLBACK, signature).await? == Claim::Duplicate {
             return Ok(Verdict::Replayed);
         }
-        let is_first = store::succeed(&tx, tid).await?;
-        let stands = is_first || store::find(&tx, tid).await?.is_some_and(|entry| entry.status == Status::Ok);
+        let is_first = log::end(&tx, tid, Status::Ok).await?;
+        let stands = is_first || log::find(&tx, tid).await?.is_some_and(|entry| entry.status == Status::Ok);
         tx.commit().await?;
         self.company.changed.notify_one();
         tracing::info!(tid, stands, is_first, "callback answered");
@@ -90,13 +90,13 @@ impl CompanyA {
         self.company.books().await
     }
 
-    /// The message for B, signed. Every copy of it has the same id.
-    pub(super) fn message(&self, transfer: &Transfer) -> Result<Message, Error> {
-        let names = &self.settings.names;
-        let message = Message::json(&names.exchange, &names.routing_key, transfer)?;
+    /// The message for B, signed, in the transfer's trace. Every copy of it has the same id.
+    pub(super) fn message(&self, row: Row) -> Result<Message, Error> {
+        let (names, trace) = (&self.settings.names, row.trace.clone());
+        let transfer = Entry::from(row).transfer;
+        let message = Message::json(&names.exchange, &names.routing_key, &transfer)?;
         let signature = self.settings.secret.sign_message(message.body());
-        Ok(message
-            .with_message_id(format!("trans-{}", transfer.tid))
-            .with_header(SIGNATURE_HEADER, signature))
+        let message = message.with_message_id(format!("trans-{}", transfer.tid));
+        Ok(message.with_header(SIGNATURE_HEADER, signature).with_header(trace::HEADER, trace))
     }
 }

@@ -3,16 +3,15 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use leveret_web::input::{self, Fields};
+use leveret_web::input::Fields;
+use leveret_web::signature::Refused;
 use leveret_web::{Answer, Problem, RequestKey};
 
 use super::company::{CompanyA, Verdict};
-use crate::signature::{Refused, SIGNATURE_HEADER, TIME_HEADER};
-use crate::transfer::{LONGEST_NAME, MOST_MONEY};
+use crate::transfer::{SIGNATURE_HEADER, TIME_HEADER, Transfer};
 
 /// Of a body that is not believed.
 const LOGGED_BYTES: usize = 100;
@@ -23,32 +22,20 @@ pub(super) fn routes(company: CompanyA) -> Router {
 
 /// `POST /transfers {"from","to","money"}`
 async fn begin(State(company): State<CompanyA>, key: RequestKey, fields: Fields) -> Result<Answer, Problem> {
-    let from = input::name("from", fields.text("from")?, LONGEST_NAME)?;
-    let to = input::name("to", fields.text("to")?, LONGEST_NAME)?;
-    let money = fields.integer("money")?;
-    if !(1..=MOST_MONEY).contains(&money) {
-        return Err(Problem::field("money", "must be cents from 1 to 1000000000000"));
-    }
-    company.begin(from, to, money, &key).await
+    company.begin(&Transfer::wanted(&fields)?, &key).await
 }
 
 /// `POST /callback`, the form `tid=…`, signed. Answered in text as the notes agreed: `success` or `error`.
 async fn callback(
     State(company): State<CompanyA>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Result<Response, Problem> {
-    let body = body?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signature = text(SIGNATURE_HEADER);
-    company
-        .settings
-        .secret
-        .check(text(TIME_HEADER), signature, &body)
-        .map_err(|refused| refuse(refused, &body))?;
-    let Some(tid) = tid(&body) else {
-        return Err(Problem::field("tid", "must be a number"));
-    };
+    let checked = company.settings.secret.check(text(TIME_HEADER), signature, &body);
+    checked.map_err(|refused| refuse(refused, &body))?;
+    let tid = tid(&body).ok_or_else(|| Problem::field("tid", "must be a number"))?;
     match company.verdict(tid, signature.unwrap_or_default()).await? {
         Verdict::Success => Ok("success".into_response()),
         Verdict::Error => Ok("error".into_response()),

@@ -3,7 +3,6 @@
 mod company;
 mod http;
 mod running;
-pub(crate) mod store;
 mod timers;
 
 pub use company::{CompanyA, Verdict};

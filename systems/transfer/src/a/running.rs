@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use leveret_bus::outbox::RelayOptions;
 use leveret_bus::{Outbox, PublisherOptions, inbox};
+use leveret_web::client::check_url;
 use leveret_web::{Ground, Places, Running, StartError};
 
 use super::company::CompanyA;
 use super::{http, timers};
-use crate::company::{Company, Side};
+use crate::books::Side;
+use crate::company::Company;
 use crate::http::front;
-use crate::settings::{SettingsA, check_urls};
+use crate::settings::SettingsA;
 
 /// Shorter than the bus's own, so that the lease below can be: what a killed copy had taken to publish waits until
 /// that runs out.
@@ -26,12 +28,9 @@ pub type RunningA = Running<CompanyA>;
 /// # Errors
 /// A setting makes no sense, or the broker, the database or the address cannot be had.
 pub async fn run_a(settings: SettingsA) -> Result<RunningA, StartError> {
-    check_urls(&[("peer_url", settings.peer_url.as_deref())])?;
-    let places = Places {
-        listen: settings.listen,
-        database_url: &settings.database_url,
-        amqp_url: &settings.amqp_url,
-    };
+    check_url("peer_url", settings.peer_url.as_deref())?;
+    let places =
+        Places { listen: settings.listen, database: &settings.database_url, amqp: &settings.amqp_url };
     let publishing = PublisherOptions { timeout: PUBLISH_TIMEOUT, ..Default::default() };
     let ground = Ground::find("transfer-a", places, publishing).await?;
     let company = Company::found(Side::A, &ground, &settings.names).await?;

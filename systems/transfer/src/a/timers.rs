@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use leveret_bus::{Error, clock, database, inbox};
 use leveret_web::Ground;
+use leveret_web::signature::TOLERANCE;
 use sea_orm::DbErr;
 
 use super::company::CompanyA;
-use super::store;
-use crate::signature::TOLERANCE;
+use crate::log;
 
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// Refunds in one transaction, as in the notes.
@@ -18,12 +18,10 @@ const REFUNDS_AT_A_TIME: u64 = 10;
 const REPUBLISHED_AT_A_TIME: u64 = 500;
 
 pub(super) fn start(a: &CompanyA, ground: &Ground) {
-    let (every, company) = (a.settings.republish_every, a.clone());
-    ground.every(every, "pending transfers were not published again", move || company.clone().republish());
-    let (every, company) = (a.settings.expire_every, a.clone());
-    ground.every(every, "overdue transfers are looked at again", move || company.clone().expire());
-    let company = a.clone();
-    ground.every(FORGET_EVERY, "old signatures could not be removed", move || company.clone().forget());
+    let (republish_every, expire_every) = (a.settings.republish_every, a.settings.expire_every);
+    ground.every(republish_every, "pending transfers were not published again", a, CompanyA::republish);
+    ground.every(expire_every, "overdue transfers are looked at again", a, CompanyA::expire);
+    ground.every(FORGET_EVERY, "old signatures could not be removed", a, CompanyA::forget);
 }
 
 impl CompanyA {
@@ -32,8 +30,8 @@ impl CompanyA {
         let now_ms = clock::now_ms();
         let from_ms = now_ms - clock::ms(self.settings.republish_until);
         let until_ms = now_ms - clock::ms(self.settings.republish_every);
-        let pending = store::pending(&self.company.db, from_ms, until_ms, REPUBLISHED_AT_A_TIME).await?;
-        let messages = pending.iter().filter_map(|transfer| self.message(transfer).ok()).collect();
+        let pending = log::pending(&self.company.db, from_ms, until_ms, REPUBLISHED_AT_A_TIME).await?;
+        let messages = pending.into_iter().filter_map(|row| self.message(row).ok()).collect();
         for answer in self.company.bus.publisher().publish_all(messages).await {
             if let Err(error) = answer {
                 tracing::warn!(%error, "a pending transfer was not published again");
@@ -45,7 +43,7 @@ impl CompanyA {
     /// Fails what is overdue and refunds what failed.
     async fn expire(self) -> Result<(), DbErr> {
         let before_ms = clock::now_ms() - clock::ms(self.settings.expire_after);
-        let failed = store::fail_older(&self.company.db, before_ms).await?;
+        let failed = log::fail_older(&self.company.db, before_ms).await?;
         let mut refunded = 0;
         loop {
             match self.refund_some().await? {
@@ -64,9 +62,9 @@ impl CompanyA {
     async fn refund_some(&self) -> Result<u64, DbErr> {
         let tx = database::begin(&self.company.db).await?;
         let mut refunded = 0;
-        for transfer in store::take_failed(&tx, REFUNDS_AT_A_TIME).await? {
-            if store::mark_back(&tx, transfer.tid).await? {
-                if !store::debit(&tx, &transfer.from, -transfer.money).await? {
+        for transfer in log::take_failed(&tx, REFUNDS_AT_A_TIME).await? {
+            if log::mark_back(&tx, transfer.tid).await? {
+                if !self.company.accounts.put(&tx, &transfer.from, transfer.money).await? {
                     return Err(DbErr::RecordNotFound(format!("the account of {}", transfer.from)));
                 }
                 refunded += 1;

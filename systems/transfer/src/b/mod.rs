@@ -3,7 +3,6 @@
 mod company;
 mod receiver;
 mod running;
-pub(crate) mod store;
 
 pub use company::CompanyB;
 pub use running::{RunningB, run_b};

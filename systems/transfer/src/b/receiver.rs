@@ -1,17 +1,13 @@
 //! What sets B to work: the messages from A, and the sweep that picks up what a crash or a silent A left prepared.
 
-use std::sync::Arc;
-
-use leveret_bus::{Delivery, Handler, Json, Outcome};
+use futures_util::{TryStreamExt, stream};
+use leveret_bus::{Delivery, Handler, Json, Outcome, clock};
 use leveret_web::trace;
 use sea_orm::DbErr;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::company::{CompanyB, Prepared};
-use super::store;
-use crate::signature::SIGNATURE_HEADER;
-use crate::transfer::Transfer;
+use crate::log;
+use crate::transfer::{SIGNATURE_HEADER, Transfer};
 
 const SWEPT_AT_A_TIME: u64 = 500;
 
@@ -53,23 +49,13 @@ impl Receiver {
 }
 
 impl CompanyB {
-    /// Asks A again about what is still prepared. Any number of copies of B may do so at once.
+    /// Asks A again about what is still prepared, unless the last question may still be answered. Any number of copies of B
+    /// may do so at once.
     pub(super) async fn sweep(self) -> Result<(), DbErr> {
-        let slots = Arc::new(Semaphore::new(self.settings.concurrency.max(1)));
-        let mut asking = JoinSet::new();
-        for row in store::due(&self.company.db, SWEPT_AT_A_TIME).await? {
-            let (company, slots) = (self.clone(), Arc::clone(&slots));
-            asking.spawn(async move {
-                let _slot = slots.acquire().await;
-                company.ask_again(row).await
-            });
-        }
-        while let Some(asked) = asking.join_next().await {
-            match asked {
-                Ok(asked) => asked?,
-                Err(error) => tracing::error!(%error, "a question to A ended badly"),
-            }
-        }
-        Ok(())
+        let pause = self.settings.callback_timeout + self.settings.ask_again_after;
+        let until_ms = clock::now_ms() - clock::ms(pause);
+        let due = log::pending(&self.company.db, 0, until_ms, SWEPT_AT_A_TIME).await?;
+        let asking = stream::iter(due.into_iter().map(Ok));
+        asking.try_for_each_concurrent(self.settings.concurrency.max(1), |row| self.ask_again(row)).await
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use leveret_bus::{PublisherOptions, Worker};
-use leveret_web::client::Client;
+use leveret_web::client::{Client, check_url};
 use leveret_web::{Ground, Places, Running, StartError, until_the_database_is_back};
 
 use super::company::CompanyB;
 use super::receiver::Receiver;
-use crate::company::{Company, Side};
+use crate::books::Side;
+use crate::company::Company;
 use crate::http::front;
-use crate::settings::{SettingsB, check_urls};
+use crate::settings::SettingsB;
 
 /// Company B, running.
 pub type RunningB = Running<CompanyB>;
@@ -21,20 +22,16 @@ pub type RunningB = Running<CompanyB>;
 /// # Errors
 /// A setting makes no sense, or the broker, the database or the address cannot be had.
 pub async fn run_b(settings: SettingsB) -> Result<RunningB, StartError> {
-    let asked = Some(settings.callback_url.as_str());
-    check_urls(&[("callback_url", asked), ("peer_url", settings.peer_url.as_deref())])?;
-    let places = Places {
-        listen: settings.listen,
-        database_url: &settings.database_url,
-        amqp_url: &settings.amqp_url,
-    };
+    check_url("callback_url", Some(&settings.callback_url))?;
+    check_url("peer_url", settings.peer_url.as_deref())?;
+    let places =
+        Places { listen: settings.listen, database: &settings.database_url, amqp: &settings.amqp_url };
     let ground = Ground::find("transfer-b", places, PublisherOptions::default()).await?;
     let company = Company::found(Side::B, &ground, &settings.names).await?;
     let client = Client::new(settings.callback_timeout);
     let b = CompanyB { company, client, settings: Arc::new(settings) };
     let worker = start_worker(&b).await?;
-    let sweeping = b.clone();
-    ground.every(b.settings.sweep_every, "the sweep failed", move || sweeping.clone().sweep());
+    ground.every(b.settings.sweep_every, "the sweep failed", &b, CompanyB::sweep);
     let front = front(&b.company, Router::new(), None, b.settings.peer_url.as_deref());
     let running = ground.open(b, front).await?;
     Ok(running.ending(|| worker.shutdown()))

@@ -1,30 +1,26 @@
-//! What the companies sign, with HMAC-SHA256 and a shared secret: A its messages, so that nobody else who may publish
-//! to the exchange can have B credit anything; B its callbacks, over time and body. Both agree on this file; that a
-//! callback's signature is not taken twice is A's database's business.
+//! What is signed, with HMAC-SHA256 and a shared secret: messages, so that nobody else who may publish to an exchange is
+//! believed; and requests from system to system, over time and body. That a request's signature is not taken twice is for
+//! the database of whoever is asked.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use leveret_bus::clock;
 use sha2::Sha256;
 
-/// HTTP header of the time of signing, in microseconds since 1970 UTC.
-pub const TIME_HEADER: &str = "x-transfer-time";
-/// HTTP header and message header of the signature, in hexadecimal.
-pub const SIGNATURE_HEADER: &str = "x-transfer-signature";
-/// How far the two clocks may be apart, and how old a callback may be.
-pub(crate) const TOLERANCE: Duration = Duration::from_secs(300);
+/// How far the two clocks may be apart, and how old a request may be.
+pub const TOLERANCE: Duration = Duration::from_secs(300);
 
 const SHORTEST_SECRET: usize = 16;
-/// What stands in a message's signature in place of the time, so that it never passes for a callback's: a message may
+/// What stands in a message's signature in place of the time, so that it never passes for a request's: a message may
 /// wait for as long as it likes, and may come twice.
 const MESSAGE: &str = "message";
 
-/// What both companies know and nobody else.
+/// What those know who may believe each other, and nobody else.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
-/// Why a message or a callback is not believed.
+/// Why a message or a request is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// A header is missing or cannot be read.
@@ -51,6 +47,14 @@ impl Secret {
         if secret.len() < SHORTEST_SECRET { Err("must have at least 16 bytes") } else { Ok(Self(secret)) }
     }
 
+    /// As [`new`](Self::new), of a setting.
+    ///
+    /// # Errors
+    /// It is shorter.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        Self::new(text)
+    }
+
     /// Signs a message's body.
     pub fn sign_message(&self, body: &[u8]) -> String {
         hex(self.mac(MESSAGE, body))
@@ -65,12 +69,19 @@ impl Secret {
         self.mac(MESSAGE, body).verify_slice(&signature).map_err(|_| Refused::Wrong)
     }
 
-    /// Signs a callback's body at this time (microseconds since 1970 UTC).
+    /// Signs a request's body now; says the time too.
+    pub fn sign_now(&self, body: &[u8]) -> (i64, String) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        (time_us, self.sign(time_us, body))
+    }
+
+    /// Signs a request's body at this time (microseconds since 1970 UTC).
     pub fn sign(&self, time_us: i64, body: &[u8]) -> String {
         hex(self.mac(&time_us.to_string(), body))
     }
 
-    /// Checks a callback's signature, in the same time whether it is right or not.
+    /// Checks a request's signature, in the same time whether it is right or not.
     ///
     /// # Errors
     /// Why it is not believed.
@@ -139,15 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_believed_whenever_it_comes_and_is_no_callback() {
+    fn a_message_is_believed_whenever_it_comes_and_is_no_request() {
         let secret = Secret::new("0123456789abcdef").unwrap();
         let signature = secret.sign_message(b"{}");
         assert_eq!(secret.check_message(Some(&signature), b"{}"), Ok(()));
         assert_eq!(secret.check_message(Some(&signature), b"{ }"), Err(Refused::Wrong));
         assert_eq!(secret.check_message(None, b"{}"), Err(Refused::Unsigned));
         assert_eq!(secret.check(Some(MESSAGE), Some(&signature), b"{}"), Err(Refused::Unsigned));
-        let callback = secret.sign(1, b"{}");
-        assert_eq!(secret.check_message(Some(&callback), b"{}"), Err(Refused::Wrong));
+        let request = secret.sign(1, b"{}");
+        assert_eq!(secret.check_message(Some(&request), b"{}"), Err(Refused::Wrong));
     }
 
     #[test]
