@@ -47,7 +47,8 @@ pub(crate) async fn take_body(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     match whole(body).await {
         Ok(bytes) => next.run(Request::from_parts(head, Body::from(bytes))).await,
-        Err(problem) => problem.into_response(),
+        // The rest of the body is not waited for.
+        Err(problem) => ([(header::CONNECTION, "close")], problem).into_response(),
     }
 }
 

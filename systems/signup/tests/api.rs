@@ -87,7 +87,16 @@ async fn what_is_refused_without_a_look_at_its_body_leaves_the_connection_alive(
         stream.write_all(b"{}").await.unwrap();
         let answer = support::soon(line, support::read_answer(&mut stream)).await;
         assert!(answer.starts_with(&format!("http/1.1 {status}")), "{line}: {answer}");
+        assert!(!answer.contains("connection: close"), "{line}: {answer}");
     }
+    // The end of a body that goes on and on is not waited for: then the answer says that the connection is closed.
+    stream
+        .write_all(b"POST /users HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n")
+        .await
+        .unwrap();
+    stream.write_all(&[b'n'; 4 * 64 * 1024 + 1]).await.unwrap();
+    let answer = support::soon("413", support::read_answer(&mut stream)).await;
+    assert!(answer.starts_with("http/1.1 413") && answer.contains("connection: close"), "{answer}");
     rig.stop().await;
 }
 
