@@ -215,7 +215,8 @@ impl Core {
 }
 
 impl QueueState {
-    fn give_up(&mut self, file: u64) -> u64 {
+    /// Forgets the records of a journal file that are nowhere else; returns how many those were.
+    pub(crate) fn give_up(&mut self, file: u64) -> u64 {
         let set = self.journal.iter().find(|set| set.file == file);
         let lost: Vec<u64> = set.into_iter().flat_map(|set| set.seqs.iter()).collect();
         let lost = lost.into_iter().filter(|&seq| !self.in_segment(seq)).collect::<Vec<_>>();

@@ -102,7 +102,31 @@ impl<'a> Replay<'a> {
                 damaged.insert(file.number);
             }
         }
+        self.give_up_missing(files);
         Ok(damaged)
+    }
+
+    /// What the manifest counts on, in files that are not there, is lost.
+    fn give_up_missing(&mut self, files: &[JournalFile]) {
+        let mut damage = Vec::new();
+        for state in self.core.queues.iter_mut().flatten() {
+            let missing: Vec<u64> = (state.journal.iter().map(|set| set.file))
+                .filter(|number| !files.iter().any(|file| file.number == *number))
+                .collect();
+            for number in missing {
+                let lost = state.give_up(number);
+                if lost > 0 {
+                    damage.push(Damage {
+                        file: format!("journal file number {number}"),
+                        offset: 0,
+                        queue: Some(state.id),
+                        lost_records: Some(lost),
+                        what: "records are in this journal file, which is missing".into(),
+                    });
+                }
+            }
+        }
+        damage.into_iter().for_each(|damage| self.core.report(damage));
     }
 
     fn replay_file(&mut self, file: &JournalFile, next_start: Option<u64>) -> Result<bool, StoreError> {

@@ -217,6 +217,21 @@ fn a_missing_journal_file_is_reported() {
     assert!(!seqs.is_empty() && seqs.len() < 2000, "{}", seqs.len());
 }
 
+#[test]
+fn a_missing_last_journal_file_costs_what_the_manifest_counts_on_there() {
+    let rig = Rig::new();
+    rig.fill(1, 1..=3);
+    let mut rig = rig.reopen();
+    rig.store.take().expect("open").close().expect("closes");
+    rig.disk.restart(Crash::LoseAll, &mut fastrand::Rng::with_seed(1));
+    rig.disk.names().iter().filter(|name| name.starts_with("journal")).for_each(|name| rig.disk.delete(name));
+    let rig = Rig::on(rig.disk, options()).expect("opens");
+    let lost = rig.recovery.damage.iter().filter(|damage| damage.queue == Some(QueueId(1)));
+    assert_eq!(lost.filter_map(|damage| damage.lost_records).sum::<u64>(), 3, "{:?}", rig.recovery.damage);
+    assert_eq!(rig.recovery.queues.iter().map(|queue| queue.records).sum::<u64>(), 0);
+    assert_eq!(rig.seqs(1), []);
+}
+
 fn with_segments() -> Rig {
     let rig = Rig::new();
     rig.fill(1, 1..=50);

@@ -4,3 +4,4 @@
 pub(crate) mod disk;
 pub(crate) mod rig;
 pub(crate) mod schedule;
+pub(crate) mod wreck;
