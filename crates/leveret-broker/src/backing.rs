@@ -32,7 +32,7 @@ pub struct Backing {
     next_transient_id: AtomicU64,
     /// What the store has found, by queue, until that queue is restored.
     recovered: Mutex<FxHashMap<u64, RecoveredQueue>>,
-    /// As well shelves, until their exchange is restored.
+    /// As well shelves, until their exchange is restored, or the queue whose names are there.
     unclaimed_shelves: Mutex<FxHashSet<u64>>,
 }
 
@@ -186,6 +186,9 @@ impl Backing {
             QueueType::Classic => Keeps::Persistent,
             QueueType::Quorum => Keeps::All,
         };
+        if rules.deduplication.is_some() && options.durable {
+            self.unclaimed_shelves.lock().remove(&id);
+        }
         let queue = self.persistence.store.queue(QueueId(id));
         let handle =
             StoreHandle { persistence: Arc::clone(&self.persistence), queue, name: Arc::clone(name) };

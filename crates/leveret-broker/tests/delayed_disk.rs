@@ -13,64 +13,27 @@ mod delays;
 mod disk;
 #[path = "support/house.rs"]
 mod house;
+#[path = "support/on_disk.rs"]
+mod on_disk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use leveret_broker::{
-    Backing, Broker, CommitEvent, DelayedMessage, Effects, HeldId, Lsn, OpenStore, Settlement, StoreOptions,
-    Time, Users,
-};
+use leveret_broker::{DelayedMessage, HeldId, Lsn, Settlement, Time};
 
 use delays::{PERSISTENT, Rows, bind, exchange, furnish, hold, offer};
 use disk::{Crash, SimulatedDisk, Trouble};
 use house::House;
+use on_disk::{open, wait_until};
 
 const QUEUES: [&str; 2] = ["q", "other"];
-const MEMORY_BYTES: usize = 64 << 10;
-
-fn small() -> StoreOptions {
-    let mut options = StoreOptions::default();
-    options.journal_file_bytes = 64 << 10;
-    options.segment_bytes = 8 << 10;
-    options.relocate_bytes = 2 << 10;
-    options.dead_bytes = 16 << 10;
-    options.held_bytes = 6 << 10;
-    options.held_block_bytes = 512;
-    options
-}
-
-/// A broker on the disk. `committed` hears how far its store has come.
-fn open(disk: &SimulatedDisk, rows: &Rows, now: Time, committed: &Arc<AtomicU64>) -> House {
-    let told = Arc::clone(committed);
-    let listener = move |event| {
-        if let CommitEvent::Committed(position) = event {
-            told.fetch_max(position.0, Ordering::SeqCst);
-        }
-    };
-    let store = OpenStore::open_on(Arc::new(disk.clone()), small(), listener).unwrap();
-    let kept = rows.0.lock().clone();
-    let backing = Backing::new(store, MEMORY_BYTES, Box::new(rows.clone()));
-    let broker = Broker::restored(Users::new(vec![]), backing, &kept, now);
-    let vhost = broker.add_vhost("/").unwrap();
-    House { broker, vhost, effects: Effects::at(now) }
-}
 
 fn furnished(disk: &SimulatedDisk, rows: &Rows) -> House {
     let mut house = open(disk, rows, Time(1_000_000_000), &Arc::default());
     furnish(&mut house);
     house
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what} takes too long");
-        std::thread::yield_now();
-    }
 }
 
 fn held(house: &House) -> Vec<DelayedMessage> {

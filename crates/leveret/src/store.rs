@@ -76,7 +76,7 @@ fn print_report(report: &CheckReport, names: &BTreeMap<u64, String>) -> std::io:
     let ended = if report.clean { "in order" } else { "by a crash, which the next start repairs" };
     writeln!(out, "ended             {ended}")?;
     writeln!(out, "messages waiting  {}", report.live_records)?;
-    writeln!(out, "messages delayed  {}", report.held_records)?;
+    writeln!(out, "held on shelves   {}", report.held_records)?;
     writeln!(out, "queues            {}", report.queues)?;
     for (id, name) in names {
         writeln!(out, "  {id:>6}  {name}")?;

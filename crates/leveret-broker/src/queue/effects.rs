@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leveret_store::{Lsn, StoreError};
 
-use super::deduplication::Met;
+use super::deduplication::{Met, NamesToStore};
 use crate::dead_letter::DeadLetter;
 use crate::{Holder, Mailbox, Queue, Time};
 
@@ -73,6 +73,17 @@ impl Effects {
         if let Some(met) = self.met.take() {
             met.confirm(self);
         }
+    }
+
+    /// The names by which queues are to know what is being published, to be stored with it.
+    #[inline]
+    pub(crate) fn names_to_store(&self) -> NamesToStore {
+        self.met.as_ref().map(|met| met.names()).unwrap_or_default()
+    }
+
+    /// Whether a queue knows something of what is being published already.
+    pub(crate) fn has_met_duplicates(&self) -> bool {
+        self.met.as_ref().is_some_and(|met| met.has_duplicates())
     }
 
     /// Sends what has gathered in the mailboxes, and what that sets off.

@@ -35,13 +35,15 @@ impl Group {
         let mut queues = self.0.iter().flat_map(|member| &member.kept);
         let Some(handle) = queues.find_map(|(queue, _)| queue.durable()) else { return };
         let mut done = 0;
+        let mut names = effects.names_to_store();
         let result = handle.persistence.store.batch(|batch| {
-            self.0.iter().try_for_each(|member| {
+            for member in &self.0 {
                 member.to_store().append_run(batch, &[member.message()], &mut 0, effects)?;
                 done += 1;
-                Ok(())
-            })
+            }
+            names.store(batch, effects)
         });
+        names.note_stored();
         if let Err(error) = result.and_then(|appended| appended) {
             for member in &self.0[done..] {
                 member.to_store().note_refused(0, &[member.message()], &error);

@@ -154,7 +154,11 @@ impl Queue {
         let durable = storage.as_ref().filter(|storage| storage.is_durable()).map(QueueStorage::handle);
         let stores_all = rules.queue_type == QueueType::Quorum;
         let one_by_one = rules.max_priority > 0 || rules.deduplication.is_some();
-        let state = Mutex::new(State::new(Arc::clone(&name), Arc::new(rules), storage, now));
+        let mut state = State::new(Arc::clone(&name), Arc::new(rules), storage, now);
+        if let (Some(known), Some(handle)) = (&mut state.deduplication, &durable) {
+            known.restore(handle, now);
+        }
+        let state = Mutex::new(state);
         let applied = Mutex::default();
         Self {
             name,
@@ -258,7 +262,7 @@ impl Queue {
             && state.counts.refused == refused
         {
             let name = known.remember(name, now);
-            if kept.to > kept.from && self.durable.is_some() && (self.stores_all || message.persistent) {
+            if self.durable.is_some() && (self.stores_all || message.persistent) {
                 known.note_on_its_way(name, self, effects);
             }
         }
@@ -531,6 +535,9 @@ impl Queue {
         let mailboxes = state.consumers.drain().into_iter().map(|consumer| consumer.mailbox).collect();
         let paused = std::mem::take(&mut state.paused_publishers);
         state.ready.delete_stored();
+        if let (Some(_), Some(handle)) = (&state.deduplication, &self.durable) {
+            handle.delete_names();
+        }
         let rules = Arc::clone(&state.rules);
         *state = State { deleted: true, ..State::new(Arc::clone(&self.name), rules, None, state.last_used) };
         paused.into_iter().for_each(Waker::wake);

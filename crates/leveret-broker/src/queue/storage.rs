@@ -2,14 +2,16 @@
 //! may hold.
 //!
 //! A record is `u32 length of the properties`, `u64 time of publishing` (microseconds since 1970), both little-endian,
-//! then exchange and routing key as short strings, the encoded properties, and the body.
+//! then exchange and routing key as short strings, the encoded properties, and the body. A name that a deduplicating
+//! queue remembers is on the shelf with the queue's number: `u64 until when` (microseconds since 1970), and the name.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leveret_store::{
-    Lsn, QueueId, QueueRef, ReadEnd, RecoveredQueue, Spill, Store, StoreError, StoredRecord,
+    HeldRecord, Lsn, QueueId, QueueRef, ReadEnd, RecoveredQueue, ShelfId, Spill, Store, StoreError,
+    StoredRecord,
 };
 use parking_lot::Mutex;
 
@@ -253,6 +255,28 @@ impl StoreHandle {
 
     pub(super) fn delete(&self) {
         let _failed = self.persistence.store.delete_queue(self.queue);
+    }
+
+    /// The shelf of the names that the queue is to remember. Queues and shelves share their numbers.
+    pub(super) fn names(&self) -> ShelfId {
+        ShelfId(self.queue.id().0)
+    }
+
+    /// These names, in the order in which they came.
+    pub(super) fn stored_names(&self) -> Vec<HeldRecord> {
+        let store = &self.persistence.store;
+        match store.held_page(self.names(), None, u64::MAX, usize::MAX, usize::MAX) {
+            Ok(page) => page.records,
+            Err(error) => {
+                let what = format!("queue '{}': names of messages are forgotten: {error}", self.name);
+                self.persistence.unreadable.lock().push(what);
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn delete_names(&self) {
+        let _failed = self.persistence.store.delete_shelf(self.names());
     }
 
     pub(super) fn note_delivered(&self, up_to: u64) {

@@ -48,8 +48,12 @@ impl<'q> ToStore<'q> {
         let any = self.parts().any(|part| part.kept.all) || run.iter().any(|message| message.persistent);
         if let Some(handle) = first.queue.durable().filter(|_| any) {
             let mut done = 0;
-            let result =
-                handle.persistence.store.batch(|batch| self.append_run(batch, run, &mut done, effects));
+            let mut names = effects.names_to_store();
+            let result = handle.persistence.store.batch(|batch| {
+                self.append_run(batch, run, &mut done, effects)?;
+                names.store(batch, effects)
+            });
+            names.note_stored();
             if let Err(error) = result.and_then(|appended| appended) {
                 self.note_refused(done, run, &error);
                 effects.failure = Some(error);
@@ -78,11 +82,13 @@ impl<'q> ToStore<'q> {
         effects: &mut Effects,
     ) -> Result<(), StoreError> {
         let mut done = 0;
+        let mut names = effects.names_to_store();
         let result = store.batch(|batch| {
             let appended = self.append_run(batch, run, &mut done, effects);
             also(batch, done);
-            appended
+            appended.and_then(|()| names.store(batch, effects))
         });
+        names.note_stored();
         let appended = result.and_then(|appended| appended);
         if let Err(error) = &appended {
             self.note_refused(done, run, error);

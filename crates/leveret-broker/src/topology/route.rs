@@ -54,7 +54,7 @@ impl Route {
     }
 
     /// Hands a run of messages to all queues as [`Route::publish`] does, with what `also` does to the store for the first so
-    /// many of them, which the store has taken, in one group.
+    /// many of them, which the store has taken, in one group; after it where some queue knows the messages already.
     ///
     /// # Errors
     /// What the store says; then the queues have the messages nevertheless.
@@ -69,8 +69,16 @@ impl Route {
         for queue in &self.queues {
             queue.publish(run, effects, |kept| stored.note(queue, kept));
         }
-        let appended = stored.append_with(run, store, also, effects);
+        if !effects.has_met_duplicates() {
+            let appended = stored.append_with(run, store, also, effects);
+            effects.confirm_duplicates();
+            return appended;
+        }
+        // What was published before may not be in the journal yet: until it is, the duplicate must not go.
+        let mut done = 0;
+        let appended = stored.append_with(run, store, |_, count| done = count, effects);
         effects.confirm_duplicates();
+        store.batch(|batch| also(batch, done))?;
         appended
     }
 
