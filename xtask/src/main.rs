@@ -7,6 +7,7 @@ mod ci;
 mod conformance;
 mod counts;
 mod failures;
+mod fuzz;
 mod interop;
 mod pairs;
 mod prerequisites;
@@ -52,6 +53,10 @@ enum Chore {
     ///
     /// Prints where they differ. Every difference has to stand in docs/compatibility.md.
     Conformance(conformance::Options),
+    /// Any input to what takes input from outside, for a while
+    ///
+    /// Needs a C++ compiler, and builds for some minutes the first time. What was found stays under target/fuzz.
+    Fuzz(fuzz::Options),
     /// How much time and memory many queues and bindings take
     ///
     /// Measures the release build of the leveret binary, and says so where it is not built.
@@ -84,6 +89,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Architecture => architecture::run(&tree),
         Chore::Interop(options) => interop::run(&tree, &options),
         Chore::Conformance(options) => conformance::run(&tree, &options),
+        Chore::Fuzz(options) => fuzz::run(&tree, &options),
         Chore::Scale(options) => scale::run(&tree, &options),
         Chore::Services { action, names } => services::run(&tree, action, &names),
     }

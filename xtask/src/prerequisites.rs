@@ -24,6 +24,9 @@ const DEBIAN: &[(&str, Evidence)] = &[
 /// The version of the crate `rabbitmqadmin`.
 const RABBITMQADMIN: &str = "2.35.0";
 
+/// The version of the crate `cargo-fuzz`.
+const CARGO_FUZZ: &str = "0.13.2";
+
 /// Asks nothing, and starts no server that a package brings: to a runlevel of 1 none belongs.
 const QUIETLY: [&str; 4] = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"];
 
@@ -147,6 +150,35 @@ pub(crate) fn rabbitmqadmin(tree: &Tree) -> Result<PathBuf> {
         .context("cargo cannot install rabbitmqadmin")?;
     fs::remove_dir_all(&build)?;
     Ok(program)
+}
+
+/// The folder in which `cargo-fuzz` is, built under target.
+pub(crate) fn cargo_fuzz(tree: &Tree) -> Result<PathBuf> {
+    let folder = tree.target("fuzz/tools");
+    let programs = folder.join("bin");
+    let is_there = cmd!(programs.join("cargo-fuzz"), "--version").stderr_null().read();
+    if is_there.is_ok_and(|version| version.ends_with(CARGO_FUZZ)) {
+        return Ok(programs);
+    }
+    eprintln!("building cargo-fuzz {CARGO_FUZZ}");
+    let version = format!("={CARGO_FUZZ}");
+    tree.cargo(&[
+        "install",
+        "cargo-fuzz",
+        "--version",
+        &version,
+        "--locked",
+        "--debug",
+        "--quiet",
+        "--force",
+    ])
+    .env("CARGO_INSTALL_ROOT", &folder)
+    .env("CARGO_TARGET_DIR", folder.join("build"))
+    .env("CARGO_PROFILE_DEV_DEBUG", "0")
+    .run()
+    .context("cargo cannot install cargo-fuzz")?;
+    fs::remove_dir_all(folder.join("build"))?;
+    Ok(programs)
 }
 
 /// Whether a folder was installed from these very pins.
