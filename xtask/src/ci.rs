@@ -12,7 +12,10 @@ use crate::tree::Tree;
 /// Runs every check and every test.
 pub(crate) fn run(tree: &Tree) -> Result<()> {
     let mut steps = Steps::default();
-    steps.run("format", || succeed(tree, &["fmt", "--all", "--check"]));
+    steps.run("format", || {
+        succeed(tree, &["fmt", "--all", "--check"])?;
+        succeed(tree, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+    });
     architecture::run_steps(tree, &mut steps);
     steps.run("lints", || {
         succeed(

@@ -106,7 +106,7 @@ impl First {
     fn to_store(&self) -> Option<NameToStore> {
         let (queue, name) = (Arc::clone(&self.queue), Arc::clone(&self.name));
         let handle = queue.durable()?.clone();
-        let (until, outdated) = queue.lock().deduplication.as_mut()?.to_store(&name)?;
+        let (until, outdated) = queue.lock().deduplication.as_mut()?.hand_over(&name)?;
         Some(NameToStore { queue, name, handle, until, outdated, stored: None })
     }
 }
@@ -191,7 +191,7 @@ impl Deduplication {
     }
 
     /// What the store is to be told of a name, unless it was already, or the name is forgotten.
-    fn to_store(&mut self, name: &[u8]) -> Option<(Time, Vec<StoredName>)> {
+    fn hand_over(&mut self, name: &[u8]) -> Option<(Time, Vec<StoredName>)> {
         let known = self.known.get(name).filter(|known| known.stored.is_none())?;
         Some((known.until, std::mem::take(&mut self.outdated)))
     }

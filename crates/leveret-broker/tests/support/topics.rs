@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use leveret_amqp::{FieldTable, Properties};
-use leveret_broker::{BindingName, Broker, Client, Effects, ExchangeOptions, QueueOptions, Users, Vhost};
+use leveret_broker::{
+    BindingName, Broker, Client, Effects, Error, ExchangeOptions, QueueOptions, Users, Vhost,
+};
 
 /// How many queues there are, named by their numbers.
 pub const QUEUES: usize = 4;
@@ -40,24 +42,27 @@ impl Topics {
     pub fn step(&mut self, step: Step) {
         match step {
             Step::Bind { queue, pattern } => {
-                self.named(queue, &pattern, |vhost, binding| vhost.bind(binding, &Client::broker()).unwrap());
+                self.named(queue, &pattern, Vhost::bind);
                 self.bound.insert((queue, pattern));
             }
             Step::Unbind { queue, pattern } => {
-                self.named(queue, &pattern, |vhost, binding| {
-                    vhost.unbind(binding, &Client::broker()).unwrap()
-                });
+                self.named(queue, &pattern, Vhost::unbind);
                 self.bound.remove(&(queue, pattern));
             }
             Step::Publish { key } => assert_eq!(self.reached(&key), self.expected(&key), "{key:?}"),
         }
     }
 
-    fn named(&self, queue: usize, key: &str, act: impl FnOnce(&Vhost, BindingName<'_>)) {
+    fn named(
+        &self,
+        queue: usize,
+        key: &str,
+        act: impl FnOnce(&Vhost, BindingName<'_>, &Client) -> Result<(), Error>,
+    ) {
         let (name, arguments) = (queue.to_string(), FieldTable::default());
         let binding =
             BindingName { source: "t", destination: &name, to_queue: true, key, arguments: &arguments };
-        act(&self.vhost, binding);
+        act(&self.vhost, binding, &Client::broker()).unwrap();
     }
 
     fn reached(&self, key: &str) -> Vec<String> {
