@@ -9,9 +9,9 @@ use support::{Rig, is_sent};
 /// How late a mail may be beyond what the machine needs.
 const LATE_MS: i64 = 100;
 
-/// A pause is judged where it is decided and where it is over: never early, and no later than mails that do not pause are
-/// slow. Those are sent one after the other all the while, by a system of their own, so that whatever holds up the one
-/// holds up the other.
+/// A pause is judged where it is decided and where it is over: never early, and late by no more than mails that do not pause
+/// are slow. Those are sent one after the other all the while, by a system of their own, so that whatever holds up the one
+/// holds up the other; that one hold-up may come on top of another is allowed for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_server_that_fails_twice_delays_the_mail_on_time() {
     let (rig, other) = tokio::join!(Rig::start(2, &[200, 400, 800, 1600]), Rig::start(0, &[50]));
@@ -33,7 +33,7 @@ async fn a_mail_server_that_fails_twice_delays_the_mail_on_time() {
         // Decided a moment before the attempt is written down, and counted from the decision.
         let decided_ms = due_ms - attempt.tried_ms;
         assert!((pause_ms - slowest_ms..=pause_ms).contains(&decided_ms), "{decided_ms} ms: {user:?}");
-        let (late_ms, allowed_ms) = (next.tried_ms - due_ms, LATE_MS + 2 * slowest_ms);
+        let (late_ms, allowed_ms) = (next.tried_ms - due_ms, LATE_MS + 4 * slowest_ms);
         assert!((0..=allowed_ms).contains(&late_ms), "{late_ms} ms late of {allowed_ms}: {user:?}");
         println!("{late_ms} ms late, {allowed_ms} allowed");
     }

@@ -68,8 +68,9 @@ impl Company {
         let tx = database::begin_reading(&self.db).await?;
         let (opened, balances) = self.accounts.sums(&tx).await?;
         // What has left A is what is not back there; what has arrived at B is what was credited.
+        let is_waiting = Log::Status.is_in([Status::Pending, Status::Failed]);
         let (moved, open) = match self.side {
-            Side::A => (Log::Isback.eq(0), Log::Status.ne(Status::Ok).and(Log::Isback.eq(0))),
+            Side::A => (Log::Isback.eq(0), is_waiting.and(Log::Isback.eq(0))),
             Side::B => (Log::Status.eq(Status::Ok), Log::Status.eq(Status::Pending)),
         };
         let books = Books {

@@ -33,11 +33,11 @@ impl CompanyPage {
     }
 
     async fn books_of(&self, side: Side) -> Result<Option<Books>, NoAnswer> {
+        if side == self.company.side {
+            let mine = self.company.books().await;
+            return mine.map(Some).map_err(|error| NoAnswer::because(error.to_string()));
+        }
         match &self.peer {
-            _ if side == self.company.side => {
-                let mine = self.company.books().await;
-                mine.map(Some).map_err(|error| NoAnswer::because(error.to_string()))
-            }
             Some(peer) => peer.get("books").await.map(Some),
             None => Ok(None),
         }

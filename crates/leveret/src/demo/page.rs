@@ -186,3 +186,44 @@ async fn guard(request: Request, next: Next) -> Response {
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use leveret_web::client::Client;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_speaks_both_languages_and_stays_with_the_one_that_was_chosen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mail_server = ScriptedMailServer::start(folder.path(), 0).await.expect("a port");
+        let shown = Shown {
+            story: Story::begin(),
+            signup_url: "http://signup/".into(),
+            a_url: "http://a/".into(),
+            b_url: "http://b/".into(),
+            orders_url: "http://orders/".into(),
+            amqp_url: "amqp://broker".into(),
+            management_url: Some("http://management/".into()),
+            mail_server,
+        };
+        let page = Page::start(([127, 0, 0, 1], 0).into(), shown).await.expect("a port");
+        let client = Client::new(Duration::from_secs(20));
+        let get =
+            async |query: &str| client.get(&format!("{}{query}", page.url())).await.expect("a page").text();
+        let (english, chinese) = (get("").await, get("?lang=zh").await);
+        assert!(
+            english.contains("Open the sign-up page") && english.contains("/refuse/2?lang=en"),
+            "{english}"
+        );
+        assert!(chinese.contains("打开注册页面") && chinese.contains("http://a/?lang=zh"), "{chinese}");
+        assert!(!chinese.contains("Open "), "{chinese}");
+        let refusing =
+            client.post(&format!("{}refuse/1?lang=zh", page.url()), &[], "").await.expect("an answer");
+        assert_eq!(refusing.status, 303);
+        assert!(get("?lang=zh").await.contains("The mail server will refuse"));
+        page.stop();
+    }
+}
