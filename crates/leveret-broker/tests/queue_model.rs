@@ -60,14 +60,38 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 80..121)
+}
+
+fn follow(setup: Setup, steps: Vec<Step>) {
+    let mut run = Run::new(setup);
+    for step in steps {
+        run.step(step);
+    }
+}
+
+// A thousand in four parts, which run side by side: on a slow machine the whole would take minutes.
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_queue_is_what_the_model_is(setup in setup(), steps in prop::collection::vec(step(), 80..121)) {
-        let mut run = Run::new(setup);
-        for step in steps {
-            run.step(step);
-        }
+    fn a_queue_is_what_the_model_is(setup in setup(), steps in steps()) {
+        follow(setup, steps);
+    }
+
+    #[test]
+    fn a_queue_is_what_the_model_is_again(setup in setup(), steps in steps()) {
+        follow(setup, steps);
+    }
+
+    #[test]
+    fn a_queue_is_what_the_model_is_once_more(setup in setup(), steps in steps()) {
+        follow(setup, steps);
+    }
+
+    #[test]
+    fn a_queue_is_what_the_model_is_at_last(setup in setup(), steps in steps()) {
+        follow(setup, steps);
     }
 }
