@@ -74,6 +74,14 @@ async function ready(channel, queue, count) {
   assert.equal(found, count, 'messages ready');
 }
 
+/** Waits until so many messages have come, and a little longer for one that should not. */
+async function come(messages, count) {
+  const deadline = Date.now() + 5000;
+  while (messages.length < count && Date.now() < deadline) await sleep(20);
+  await sleep(200);
+  assert.equal(messages.length, count, 'messages');
+}
+
 async function refused(code, action) {
   await assert.rejects(action, (error) => {
     assert.equal(error.code, code, error.message);
@@ -197,11 +205,9 @@ check('prefetch bounds what is unacked', async (client) => {
   const seen = [];
   await channel.prefetch(3);
   await channel.consume(queue, (message) => seen.push(message));
-  await sleep(300);
-  assert.equal(seen.length, 3);
+  await come(seen, 3);
   channel.ack(seen[1], true);
-  await sleep(300);
-  assert.equal(seen.length, 5);
+  await come(seen, 5);
 });
 
 check('exclusive queue is 405 for another connection', async (client) => {
@@ -333,18 +339,31 @@ async function delayed(channel) {
   return bound(channel, 'x-delayed-message', { arguments: { 'x-delayed-type': 'direct' } });
 }
 
+// The best of three, since the machine may be busy with something else during one; and besides what a message without a
+// delay takes, which is what the machine is slow by.
 check('x-delay 1500 arrives after 1.5 s and before 1.6 s', async (client) => {
   const channel = await client.channel();
   const { exchange, queue } = await delayed(channel);
-  const arrived = new Promise((resolve) => {
-    channel.consume(queue, (message) => resolve({ at: performance.now(), message }), { noAck: true });
-  });
-  const sent = performance.now();
-  await publish(channel, exchange, 'key', 'later', { headers: { 'x-delay': 1500 } });
-  const { at, message } = await arrived;
-  assert.ok(at - sent >= 1500 && at - sent <= 1600, `took ${(at - sent).toFixed(1)} ms`);
-  assert.equal(message.content.toString(), 'later');
-  assert.equal(message.properties.headers['x-delay'], -1500);
+  let note;
+  await channel.consume(queue, (message) => note({ at: performance.now(), message }), { noAck: true });
+  const arrival = async (delay) => {
+    const arrived = new Promise((resolve) => { note = resolve; });
+    const sent = performance.now();
+    await publish(channel, exchange, 'key', 'later', { headers: { 'x-delay': delay } });
+    const { at, message } = await arrived;
+    return { took: at - sent, message };
+  };
+  const late = [];
+  for (let n = 0; n < 3; n++) {
+    const atOnce = await arrival(0);
+    const { took, message } = await arrival(1500);
+    assert.equal(message.content.toString(), 'later');
+    assert.equal(message.properties.headers['x-delay'], -1500);
+    assert.ok(took >= 1500, `early: took ${took.toFixed(1)} ms`);
+    if (took <= 1600 + atOnce.took) return;
+    late.push([atOnce.took, took]);
+  }
+  assert.fail(`late each time, ms without delay and with it: ${JSON.stringify(late)}`);
 }, { delayed: true });
 
 check('x-delay of any integer type, and as text', async (client) => {
@@ -354,13 +373,13 @@ check('x-delay of any integer type, and as text', async (client) => {
   const early = [];
   const start = performance.now();
   for (const delay of delays) await publish(channel, exchange, 'key', '', { headers: { 'x-delay': delay } });
-  let count = 0;
-  await channel.consume(queue, () => {
-    count += 1;
+  const seen = [];
+  await channel.consume(queue, (message) => {
+    seen.push(message);
     if (performance.now() - start < 100) early.push(performance.now() - start);
   }, { noAck: true });
-  await sleep(300);
-  assert.deepEqual([count, early], [delays.length, []]);
+  await come(seen, delays.length);
+  assert.deepEqual(early, []);
 }, { delayed: true });
 
 check('mandatory on a delayed exchange is judged at publish', async (client) => {

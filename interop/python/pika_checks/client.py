@@ -80,6 +80,13 @@ def wait_until(condition, within_s=5):
         time.sleep(0.02)
 
 
+def come(channel, messages, count, what):
+    """Waits until so many messages have come, and a little longer for one that should not."""
+    wait_until(lambda: channel.connection.process_data_events() or len(messages) >= count)
+    channel.connection.sleep(0.2)
+    equal(len(messages), count, what)
+
+
 def refused(code, action, *arguments, **settings):
     """The broker must close the channel or the connection with this code."""
     try:

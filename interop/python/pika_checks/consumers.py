@@ -3,7 +3,7 @@
 import pika
 
 from checks import equal, fresh
-from pika_checks.client import check, get, next_message, queue, ready, refused, wait_until
+from pika_checks.client import check, come, get, next_message, queue, ready, refused, wait_until
 
 
 @check("consume and ack, in order")
@@ -93,11 +93,9 @@ def _(client):
     tags = []
     channel.basic_qos(prefetch_count=3)
     channel.basic_consume(name, lambda _c, method, _p, _b: tags.append(method.delivery_tag))
-    channel.connection.sleep(0.3)
-    equal(len(tags), 3, "deliveries")
+    come(channel, tags, 3, "deliveries")
     channel.basic_ack(tags[1], multiple=True)
-    channel.connection.sleep(0.3)
-    equal(len(tags), 5, "deliveries after two acks")
+    come(channel, tags, 5, "deliveries after two acks")
 
 
 @check("prefetch is each consumer's own, or with global the channel's")
@@ -111,8 +109,7 @@ def _(client):
         channel.basic_qos(prefetch_count=2, global_qos=is_global)
         for _ in range(2):
             channel.basic_consume(name, lambda *message: seen.append(message))
-        channel.connection.sleep(0.3)
-        equal(len(seen), expected, f"deliveries with global {is_global}")
+        come(channel, seen, expected, f"deliveries with global {is_global}")
 
 
 @check("messages go round among equal consumers")
@@ -124,7 +121,7 @@ def _(client):
         channel.basic_consume(name, lambda *message, mine=mine: mine.append(message), auto_ack=True)
     for _ in range(10):
         channel.basic_publish("", name, b"")
-    channel.connection.sleep(0.3)
+    wait_until(lambda: channel.connection.process_data_events() or sum(map(len, seen)) >= 10)
     equal([len(mine) for mine in seen], [5, 5], "shares")
 
 
@@ -172,7 +169,7 @@ def _(client):
     channel.add_on_cancel_callback(cancelled.append)
     tag = channel.basic_consume(name, lambda *_: None)
     channel.connection.channel().queue_delete(name)
-    channel.connection.sleep(0.3)
+    wait_until(lambda: channel.connection.process_data_events() or cancelled)
     equal([frame.method.consumer_tag for frame in cancelled], [tag], "cancelled consumers")
 
 
@@ -216,7 +213,7 @@ def _(client):
     assert properties.reply_to.startswith("amq.rabbitmq.reply-to."), properties.reply_to
     answerer.basic_publish("", properties.reply_to, body + b" answered")
     answerer.queue_declare(name, passive=True)
-    asker.connection.sleep(0.3)
+    wait_until(lambda: asker.connection.process_data_events() or answers)
     equal(answers, [b"question answered"], "answers")
 
 
