@@ -16,12 +16,18 @@ use tempfile::TempDir;
 /// How long something may take to appear.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(25);
-/// How often something is clicked in vain, and how often is looked whether it was.
-const CLICKS: usize = 10;
-const LOOKS: usize = 40;
-/// Brings an element to the middle of the window, away from what sticks to its edges, and notes when it is clicked.
-const LOOK_OUT: &str = "arguments[0].scrollIntoView({block: 'center'}); window.missed = true; \
-     arguments[0].addEventListener('click', () => { window.missed = false; }, {capture: true, once: true});";
+/// How often chromedriver is started.
+const STARTS: usize = 5;
+/// How often something is clicked in vain, and how often is looked whether it was: a click that comes after all may meet another
+/// one, which would then hit whatever the first has opened.
+const CLICKS: usize = 3;
+const LOOKS: usize = 400;
+/// Brings an element to the middle of the window, away from what sticks to its edges, and notes when it is clicked. Ends once
+/// the page is drawn as it is now: before, after a change of the address, Chromium holds clicks back or drops them.
+const LOOK_OUT: &str = "const [element, drawn] = arguments; \
+     element.scrollIntoView({block: 'center'}); window.missed = true; \
+     element.addEventListener('click', () => { window.missed = false; }, {capture: true, once: true}); \
+     requestAnimationFrame(() => requestAnimationFrame(() => drawn()));";
 
 /// How wide a window is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,12 +218,11 @@ impl Browser {
         }
     }
 
-    /// Clicks until the page has heard of it: after a change of the address Chromium drops clicks without a word until it
-    /// has drawn what came of it.
+    /// Clicks until the page has heard of it.
     async fn click_on(&self, element: &Element) -> Result<(), fantoccini::error::CmdError> {
         let argument = serde_json::to_value(element).expect("an element has a JSON form");
         for _ in 0..CLICKS {
-            self.client.execute(LOOK_OUT, vec![argument.clone()]).await?;
+            self.client.execute_async(LOOK_OUT, vec![argument.clone()]).await?;
             element.click().await?;
             for _ in 0..LOOKS {
                 if self.client.execute("return window.missed === true", Vec::new()).await? == false {
@@ -245,7 +250,13 @@ impl Drop for Browser {
     }
 }
 
+/// It takes a free port of IPv4 and then wants the same one of IPv6, which somebody else may have: it says so, ends, and is
+/// started again.
 fn start_driver() -> (Child, u16) {
+    (0..STARTS).find_map(|_| try_start_driver()).expect("chromedriver says its port")
+}
+
+fn try_start_driver() -> Option<(Child, u16)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
         .stdout(Stdio::piped())
@@ -255,19 +266,19 @@ fn start_driver() -> (Child, u16) {
         .expect("chromedriver starts; it is in the Debian package chromium-driver");
     let stdout = driver.stdout.take().expect("its output is piped");
     let mut lines = BufReader::new(stdout).lines();
-    let port = lines
-        .by_ref()
-        .map_while(Result::ok)
-        .find_map(|line| {
-            line.strip_prefix("ChromeDriver was started successfully on port ")?
-                .trim_end_matches('.')
-                .parse()
-                .ok()
-        })
-        .expect("chromedriver says its port");
+    let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        line.strip_prefix("ChromeDriver was started successfully on port ")?
+            .trim_end_matches('.')
+            .parse()
+            .ok()
+    });
+    let Some(port) = port else {
+        driver.wait().expect("chromedriver ends where its output does");
+        return None;
+    };
     // Nobody reading would end it at its next line.
     std::thread::spawn(move || lines.for_each(drop));
-    (driver, port)
+    Some((driver, port))
 }
 
 async fn connect(port: u16, capabilities: Map<String, Value>) -> Client {
