@@ -260,8 +260,14 @@ fn perf_starts_a_broker_of_its_own() {
 
 #[test]
 fn perf_tells_how_late_delayed_messages_come_on_time() {
+    // What messages without a delay take is what the machine is slow by.
+    let at_once = perf(&["--rate", "500"]);
+    let slow_us = at_once["latency_us"]["p50"].as_u64().expect("a number");
     let result = perf(&["--delay", "300", "--rate", "500"]);
     assert_eq!(result["messages"]["early"], 0, "{result}");
-    assert!(result["lateness_us"]["p50"].as_u64() < Some(100_000), "{result}");
+    assert!(
+        result["lateness_us"]["p50"].as_u64() < Some(100_000 + slow_us),
+        "{result}, without delay {at_once}"
+    );
     assert_eq!(result["messages"]["received"], result["messages"]["published"], "{result}");
 }
