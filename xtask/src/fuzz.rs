@@ -97,3 +97,24 @@ fn cargo_fuzz(tree: &Tree, tools: &Path, action: &str, arguments: &[&str]) -> Re
     ensure!(tree.root().join("fuzz/Cargo.toml").exists(), "the folder fuzz is not there");
     Ok(tree.cargo(&[&before[..], arguments].concat()).env("PATH", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_named_and_has_seeds() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/targets");
+        let files = fs::read_dir(folder).expect("the targets").map(|file| file.expect("a file").path());
+        let mut names: Vec<_> =
+            files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+        names.sort();
+        assert_eq!(names, TARGETS);
+        let corpus = tempfile::tempdir().expect("a folder");
+        for target in TARGETS {
+            seeds::sow(target, corpus.path()).expect("seeds");
+            assert!(fs::read(corpus.path().join("seed-0")).is_ok_and(|seed| !seed.is_empty()), "{target}");
+            fs::remove_file(corpus.path().join("seed-0")).expect("it was there");
+        }
+    }
+}
