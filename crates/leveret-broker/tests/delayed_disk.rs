@@ -56,6 +56,8 @@ fn what_cannot_be_read_when_it_is_due_comes_later() {
     disk.make_unreadable(Some("held-"));
     let x = exchange(&house);
     wait_until("a run", || x.list(None, Time::NEVER, 1000).is_err());
+    // Until then nothing is released anyway.
+    wait_until("the disk", || !house.broker.is_store_congested());
     house.effects.now = house.effects.now.plus_ms(10);
     let next = house.broker.tick(&mut house.effects).unwrap();
     assert!(house.effects.failure.take().is_some(), "it is said");
