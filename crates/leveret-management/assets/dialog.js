@@ -6,11 +6,13 @@ import { explain } from "./notices.js";
 
 /** Asks before something that cannot be undone. With `typed`, that word has to be typed first. */
 export function confirm({ title, text, action, typed }) {
-  const fields = typed === undefined ? [] : [{ name: "typed", label: t("Type {name} to confirm", { name: typed }), required: true, pattern: escaped(typed) }];
-  return form({ title, text, action, danger: true, fields, submit: async () => {} });
+  const asked = t("Type {name} to confirm", { name: typed });
+  const fields = typed === undefined ? [] : [{ name: "typed", label: asked, required: true }];
+  const submit = async (values) => {
+    if (values.typed !== typed) throw new Error(asked);
+  };
+  return form({ title, text, action, danger: true, fields, submit });
 }
-
-const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
 
 /**
  * Shows a form; resolves to whether it was submitted. `submit` gets the values by field name, and when it
@@ -71,7 +73,7 @@ function control(spec, hint) {
   if (spec.type === "textarea" || spec.type === "json") {
     return h("textarea", { ...common, rows: spec.rows ?? 3, spellcheck: "false", value: spec.value ?? "", placeholder: spec.placeholder });
   }
-  return h("input", { ...common, type: spec.type ?? "text", value: spec.value ?? "", placeholder: spec.placeholder, pattern: spec.pattern, min: spec.min, step: spec.type === "number" ? "any" : undefined, list: spec.list, autocomplete: spec.autocomplete ?? "off", spellcheck: "false" });
+  return h("input", { ...common, type: spec.type ?? "text", value: spec.value ?? "", placeholder: spec.placeholder, min: spec.min, step: spec.type === "number" ? "any" : undefined, list: spec.list, autocomplete: spec.autocomplete ?? "off", spellcheck: "false" });
 }
 
 function choice(option, chosen) {

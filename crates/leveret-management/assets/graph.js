@@ -145,8 +145,9 @@ function edgeView(edge, places, focus, label) {
 
 function boxView(node, { x, y }, vhost, focus) {
   const name = node.kind === "exchange" ? exchangeName(node.name) : node.name;
-  return h("a", { href: link(`${node.kind}s`, vhost, node.name), class: `box ${node.kind} ${node.id === focus ? "focus" : ""}`, "aria-label": `${node.kind} ${name}` },
-    h("title", null, `${node.kind} ${name}`),
+  const said = node.kind === "exchange" ? t("Exchange {name}", { name }) : t("Queue {name}", { name });
+  return h("a", { href: link(`${node.kind}s`, vhost, node.name), class: `box ${node.kind} ${node.id === focus ? "focus" : ""}`, "aria-label": said },
+    h("title", null, said),
     h("rect", { x, y, width: BOX.width, height: BOX.height, rx: node.kind === "queue" ? 4 : BOX.height / 2 }),
     h("text", { x: x + BOX.width / 2, y: y + BOX.height / 2 + 4.5, "text-anchor": "middle" }, shortened(name, NAME_SHOWN)));
 }

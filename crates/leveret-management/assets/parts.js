@@ -64,16 +64,19 @@ const ARGUMENTS = {
 
 export function state(text) {
   const good = ["running", "flow"].includes(text);
-  return h("span", { class: good ? "state good" : "state" }, text ?? "–");
+  return h("span", { class: good ? "state good" : "state" }, STATES[text]?.() ?? text ?? "–");
 }
 
-/** Does something, says that it is done, and fetches anew; or says why it was not done. */
-export async function act(work, done) {
+const STATES = { running: () => t("running"), flow: () => t("flow"), blocked: () => t("blocked"), blocking: () => t("blocking"), idle: () => t("idle") };
+
+/** Does something, says that it is done, and fetches anew or goes where `then` leads; or says why it was not done. */
+export async function act(work, done, then = reload) {
   try {
     await work();
-    say(done);
   } catch (error) {
     complain(error);
+    return reload();
   }
-  return reload();
+  say(done);
+  return then();
 }

@@ -10,6 +10,8 @@ import { redraw, reload } from "./frame.js";
 
 const SIZES = [25, 50, 100, 500];
 const TYPING_MS = 250;
+/** Letters from which on a cell may break anywhere. */
+const LONG = 40;
 
 /**
  * A list. `columns` are `{ label, sort, cell, number }`; `url` is a function, because the virtual host may change.
@@ -71,7 +73,7 @@ export class List {
 
   #heading(column) {
     const kind = column.number ? "number" : undefined;
-    if (!column.sort) return h("th", { scope: "col", class: kind }, column.label);
+    if (!column.sort) return heading(column);
     const active = this.sort === column.sort;
     const order = active ? (this.reverse ? "descending" : "ascending") : "none";
     const sort = () => this.#change({ sort: column.sort, reverse: active ? !this.reverse : column.number === true, number: 1 });
@@ -95,18 +97,30 @@ export class List {
   }
 }
 
+/** Over buttons there is a word for those who do not see them. */
+const heading = (column) =>
+  h("th", { scope: "col", class: column.number ? "number" : undefined }, column.label || h("span", { class: "hidden" }, t("Actions")));
+
 const row = (item, columns, rowKey) =>
   h("tr", { key: rowKey(item) },
     columns.map((column, index) => {
-      const props = { "data-label": column.label, class: column.number ? "number" : undefined };
-      return index === 0 ? h("th", { ...props, scope: "row" }, column.cell(item)) : h("td", props, column.cell(item));
+      const cell = column.cell(item);
+      const props = { "data-label": column.label, class: column.number ? "number" : lengthOf(cell) > LONG ? "long" : undefined };
+      return index === 0 ? h("th", { ...props, scope: "row" }, cell) : h("td", props, cell);
     }));
+
+/** How many letters it shows. */
+function lengthOf(content) {
+  if (typeof content === "string") return content.length;
+  if (Array.isArray(content)) return content.reduce((sum, one) => sum + lengthOf(one), 0);
+  return content?.text?.length ?? lengthOf(content?.children ?? "");
+}
 
 /** A short table that needs no paging. */
 export function plainTable(columns, items, rowKey, empty) {
   if (items.length === 0) return h("p", { class: "empty" }, empty ?? t("Nothing here."));
   return h("div", { class: "table-frame" },
     h("table", null,
-      h("thead", null, h("tr", null, columns.map((column) => h("th", { scope: "col", class: column.number ? "number" : undefined }, column.label)))),
+      h("thead", null, h("tr", null, columns.map(heading))),
       h("tbody", null, items.map((item) => row(item, columns, rowKey)))));
 }

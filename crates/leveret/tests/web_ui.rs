@@ -176,6 +176,50 @@ async fn messages_move_and_dead_letters_go_back() {
     stage.close().await;
 }
 
+#[tokio::test]
+async fn a_queues_charts_show_what_was_before_its_page_was_opened() {
+    let stage = Stage::open().await;
+    stage.queue("orders", &[]).await;
+    stage.publish("orders", b"one").await;
+    // Until two samples are told: there is one every five seconds.
+    let samples = "return fetch('/api/queues/%2F/orders?lengths_age=60&lengths_incr=5', \
+                   {headers: {'x-leveret-ui': '1'}}).then(it => it.json()) \
+                   .then(it => it.messages_details.samples.length > 1)";
+    stage.browser.until(samples).await;
+    stage.page("queues/%2F/orders").await;
+    stage.browser.read("Messages waiting").await;
+    let line = stage.browser.run("return document.querySelector('.charts .line').getAttribute('d')").await;
+    assert!(line.as_str().is_some_and(|line| line.contains('L')), "a point alone: {line}");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_queue_with_messages_goes_once_its_name_is_typed() {
+    let stage = Stage::open().await;
+    stage.queue("a-b", &[]).await;
+    stage.publish("a-b", b"one").await;
+    let browser = &stage.browser;
+    stage.page("queues/%2F/a-b").await;
+    browser.read("Consumer capacity").await;
+    // Not by the mouse, of which other tests are: this one is of what is typed.
+    browser.run("document.querySelector('main .toolbar button:last-child').click()").await;
+    let answer = |name: &str| {
+        format!(
+            "document.querySelector('dialog input[name=typed]').value = '{name}'; \
+             document.querySelector('dialog button.danger').click()"
+        )
+    };
+    browser.run(&answer("a-c")).await;
+    browser.until("return document.querySelector('dialog .error')?.textContent.includes('a-b')").await;
+    browser.run(&answer("a-b")).await;
+    browser.read("No queue is declared yet.").await;
+    stage.page("queues/%2F/a-b").await;
+    browser.read("It is not there, or not any more.").await;
+    let complaints = browser.complaints().await;
+    assert!(complaints.iter().all(|line| line.contains("404")), "{complaints:?}");
+    stage.close().await;
+}
+
 /// Every page, by its address and by what it says.
 const PAGES: [(&str, &str); 15] = [
     ("overview", "Journal sync latency"),

@@ -19,7 +19,7 @@ export const channelColumns = () => [
   { label: t("State"), sort: "state", cell: (one) => state(one.state) },
   { label: t("Consumers"), sort: "consumer_count", number: true, cell: (one) => count(one.consumer_count) },
   { label: t("Prefetch"), sort: "prefetch_count", number: true, cell: (one) => count(one.prefetch_count) },
-  { label: t("Unacknowledged"), sort: "messages_unacknowledged", number: true, cell: (one) => count(one.messages_unacknowledged) },
+  { label: t("Unacked"), sort: "messages_unacknowledged", number: true, cell: (one) => count(one.messages_unacknowledged) },
   { label: t("Unconfirmed"), sort: "messages_unconfirmed", number: true, cell: (one) => count(one.messages_unconfirmed) },
   { label: t("Publish"), sort: "message_stats.publish_details.rate", number: true, cell: (one) => rate(one.message_stats?.publish_details?.rate) },
   { label: t("Deliver"), sort: "message_stats.deliver_get_details.rate", number: true, cell: (one) => rate(one.message_stats?.deliver_get_details?.rate) },

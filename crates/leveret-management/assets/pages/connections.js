@@ -89,6 +89,5 @@ async function closing(name) {
   if (!sure) return;
   // Header values are Latin-1: other letters would be refused by the browser.
   const safe = /^[\x20-\x7e]+$/.test(reason) ? reason : "closed by an operator";
-  await act(() => remove(path("connections", name), { headers: { "x-reason": safe } }), t("The connection is closed."));
-  go(link("connections"));
+  await act(() => remove(path("connections", name), { headers: { "x-reason": safe } }), t("The connection is closed."), () => go(link("connections")));
 }

@@ -65,6 +65,5 @@ const bindForm = (vhost, source) => bind({
 async function deleting(own, name) {
   const sure = await confirm({ title: t("Delete exchange {name}?", { name }), text: t("Its bindings go with it. Publishers that use it get an error."), action: t("Delete") });
   if (!sure) return;
-  await act(() => remove(own), t("Exchange {name} is deleted.", { name }));
-  go(link("exchanges"));
+  await act(() => remove(own), t("Exchange {name} is deleted.", { name }), () => go(link("exchanges")));
 }

@@ -62,6 +62,5 @@ async function declare() {
     },
   });
   if (!done) return;
-  await act(async () => {}, t("Exchange {name} is there.", { name: made.name }));
-  go(link("exchanges", made.vhost, made.name));
+  await act(async () => {}, t("Exchange {name} is there.", { name: made.name }), () => go(link("exchanges", made.vhost, made.name)));
 }

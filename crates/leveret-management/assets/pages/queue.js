@@ -134,8 +134,7 @@ async function purging(own, queue) {
 async function deleting(own, queue) {
   const sure = await confirm({ title: t("Delete queue {name}?", { name: queue.name }), text: t("It is deleted with {count} messages. This cannot be undone.", { count: count(queue.messages) }), action: t("Delete"), typed: queue.messages > 0 ? queue.name : undefined });
   if (!sure) return;
-  await act(() => remove(own), t("Queue {name} is deleted.", { name: queue.name }));
-  go(link("queues"));
+  await act(() => remove(own), t("Queue {name} is deleted.", { name: queue.name }), () => go(link("queues")));
 }
 
 async function moving(own, queue) {

@@ -75,8 +75,7 @@ async function declare() {
     },
   });
   if (!done) return;
-  await act(async () => {}, t("Queue {name} is there.", { name: made.name }));
-  go(link("queues", made.vhost, made.name));
+  await act(async () => {}, t("Queue {name} is there.", { name: made.name }), () => go(link("queues", made.vhost, made.name)));
 }
 
 function argumentsOf(values) {

@@ -139,6 +139,5 @@ async function revoking(kind, vhost, user) {
 async function deleting(own, name) {
   const sure = await confirm({ title: t("Delete user {name}?", { name }), text: t("Clients that sign in as this user are refused from now on."), action: t("Delete") });
   if (!sure) return;
-  await act(() => remove(own), t("User {name} is deleted.", { name }));
-  go(link("users"));
+  await act(() => remove(own), t("User {name} is deleted.", { name }), () => go(link("users")));
 }
