@@ -64,7 +64,7 @@ async fn the_past_is_told_on_request() {
     assert!(!samples(&nodes, "/0/mem_used").is_empty());
     // Who does not ask is told as before.
     let plain = stage.get("/queues/%2f/q").await;
-    assert_eq!(plain["messages_details"].as_object().map(|it| it.len()), Some(1));
+    assert_eq!(plain["messages_details"].as_object().map(serde_json::Map::len), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
