@@ -29,7 +29,9 @@ fn users_log_in_and_do_what_their_tags_allow() {
         |path: &str| ["maker", "watcher", "user", "none"].map(|name| api.logged_in_as(name, "p").get(path).0);
     assert_eq!(statuses("/overview"), [200, 200, 200, 401]);
     assert_eq!(statuses("/nodes"), [401, 200, 401, 401]);
-    assert_eq!(statuses("/policies"), [200, 401, 401, 401]);
+    assert_eq!(statuses("/policies"), [200, 200, 200, 401]);
+    assert_eq!(statuses("/policies/%2f/p"), [401; 4]);
+    assert_eq!(statuses("/user-limits"), [200, 200, 200, 401]);
     assert_eq!(statuses("/users"), [401; 4]);
     assert_eq!(statuses("/queues/%2f"), [401, 200, 200, 401]);
     let user = api.logged_in_as("user", "p");

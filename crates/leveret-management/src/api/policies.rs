@@ -84,7 +84,6 @@ async fn policies<const OF: bool>(
     access: Access,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    access.policymaker()?;
     respond_policies(access.vhosts(&app), kind(OF), &parameters)
 }
 
@@ -94,7 +93,6 @@ async fn policies_of<const OF: bool>(
     Path(vhost): Path<String>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    access.policymaker()?;
     respond_policies(vec![access.vhost(&app, &vhost)?], kind(OF), &parameters)
 }
 

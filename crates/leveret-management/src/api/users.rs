@@ -130,20 +130,20 @@ async fn remove_many(State(app): State<App>, access: Access, body: Body) -> Resu
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn limits(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
-    access.administrator()?;
+async fn limits(
+    State(app): State<App>,
+    _access: Access,
+    parameters: Parameters,
+) -> Result<Response, Refusal> {
     respond_limits(app.node.broker().users.all(), &parameters)
 }
 
 async fn limits_of(
     State(app): State<App>,
-    access: Access,
+    _access: Access,
     Path(name): Path<String>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    if name != access.user {
-        access.administrator()?;
-    }
     respond_limits(vec![named(&app, &name)?], &parameters)
 }
 
