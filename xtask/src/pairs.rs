@@ -100,7 +100,7 @@ impl Server {
     fn up(tree: &Tree, steps: &mut Steps, service: Name, name: &'static str) -> Option<Self> {
         let instance = Instance::of(tree, service);
         let was_running = instance.is_running().unwrap_or(false);
-        let is_up = steps.run(&format!("{name} up"), || done(instance.up()));
+        let is_up = steps.run(&format!("{name} up"), || done(instance.up_empty()));
         let url = is_up.then(|| instance.url().ok()).flatten()?;
         Some(Self { name, instance, url, was_running })
     }

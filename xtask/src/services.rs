@@ -8,6 +8,7 @@ mod postgres;
 mod process;
 mod rabbitmq;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,11 @@ trait Service {
 
     /// Whether it answers.
     fn is_ready(&self, ports: Ports) -> bool;
+
+    /// Where it may have data beside its folder.
+    fn elsewhere(&self, _home: &Path) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// Carries out one action on the named services, on all when none is named.
@@ -116,6 +122,20 @@ impl Instance {
         ports.remember(&self.home)?;
         self.start(ports)?;
         self.status()
+    }
+
+    /// As [`Instance::up`], but where it does not run it begins without data: tests of today need not know the tables that
+    /// programs of an earlier day have made.
+    pub(crate) fn up_empty(&self) -> Result<()> {
+        if !self.is_running()? {
+            self.end()?;
+            for folder in self.service.elsewhere(&self.home).iter().chain([&self.home]) {
+                if folder.exists() {
+                    fs::remove_dir_all(folder)?;
+                }
+            }
+        }
+        self.up()
     }
 
     fn start(&self, ports: Ports) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What happens to every request before and after its route: its trace, its count, its body, and who may send it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
+use tokio::time::timeout;
 
 use crate::Problem;
 use crate::site::Site;
@@ -17,6 +18,8 @@ use crate::trace::{self, Trace};
 const LARGEST_BODY_BYTES: usize = 64 * 1024;
 /// How much is read of one that is larger.
 const MOST_READ_BYTES: usize = 4 * LARGEST_BODY_BYTES;
+/// How long it may take to come.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Answers a request as part of its trace, logs it, and counts it.
 pub(crate) async fn follow(State(site): State<Site>, request: Request, next: Next) -> Response {
@@ -45,11 +48,18 @@ pub(crate) async fn follow(State(site): State<Site>, request: Request, next: Nex
 /// for instance, the connection would be closed, which a client that goes on with its next request does not expect.
 pub(crate) async fn take_body(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    match whole(body).await {
+    match in_time(body, BODY_LIMIT).await {
         Ok(bytes) => next.run(Request::from_parts(head, Body::from(bytes))).await,
         // The rest of the body is not waited for.
         Err(problem) => ([(header::CONNECTION, "close")], problem).into_response(),
     }
+}
+
+async fn in_time(body: Body, limit: Duration) -> Result<Bytes, Problem> {
+    let taken = timeout(limit, whole(body)).await;
+    let late =
+        || Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {limit:?}"));
+    taken.unwrap_or_else(|_| Err(late()))
 }
 
 /// All of a body that is not too large. Of a larger one some more is read and thrown away, so that whoever sends it hears
@@ -90,4 +100,18 @@ pub(crate) async fn guard_page(request: Request, next: Next) -> Response {
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let problem = in_time(body, Duration::from_millis(1)).await.expect_err("it never comes");
+        assert_eq!(problem.into_response().status(), StatusCode::REQUEST_TIMEOUT);
+    }
 }

@@ -56,6 +56,10 @@ impl Service for Postgres {
         let ask = programs.join("pg_isready").display().to_string();
         prerequisites::succeeds(&[&ask, "-q", "-h", "127.0.0.1", "-p", &ports.clients.to_string()])
     }
+
+    fn elsewhere(&self, home: &Path) -> Option<PathBuf> {
+        Some(temporary(home))
+    }
 }
 
 /// Where the data goes, and the user that the server runs as.
@@ -64,12 +68,16 @@ fn place(home: &Path) -> Result<(PathBuf, Option<&'static str>)> {
     if account.is_some() || !launch::is_root() {
         return Ok((home.to_owned(), account));
     }
-    let mut hasher = DefaultHasher::new();
-    home.hash(&mut hasher);
-    let place = std::env::temp_dir().join(format!("leveret-postgres-{:x}", hasher.finish()));
+    let place = temporary(home);
     fs::create_dir_all(&place)?;
     let account = launch::hand_over(&place, "postgres")?;
     Ok((place, account))
+}
+
+fn temporary(home: &Path) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    home.hash(&mut hasher);
+    std::env::temp_dir().join(format!("leveret-postgres-{:x}", hasher.finish()))
 }
 
 /// The folder of the newest version's programs.
