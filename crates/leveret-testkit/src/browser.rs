@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,11 +23,18 @@ const STARTS: usize = 5;
 /// one, which would then hit whatever the first has opened.
 const CLICKS: usize = 3;
 const LOOKS: usize = 400;
-/// Brings an element to the middle of the window, away from what sticks to its edges, and notes when it is clicked. Ends once
-/// the page is drawn as it is now: before, after a change of the address, Chromium holds clicks back or drops them.
+/// Brings an element to the middle of the window, away from what sticks to its edges, and notes when it is clicked, or its
+/// like that the page has put in its place meanwhile. Ends once the page is drawn as it is now: before, after a change of the
+/// address, Chromium holds clicks back or drops them.
 const LOOK_OUT: &str = "const [element, drawn] = arguments; \
      element.scrollIntoView({block: 'center'}); window.missed = true; \
-     element.addEventListener('click', () => { window.missed = false; }, {capture: true, once: true}); \
+     window.awaited = [element, element.cloneNode(true)]; \
+     window.hear ||= (click) => { \
+         const [element, copy] = window.awaited; \
+         const hit = (node) => node === element || node.isEqualNode?.(copy); \
+         if (click.composedPath().some(hit)) window.missed = false; \
+     }; \
+     document.addEventListener('click', window.hear, {capture: true}); \
      requestAnimationFrame(() => requestAnimationFrame(() => drawn()));";
 
 /// How wide a window is.
@@ -219,14 +227,17 @@ impl Browser {
     }
 
     /// Clicks until the page has heard of it.
-    async fn click_on(&self, element: &Element) -> Result<(), fantoccini::error::CmdError> {
+    async fn click_on(&self, element: &Element) -> Result<(), CmdError> {
         let argument = serde_json::to_value(element).expect("an element has a JSON form");
         for _ in 0..CLICKS {
             self.client.execute_async(LOOK_OUT, vec![argument.clone()]).await?;
-            element.click().await?;
+            let clicked = element.click().await;
             for _ in 0..LOOKS {
                 if self.client.execute("return window.missed === true", Vec::new()).await? == false {
                     return Ok(());
+                }
+                if clicked.is_err() {
+                    return clicked;
                 }
                 tokio::time::sleep(PAUSE).await;
             }
@@ -235,7 +246,7 @@ impl Browser {
     }
 
     /// A page may replace an element, or lay one over it, between finding and using it.
-    async fn retry(&self, what: &str, act: impl AsyncFn() -> Result<(), fantoccini::error::CmdError>) {
+    async fn retry(&self, what: &str, act: impl AsyncFn() -> Result<(), CmdError>) {
         self.wait(what, async || act().await.ok()).await;
     }
 }
