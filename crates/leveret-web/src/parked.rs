@@ -147,7 +147,7 @@ impl Shelf {
 fn card(message: &ParkedMessage, lang: Lang) -> Markup {
     let path = format!("/parked/{}", page::path_part(&message.message_id));
     html! {
-        article {
+        article data-key=(message.message_id) {
             header {
                 b { (String::from_utf8_lossy(&message.body)) }
                 span { (message.attempts) " " (lang.say("failures", "次失败")) }

@@ -60,7 +60,8 @@ impl Site {
             .merge(shared)
             .route("/openapi.json", get(document))
             .route("/style.css", get(page::style))
-            .route("/live.js", get(page::script))
+            .route("/live.js", get(page::live_script))
+            .route("/patch.js", get(page::patch_script))
             .fallback(async || Problem::not_found("there is no such page"))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")

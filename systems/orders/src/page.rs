@@ -87,7 +87,7 @@ fn order_card(order: &Found, lang: Lang) -> Markup {
         State::Closed => ("gave-up", lang.say("closed", "已关闭")),
     };
     html! {
-        article {
+        article data-key=(order.order_no) {
             header {
                 b { (order.order_no) }
                 @if let Some(userid) = order.userid { span { (lang.say("user", "用户")) " " (userid) } }

@@ -19,11 +19,19 @@ async fn an_order_is_placed_and_paid_on_the_page() {
     browser.fill("[name=userid]", "42").await;
     browser.press("Place an order").await;
     browser.read("user 42").await;
-    browser.press("Pay").await;
-    browser.see(".badge.sent").await;
-    // Placed by somebody else.
+    // What others do comes in around the button that somebody is about to press.
+    let focus = "window.pay = document.querySelector('article button'); pay?.focus(); return pay !== null";
+    browser.until(focus).await;
     rig.place(7).await;
     browser.read("user 7").await;
+    let kept =
+        "return document.activeElement === pay && pay.closest('article').innerText.includes('user 42')";
+    browser.until(kept).await;
+    browser.keys("\n").await;
+    browser.see(".badge.sent").await;
+    browser.until("return document.querySelectorAll('article button').length === 1").await;
+    browser.press("Pay").await;
+    browser.until("return document.querySelectorAll('.badge.sent').length === 2").await;
 
     let names = &rig.settings.names;
     let bus = Bus::connect(&rig.settings.amqp_url).await.expect("the broker is there");
@@ -40,6 +48,13 @@ async fn an_order_is_placed_and_paid_on_the_page() {
     browser.press("Try again").await;
     until("another failure", async || failed_ms().await.filter(|&at_ms| Some(at_ms) > before_ms)).await;
     browser.read("the order number is empty").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    // One who tries what another has thrown away meanwhile.
+    let late = "const again = document.querySelector('[data-path$=\"/replay\"]'); again.dataset.path = '/parked/x/replay'; again.click()";
+    browser.run(late).await;
+    browser.read("there is no such parked message").await;
+    let complaints = browser.complaints().await;
+    assert!(matches!(&complaints[..], [line] if line.contains("404")), "{complaints:?}");
     browser.press("Drop all").await;
     browser.read("Nothing was given up.").await;
 

@@ -79,7 +79,7 @@ fn form(lang: Lang) -> Markup {
 
 fn user_card(user: &User, lang: Lang) -> Markup {
     html! {
-        article {
+        article data-key=(user.user_id) {
             header {
                 b { "#" (user.user_id) " " (user.name) }
                 span .email { (user.email) }
@@ -128,7 +128,7 @@ fn mails(files: &[MailFile], lang: Lang) -> Markup {
         } @else {
             ul {
                 @for file in files {
-                    li {
+                    li data-key=(file.name) {
                         (moment(file.arrived_ms))
                         a href={ "/mails/" (path_part(&file.name)) } { (file.name) }
                     }

@@ -125,7 +125,7 @@ async fn the_page_shows_it_in_both_languages() {
     assert!(english.body.contains("&lt;Ada&gt;") && english.body.contains("Sign up"), "{english:?}");
     assert!(english.head.contains("content-security-policy: default-src 'self'"), "{english:?}");
     assert!(rig.get("/?lang=zh").await.body.contains("用户注册"));
-    for asset in ["/style.css", "/live.js"] {
+    for asset in ["/style.css", "/live.js", "/patch.js"] {
         assert_eq!(rig.get(asset).await.status, 200, "{asset}");
     }
     let health = rig.get("/ready").await;

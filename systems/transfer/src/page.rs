@@ -155,7 +155,7 @@ fn company(name: &str, books: &Books, lang: Lang) -> Markup {
             @if books.accounts.is_empty() { p .empty { (lang.say("No accounts yet.", "还没有账户。")) } }
             table {
                 @for account in &books.accounts {
-                    tr { td { (account.name) } td .number { (page::money(account.money)) } }
+                    tr data-key=(account.name) { td { (account.name) } td .number { (page::money(account.money)) } }
                 }
             }
             @for entry in &books.transfers { (transfer(entry, books.company, lang)) }
@@ -173,7 +173,7 @@ fn transfer(entry: &Entry, side: Side, lang: Lang) -> Markup {
         (Status::Failed, _) => ("gave-up", lang.say("failed", "失败")),
     };
     html! {
-        article {
+        article data-key=(entry.transfer.tid) {
             header {
                 b { "#" (entry.transfer.tid) }
                 span { (entry.transfer.from) " → " (entry.transfer.to) }

@@ -1,31 +1,33 @@
 // Shows what the server pushes, counts down to what is due, and sends forms and buttons.
-"use strict";
+import { patch } from "./patch.js";
 
 const live = document.getElementById("live");
 
-function tick() {
-  for (const due of live.querySelectorAll("[data-due-ms]")) {
+function tick(part) {
+  for (const due of part.querySelectorAll("[data-due-ms]")) {
     const left = Math.max(0, Number(due.dataset.dueMs) - Date.now()) / 1000;
     due.textContent = left.toFixed(1) + " s";
   }
 }
 
-function localTimes() {
-  for (const time of live.querySelectorAll("time[data-ms]")) {
+function localTimes(part) {
+  for (const time of part.querySelectorAll("time[data-ms]")) {
     time.textContent = new Date(Number(time.dataset.ms)).toLocaleTimeString();
   }
 }
 
 function show(html) {
-  live.innerHTML = html;
-  localTimes();
-  tick();
+  const sent = document.createElement("template");
+  sent.innerHTML = html;
+  localTimes(sent.content);
+  tick(sent.content);
+  patch(live, sent.content);
 }
 
 const source = new EventSource("/events?lang=" + live.dataset.lang);
 source.onmessage = (event) => show(event.data);
-setInterval(tick, 100);
-localTimes();
+setInterval(() => tick(live), 100);
+localTimes(live);
 
 // A key for each thing asked for, so that sending it again does it once.
 function requestKey() {
@@ -71,6 +73,14 @@ for (const form of document.querySelectorAll("form[data-post]")) {
 live.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-path]");
   if (!button) return;
+  const answer = document.getElementById("answer");
   button.disabled = true;
-  await fetch(button.dataset.path, { method: button.dataset.method });
+  try {
+    const response = await fetch(button.dataset.path, { method: button.dataset.method });
+    answer.textContent = response.ok ? "" : (await response.json()).detail;
+  } catch (error) {
+    answer.textContent = String(error);
+  } finally {
+    button.disabled = false;
+  }
 });

@@ -1,5 +1,6 @@
 //! A page's frame, and the small things that pages are made of. The live part is rendered by the server and sent anew
-//! when it changes, so the browser's script stays a few lines and knows no system.
+//! when it changes, so the browser's script stays a few lines and knows no system. An entry of a list has a `data-key`, by
+//! which the script knows it again.
 
 use std::fmt::Display;
 
@@ -70,7 +71,7 @@ pub(crate) fn frame(lang: Lang, title: &str, still: &Markup, live: &Markup) -> M
                 title { (title) }
                 link rel="stylesheet" href="/style.css";
                 link rel="icon" href="data:,";
-                script src="/live.js" defer {}
+                script src="/live.js" type="module" {}
             }
             body {
                 header {
@@ -79,6 +80,7 @@ pub(crate) fn frame(lang: Lang, title: &str, still: &Markup, live: &Markup) -> M
                 }
                 main {
                     (still)
+                    output #answer .failed role="status" {}
                     div #live data-lang=(lang.code()) aria-live="polite" { (live) }
                 }
             }
@@ -134,8 +136,13 @@ pub(crate) async fn style() -> impl IntoResponse {
 }
 
 /// `GET /live.js`
-pub(crate) async fn script() -> impl IntoResponse {
+pub(crate) async fn live_script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("live.js"))
+}
+
+/// `GET /patch.js`
+pub(crate) async fn patch_script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("patch.js"))
 }
 
 #[cfg(test)]
