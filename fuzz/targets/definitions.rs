@@ -1,22 +1,4 @@
-//! Any definitions: taken or refused, and what was taken is given back the same. Begins with what is right, and puts any
-//! JSON in any place of it.
+//! See `definitions` in the library.
 #![no_main]
 
-#[path = "../../crates/leveret-broker/tests/support/given.rs"]
-mod given;
-
-use libfuzzer_sys::{Corpus, fuzz_target};
-
-/// Deepest place in definitions.
-const STEPS: usize = 6;
-
-fuzz_target!(|bytes: &[u8]| -> Corpus {
-    let Some((places, text)) = bytes.split_at_checked(STEPS + 1) else { return Corpus::Reject };
-    let Ok(other) = serde_json::from_slice(text) else { return Corpus::Reject };
-    let depth = usize::from(places[0]) % (STEPS + 1);
-    let steps: Vec<usize> = places[1..=depth].iter().copied().map(usize::from).collect();
-    let mut json = given::definitions();
-    given::replace(&mut json, &steps, other);
-    given::check(json);
-    Corpus::Keep
-});
+leveret_fuzz::target!(definitions);

@@ -90,12 +90,16 @@ fn fuzz(tree: &Tree, tools: &Path, target: &str, seconds: u32) -> Result<Counts>
 fn cargo_fuzz(tree: &Tree, tools: &Path, action: &str, arguments: &[&str]) -> Result<Expression> {
     let output = tree.target("fuzz");
     let output = output.to_str().context("the target folder's name is not UTF-8")?;
-    let before = ["fuzz", action, "--sanitizer", "none", "--target-dir", output];
+    let before = ["fuzz", action, "--sanitizer", "none", "--features", "engine", "--target-dir", output];
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(tools.to_path_buf()).chain(std::env::split_paths(&path));
     let path = std::env::join_paths(folders)?;
     ensure!(tree.root().join("fuzz/Cargo.toml").exists(), "the folder fuzz is not there");
-    Ok(tree.cargo(&[&before[..], arguments].concat()).env("PATH", path))
+    // Linking seven programs with optimisation across crates would take longer than it is worth.
+    Ok(tree
+        .cargo(&[&before[..], arguments].concat())
+        .env("PATH", path)
+        .env("CARGO_PROFILE_RELEASE_LTO", "off"))
 }
 
 #[cfg(test)]

@@ -38,6 +38,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     ("leveret-testkit", &["leveret-amqp", "leveret-store", "leveret-broker", "leveret-server"]),
     ("leveret-rig", &["leveret-bus", "leveret-server", "leveret-web"]),
+    (
+        "leveret-fuzz",
+        &["leveret-amqp", "leveret-store", "leveret-broker", "leveret-server", "leveret-management"],
+    ),
     ("xtask", &["leveret-amqp"]),
 ];
 
@@ -76,7 +80,9 @@ fn house_dependencies<'a>(tree: &'a Tree, package: &'a Package) -> impl Iterator
 
 pub(super) fn testkit_is_for_tests(tree: &Tree) -> Result<Vec<String>> {
     let packages = tree.metadata.workspace_packages();
-    let findings = packages.into_iter().filter(|package| {
+    // Fuzz targets are tests, all of them.
+    let others = packages.into_iter().filter(|package| package.name != "leveret-fuzz");
+    let findings = others.filter(|package| {
         house_dependencies(tree, package).any(|dependency| dependency == "leveret-testkit")
     });
     Ok(findings.map(|package| format!("{} needs the testkit outside its tests", package.name)).collect())

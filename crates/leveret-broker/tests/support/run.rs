@@ -10,9 +10,9 @@ use leveret_broker::{
     Settlement, Time, Users, route_of,
 };
 
-use crate::kept::Kept;
-use crate::letterbox::{self, Letterbox};
-use crate::model::{self, Model, Rules};
+use super::kept::Kept;
+use super::letterbox::{self, Letterbox};
+use super::model::{self, Model, Rules};
 
 /// What the queue is declared as.
 #[derive(Clone, Copy, Debug)]
