@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use leveret_amqp::{Method, ReplyCode, connection, parse_frame, write_heartbeat, write_method};
 use leveret_broker::{Connection as Entry, ConnectionOptions, Effects, Login, Owner, Queue};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::Shared;
 use crate::handshake::{Handshake, NotOpened, Opened};
@@ -402,7 +402,8 @@ impl Heartbeat {
     fn new(heartbeat_s: u16) -> Self {
         let period = Duration::from_secs(heartbeat_s.into());
         let ticks = (heartbeat_s > 0).then(|| {
-            let mut ticks = interval(period / 2);
+            // A first tick at once would count as half a period of silence, should the client be heard a moment before.
+            let mut ticks = interval_at(Instant::now() + period / 2, period / 2);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
@@ -457,5 +458,19 @@ impl Patience {
         let after: u64 = congested.iter().map(|queue| queue.delivered_count()).sum();
         self.fruitless = if after.saturating_sub(before) < MOVING { (self.fruitless + 1).min(10) } else { 0 };
         self.skip = (1 << self.fruitless) - 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_is_heard_once_is_alive_for_two_whole_periods_at_least() {
+        let (outbox, begun) = (Outbox::new(None, 4096), Instant::now());
+        let mut heartbeat = Heartbeat::new(1);
+        heartbeat.heard();
+        while heartbeat.tick(&outbox).await {}
+        assert!(begun.elapsed() >= heartbeat.period * 5 / 2, "{:?}", begun.elapsed());
     }
 }
