@@ -320,8 +320,10 @@ impl Connections {
         for channel in connection.channels() {
             self.close_channel(connection, channel.number);
         }
+        // Who finds it among the open ones no more finds it counted as closed.
+        let mut past = self.past.lock();
         if self.open.write().remove(&connection.id).is_some() {
-            self.past.lock().churn.connections_closed += 1;
+            past.churn.connections_closed += 1;
         }
     }
 
