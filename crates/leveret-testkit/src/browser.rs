@@ -98,7 +98,8 @@ impl Browser {
 
     /// Waits until the page's text contains that.
     pub async fn read(&self, text: &str) {
-        self.wait(text, async || self.text().await.contains(text).then_some(())).await;
+        let text_of_page = "return document.body.innerText";
+        self.wait(text, async || self.look(text_of_page).await?.as_str()?.contains(text).then_some(())).await;
     }
 
     /// The text of the page as it is shown.
@@ -151,7 +152,7 @@ impl Browser {
 
     /// Waits until a script in the page returns true.
     pub async fn until(&self, script: &str) {
-        self.wait(script, async || (self.run(script).await == Value::Bool(true)).then_some(())).await;
+        self.wait(script, async || (self.look(script).await? == Value::Bool(true)).then_some(())).await;
     }
 
     /// Gives the window a width.
@@ -226,14 +227,19 @@ impl Browser {
         }
     }
 
-    /// Clicks until the page has heard of it.
+    /// What a script returns; nothing where a page makes way for another just then.
+    async fn look(&self, script: &str) -> Option<Value> {
+        self.client.execute(script, Vec::new()).await.ok()
+    }
+
+    /// Clicks until the page has heard of it, or is gone: one that leads to another page is not clicked there again.
     async fn click_on(&self, element: &Element) -> Result<(), CmdError> {
         let argument = serde_json::to_value(element).expect("an element has a JSON form");
         for _ in 0..CLICKS {
             self.client.execute_async(LOOK_OUT, vec![argument.clone()]).await?;
             let clicked = element.click().await;
             for _ in 0..LOOKS {
-                if self.client.execute("return window.missed === true", Vec::new()).await? == false {
+                if self.look("return window.missed === true").await == Some(Value::Bool(false)) {
                     return Ok(());
                 }
                 if clicked.is_err() {
