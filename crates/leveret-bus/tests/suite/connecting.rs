@@ -5,22 +5,24 @@ use std::time::Duration;
 use leveret_bus::{Bus, Error, LinkState, Message, Topology};
 use leveret_server::{Config, Server, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::{Broker, soon, unique};
 
-/// An address where nothing listens.
-async fn dead_url() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("amqp://guest:guest@{}", listener.local_addr().unwrap())
+/// An address where nothing listens, nor anybody else can while the socket is there.
+fn dead_url() -> (String, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    (format!("amqp://guest:guest@{}", socket.local_addr().unwrap()), socket)
 }
 
 #[tokio::test]
 async fn the_first_host_that_answers_is_used_each_time() {
     let broker = Broker::start().await;
     let (first, second) = (Proxy::before(broker.url()).await, Proxy::before(broker.url()).await);
-    let urls = format!("{},{},{}", dead_url().await, first.url(), second.url());
+    let (dead, _kept) = dead_url();
+    let urls = format!("{dead},{},{}", first.url(), second.url());
     let bus = Bus::connect(&urls).await.unwrap();
     let queue = unique("q");
     bus.declare(&Topology::new().queue(&queue)).await.unwrap();
@@ -52,7 +54,8 @@ async fn a_broker_that_is_not_there_yet_is_waited_for() {
 
 #[tokio::test]
 async fn nobody_there_is_an_error_in_time() {
-    let bus = Bus::builder(&dead_url().await).connect_within(Duration::from_millis(200)).connect();
+    let (dead, _kept) = dead_url();
+    let bus = Bus::builder(&dead).connect_within(Duration::from_millis(200)).connect();
     assert!(matches!(soon("answer", bus).await, Err(Error::Broker(_))));
 }
 

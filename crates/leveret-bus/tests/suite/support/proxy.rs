@@ -91,6 +91,9 @@ async fn pump(
         };
         let Ok(length @ 1..) = read else { return };
         let now = *weather.borrow();
+        if now == Weather::Down {
+            return;
+        }
         if is_brokers && now == Weather::Mute {
             continue;
         }
