@@ -24,7 +24,7 @@ struct Program {
 impl Program {
     fn start(folder: &std::path::Path, database_url: &str, amqp_url: &str, smtp_url: &str, id: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_signup"))
-            .args(["--listen", "127.0.0.1:0", "--delays-ms", "50,100,200,400", "--mail-timeout-ms", "500"])
+            .args(["--listen", "127.0.0.1:0", "--delays-ms", "50,100,200,400", "--mail-timeout-ms", "10000"])
             .args(["--amqp-url", amqp_url, "--smtp-url", smtp_url])
             .args(["--database-url", database_url])
             .arg("--mail-folder")

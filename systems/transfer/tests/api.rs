@@ -4,7 +4,7 @@
 mod support;
 
 use leveret_bus::clock;
-use leveret_rig::openapi;
+use leveret_rig::{openapi, until};
 use leveret_transfer::{SIGNATURE_HEADER, TIME_HEADER};
 use leveret_web::client::Response;
 use serde_json::{Value, json};
@@ -132,7 +132,11 @@ async fn page_health_and_metrics_are_there() {
     assert_eq!(get("ready").await.json::<Value>().unwrap()["broker"], true);
     let metrics = get("metrics").await.text();
     assert!(metrics.contains("route=\"/transfers\",status=\"202\"} 1"), "{metrics}");
-    assert!(metrics.contains("leveret_outbox_unsent 0"), "{metrics}");
+    // That the message has gone out is noted while B handles it.
+    until("nothing unsent", async || {
+        get("metrics").await.text().contains("leveret_outbox_unsent 0").then_some(())
+    })
+    .await;
     // B's page shows both sides, and that nothing is missing.
     let page = rig.client.get(&rig.b().url()).await.unwrap().text();
     assert!(page.contains("as was put in") && page.contains("99.00"), "{page}");

@@ -99,7 +99,7 @@ impl World {
         let callback_url = bad_road(format!("http://{a}/callback"), rng.u64(..)).await;
         let places = Places { a, b, broker, amqp_url, callback_url, names: names() };
         let databases = [TestDatabase::new().await, TestDatabase::new().await];
-        let client = Client::new(Duration::from_secs(5));
+        let client = Client::new(Duration::from_secs(20));
         let folder = tempfile::tempdir().unwrap();
         let mut world =
             Self { rng, a: None, b: None, broker: None, places, databases, folder, client, begun: 0 };
@@ -251,13 +251,10 @@ impl World {
 
     /// Nobody writes now. Says what is in flight.
     async fn count_money(&self, round: u64) -> i64 {
-        let [a, b] = &self.databases;
-        let sum_a = sum(&a.url, "SELECT user_money FROM usermoney").await;
-        let sum_b = sum(&b.url, "SELECT umoney FROM umoney").await;
-        let credited: HashMap<i64, i64> = transfers_of_b(&b.url).await;
+        let Books { sum_a, sum_b, credited, transfers } = self.still_books().await;
         let mut in_flight = 0;
         let mut known = HashSet::new();
-        for row in transfers(&a.url).await {
+        for row in transfers {
             let is_credited = credited.contains_key(&row.tid);
             assert!(!is_credited || row.status == 1, "round {round}: {row:?} is credited without A's word");
             assert!(!is_credited || credited[&row.tid] == row.money, "round {round}: {row:?}");
@@ -274,6 +271,28 @@ impl World {
             "round {round}: A {sum_a}, B {sum_b}, in flight {in_flight}"
         );
         in_flight
+    }
+
+    /// What both have, once it is the same twice: a database may still be at what somebody asked of it before the kill.
+    async fn still_books(&self) -> Books {
+        let mut before = self.books().await;
+        loop {
+            let now = self.books().await;
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
+    }
+
+    async fn books(&self) -> Books {
+        let [a, b] = &self.databases;
+        Books {
+            sum_a: sum(&a.url, "SELECT user_money FROM usermoney").await,
+            sum_b: sum(&b.url, "SELECT umoney FROM umoney").await,
+            credited: transfers_of_b(&b.url).await,
+            transfers: transfers(&a.url).await,
+        }
     }
 
     /// Left alone, everything comes to its end.
@@ -330,9 +349,11 @@ fn start_broker(addr: SocketAddr, folder: &Path) -> Program {
     Program::start(&mut command)
 }
 
-/// An address that is free now, and likely to be when somebody comes back to it.
+/// An address that is free now, and when somebody comes back to it: nobody else takes ports of any but the first of the
+/// loopback's addresses.
 fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let host = std::net::Ipv4Addr::new(127, fastrand::u8(1..), fastrand::u8(..), fastrand::u8(1..255));
+    std::net::TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
 /// The way from B to A: most callbacks pass, some come late, twice or never, and some answers get lost.
@@ -385,8 +406,18 @@ async fn pass(State(road): State<Road>, headers: HeaderMap, body: Bytes) -> (Sta
     }
 }
 
+/// Both databases, as far as money is concerned.
+#[derive(PartialEq)]
+struct Books {
+    sum_a: i64,
+    sum_b: i64,
+    /// By B, by tid.
+    credited: HashMap<i64, i64>,
+    transfers: Vec<Row>,
+}
+
 /// A row of A's log.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Row {
     tid: i64,
     from: String,

@@ -70,6 +70,10 @@ impl Rig {
         answer.json::<Value>().unwrap()["state"].as_str().unwrap_or("none").to_owned()
     }
 
+    pub async fn until_written(&self, order_no: &str) {
+        until("it is written", async || (self.state(order_no).await != "accepted").then_some(())).await;
+    }
+
     pub async fn until_state(&self, order_no: &str, wanted: &str) {
         until(wanted, async || (self.state(order_no).await == wanted).then_some(())).await;
     }
