@@ -15,7 +15,7 @@ const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const FRAME_MAX: u32 = 131_072;
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How much the broker's memory may grow over a whole test, in bytes: what an allocator keeps for itself, far
 /// below what any of the lengths in here pretend to need.
 const GROWTH_LIMIT_BYTES: u64 = 48 << 20;

@@ -22,6 +22,8 @@ use lapin::{
 type Outcome = Result<(), Error>;
 
 const FRAME_PAYLOAD_BYTES: usize = 131_072 - 8;
+/// Longest wait for what has to come about.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A broker, a connection to it, and a channel in confirm mode.
 struct Bench {
@@ -96,9 +98,9 @@ impl Bench {
 
     /// Waits until that many messages are ready.
     async fn until_ready(&self, queue: &ShortString, count: u32) -> Outcome {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + PATIENCE;
         while self.ready(queue).await? != count {
-            assert!(Instant::now() < deadline, "not {count} messages ready within 5 s");
+            assert!(Instant::now() < deadline, "not {count} messages ready within {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
