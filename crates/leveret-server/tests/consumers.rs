@@ -1,9 +1,9 @@
 //! Consuming: consumers, `basic.get`, prefetch, and what becomes of deliveries.
 
-use leveret_amqp::{Properties, basic, channel, queue};
+use leveret_amqp::{ContentHeader, Properties, basic, channel, queue, write_body_frames, write_method};
 use leveret_testkit::{
     Delivery, Peer, TestBroker, ack, cancel, close_channel, consume, declare_queue, delete_queue, flow, get,
-    nack, publish, purge, qos, reject,
+    nack, publish, purge, qos, reject, table,
 };
 use rstest::rstest;
 
@@ -200,6 +200,23 @@ fn prefetch_by_size_is_not_implemented() {
     let (_broker, mut peer) = queue_of([]);
     let (code, text) = peer.broken_by(1, basic::Qos { prefetch_size: 10, ..qos(0) });
     assert_eq!((code, text.as_str()), (540, "NOT_IMPLEMENTED - prefetch_size!=0 (10)"));
+}
+
+#[test]
+fn what_is_rejected_before_a_publish_is_before_it_also_where_both_come_at_once() {
+    let (_broker, mut peer) = queue_of([]);
+    let arguments = table([("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "q".into())]);
+    peer.ask::<queue::DeclareOk>(1, queue::Declare { arguments, ..declare_queue("first") });
+    peer.put("first", "rejected before");
+    let tag = peer.fetch(1, get("first")).expect("a message").delivery.tag;
+    let mut both = Vec::new();
+    write_method(1, basic::Reject { delivery_tag: tag, requeue: false }, &mut both);
+    write_method(1, publish("", "q"), &mut both);
+    let header = ContentHeader { body_size: 9, properties: &Properties::default().encode() };
+    header.write_frame(1, &mut both);
+    write_body_frames(1, b"published", 0, &mut both);
+    peer.send_bytes(&both);
+    consume_texts(&mut peer, ["rejected before", "published"]);
 }
 
 #[test]

@@ -292,6 +292,15 @@ impl Session {
         self.outbox.resume_stalled(&mut self.effects);
     }
 
+    /// What is given back or rejected comes before what is published after it, in queues and in the journal. Nobody can tell
+    /// where acknowledgements come: they go on gathering.
+    #[inline]
+    pub(super) fn settle_before_publish(&mut self) {
+        if self.settling.settlement != Some(Settlement::Acked) {
+            self.settle();
+        }
+    }
+
     pub(super) fn recover(&mut self, number: u16, requeue: bool, answer: bool) -> Result<(), Exception> {
         if !requeue {
             return Err(Exception::new(ReplyCode::NOT_IMPLEMENTED, "requeue=false"));

@@ -136,6 +136,7 @@ impl Session {
         bytes: &'b [u8],
         run: &mut Run<'b>,
     ) -> Result<usize, Exception> {
+        self.settle_before_publish();
         if let Some(whole) = whole(method, bytes, self.frame_max)
             && (self.join_run(method.channel, &whole, run) || self.join_held(method.channel, &whole, run))
         {
