@@ -7,13 +7,13 @@ mod reading;
 
 use std::time::{Duration, Instant};
 
-use sea_orm::sqlx::Executor;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{Connection, Executor};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     EntityTrait, SqliteTransactionMode, TransactionOptions, TransactionTrait, UpdateMany,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
 
@@ -33,6 +33,9 @@ const SQLITE_CONNECTIONS: u32 = 1;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection unused for so long is tried before it is used again.
 const IDLE_BEFORE_TEST: Duration = Duration::from_secs(5);
+
+/// A connection that does not answer for so long, because whoever had it went in the middle of a question, is closed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 const MYSQL_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
@@ -122,8 +125,14 @@ async fn open_sqlite(mut options: ConnectOptions) -> Result<DatabaseConnection, 
 
 async fn open_mysql(mut options: ConnectOptions) -> Result<DatabaseConnection, Error> {
     options.map_sqlx_mysql_pool_opts(|pool| {
-        pool.after_connect(|connection, _| {
+        let pool = pool.after_connect(|connection, _| {
             Box::pin(async move { connection.execute(MYSQL_ISOLATION).await.map(drop) })
+        });
+        // The pool asks too, but waits for ever, and so does then whoever closes it.
+        pool.after_release(|connection, _| {
+            Box::pin(
+                async move { Ok(matches!(timeout(ANSWER_TIMEOUT, connection.ping()).await, Ok(Ok(())))) },
+            )
         })
     });
     Ok(Database::connect(options).await?)

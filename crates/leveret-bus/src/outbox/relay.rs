@@ -107,10 +107,11 @@ struct Relaying {
 impl Relaying {
     async fn run(self) {
         let rounds = futures_util::future::join_all((0..self.options.batches.max(1)).map(|_| self.rounds()));
-        let beside = async { tokio::join!(self.chores(), wake::listen(self.db().clone(), self.staged())) };
+        // Neither is broken off: a connection whose answer nobody has read yet is of no use to who gets it next.
+        let work = async { tokio::join!(rounds, self.chores()) };
         tokio::select! {
-            _ = rounds => {}
-            _ = beside => {}
+            _ = work => {}
+            () = wake::listen(self.db().clone(), self.staged()) => {}
         }
     }
 
@@ -226,7 +227,10 @@ impl Relaying {
     async fn chores(&self) {
         let mut ticks = interval(CHORES_EVERY);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
             if let Err(error) = self.do_chores().await {
                 tracing::warn!(%error, "the outbox could not be tidied");
             }

@@ -37,7 +37,9 @@ async fn a_relay_killed_again_and_again_loses_nothing() {
     let mut seen = HashMap::<String, u64>::new();
     let mut kills = 0;
     for _ in 0..5 {
-        let relay = outbox.relay(bus.publisher(), options.clone());
+        // What is killed has connections of its own, which go with it.
+        let theirs = Outbox::open(database::connect(&database.url).await.unwrap()).await.unwrap();
+        let relay = theirs.relay(bus.publisher(), options.clone());
         let Ok(Some((_, delivery))) = tokio::time::timeout(Duration::from_secs(5), arrived.recv()).await
         else {
             break;

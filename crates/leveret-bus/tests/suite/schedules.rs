@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use leveret_bus::Error;
 use leveret_bus::schedules::{Missed, Occurrence, Schedules};
+use leveret_bus::{Error, database};
 use sea_orm::ConnectionTrait;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -81,9 +81,10 @@ async fn what_was_missed_is_run_once_or_each() {
 #[tokio::test]
 async fn a_run_cut_short_is_run_again_by_another() {
     let database = TestDatabase::new().await;
-    let schedules = Schedules::open(database.db.clone()).await.unwrap();
     let start = async |hangs: bool| {
         let (ran, runs) = mpsc::unbounded_channel();
+        // What dies has connections of its own, which go with it.
+        let schedules = Schedules::open(database::connect(&database.url).await.unwrap()).await.unwrap();
         let builder = schedules.cron("job", "0 0 1 1 *").unwrap().lease(Duration::from_millis(300));
         let job = move |occurrence: Occurrence| {
             ran.send(occurrence.due_ms).unwrap();
