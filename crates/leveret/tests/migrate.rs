@@ -175,10 +175,11 @@ async fn everything_goes_over_and_comes_back() {
 
     // The binding is there too: what is published to the exchange arrives.
     let (_connection, channel) = here.channel().await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     let properties = BasicProperties::default().with_message_id("3000".into());
     let sent =
         channel.basic_publish("events".into(), "a.b".into(), BasicPublishOptions::default(), b"", properties);
-    sent.await.expect("is sent");
+    sent.await.expect("is sent").await.expect("is confirmed");
 
     let told = succeed(migrate(&here, &there));
     assert!(told.contains("0 left at the source, 0 then"), "{told}");
