@@ -8,6 +8,8 @@ const crypto = require('node:crypto');
 const amqp = require('amqplib');
 
 const MIB = 1 << 20;
+// Longest wait for what has to come.
+const PATIENCE_MS = 20_000;
 const CHECK_LIMIT_MS = 30_000;
 const url = process.argv[2];
 const noDelayed = process.argv.includes('--no-delayed');
@@ -64,7 +66,7 @@ function publish(channel, exchange, key, body = '', options = {}) {
 }
 
 async function ready(channel, queue, count) {
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + PATIENCE_MS;
   let found;
   do {
     found = (await channel.checkQueue(queue)).messageCount;
@@ -76,7 +78,7 @@ async function ready(channel, queue, count) {
 
 /** Waits until so many messages have come, and a little longer for one that should not. */
 async function come(messages, count) {
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + PATIENCE_MS;
   while (messages.length < count && Date.now() < deadline) await sleep(20);
   await sleep(200);
   assert.equal(messages.length, count, 'messages');

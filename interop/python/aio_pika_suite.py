@@ -22,6 +22,8 @@ from checks import Checks, equal, fresh, is_on_time
 
 check = Checks("aio-pika")
 MIB = 1 << 20
+# Longest wait for what has to come.
+PATIENCE_S = 20
 REFUSALS = {
     403: ChannelAccessRefused,
     404: ChannelNotFoundEntity,
@@ -82,7 +84,7 @@ async def returned(exchange, key):
     raise AssertionError("not returned")
 
 
-async def ready(channel, queue, count, within_s=5):
+async def ready(channel, queue, count, within_s=PATIENCE_S):
     """Waits until that many messages are ready."""
     deadline = time.monotonic() + within_s
     while True:
@@ -96,7 +98,7 @@ async def ready(channel, queue, count, within_s=5):
 
 async def come(messages, count, what):
     """Waits until so many messages have come, and a little longer for one that should not."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while len(messages) < count and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     await asyncio.sleep(0.2)
@@ -177,7 +179,7 @@ async def _(client):
     for number in range(50):
         await exchange.publish(Message(str(number).encode()), "key")
     bodies = []
-    async with queue.iterator(timeout=5) as messages:
+    async with queue.iterator(timeout=PATIENCE_S) as messages:
         async for message in messages:
             bodies.append(message.body)
             await message.ack()
@@ -415,7 +417,7 @@ async def _(client):
         for number, delay_ms in enumerate(delays_ms):
             due[number] = time.monotonic() + delay_ms / 1000
             await exchange.publish(Message(str(number).encode(), headers={"x-delay": delay_ms}), "key")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while len(arrivals) < len(due) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         equal(len(arrivals), len(due), "arrivals")

@@ -9,6 +9,8 @@ from checks import Checks, equal, fresh
 
 check = Checks("pika")
 MIB = 1 << 20
+# Longest wait for what has to come.
+PATIENCE_S = 20
 
 
 class Client:
@@ -57,7 +59,7 @@ def bound(channel, kind="direct", key="key", arguments=None):
     return exchange_name, queue_name
 
 
-def next_message(channel, queue_name, within_s=5, auto_ack=False):
+def next_message(channel, queue_name, within_s=PATIENCE_S, auto_ack=False):
     """The next message, by consuming: (method, properties, body). None when none comes."""
     for message in channel.consume(queue_name, auto_ack=auto_ack, inactivity_timeout=within_s):
         return message if message[0] else None
@@ -72,7 +74,7 @@ def ready(channel, queue_name):
     return channel.queue_declare(queue_name, passive=True).method.message_count
 
 
-def wait_until(condition, within_s=5):
+def wait_until(condition, within_s=PATIENCE_S):
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:

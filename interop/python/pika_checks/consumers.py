@@ -3,7 +3,7 @@
 import pika
 
 from checks import equal, fresh
-from pika_checks.client import check, come, get, next_message, queue, ready, refused, wait_until
+from pika_checks.client import PATIENCE_S, check, come, get, next_message, queue, ready, refused, wait_until
 
 
 @check("consume and ack, in order")
@@ -146,7 +146,7 @@ def _(client):
     channel._impl.basic_consume(name, lambda *_: None, consumer_tag="tag")
     consume = pika.spec.Basic.Consume(queue=name, consumer_tag="tag")
     channel._impl._send_method(consume)
-    refused(530, connection.process_data_events, 5)
+    refused(530, connection.process_data_events, PATIENCE_S)
 
 
 @check("cancelled consumer gets nothing more")

@@ -6,7 +6,7 @@ import decimal
 import pika
 
 from checks import equal, fresh
-from pika_checks.client import MIB, bound, check, get, next_message, queue, ready, refused, returned
+from pika_checks.client import MIB, PATIENCE_S, bound, check, get, next_message, queue, ready, refused, returned
 
 
 @check("mandatory: unroutable is returned with 312 before the confirm")
@@ -31,7 +31,7 @@ def _(client):
     channel = connection.channel()
     publish = pika.spec.Basic.Publish(exchange="", routing_key="x", immediate=True)
     channel._impl._send_method(publish, (pika.BasicProperties(), b""))
-    refused(540, connection.process_data_events, 5)
+    refused(540, connection.process_data_events, PATIENCE_S)
 
 
 @check("confirms of a thousand persistent messages")
