@@ -20,6 +20,9 @@ use crate::ui::session;
 /// Passwords that are checked at once: each takes a processor and memory for a few milliseconds.
 const AT_ONCE: usize = 2;
 
+/// Why what is in a virtual host is not shown.
+const ELSEWHERE: &str = "User not authorised to access virtual host";
+
 /// How many log-ins over HTTP there were.
 pub(crate) struct Logins {
     room: Arc<Semaphore>,
@@ -86,14 +89,19 @@ impl Access {
         permit(self.is_monitor(), "Not monitor user")
     }
 
-    /// The virtual hosts that the user sees.
+    /// The virtual hosts in which the user sees what there is: monitors, too, take permissions for that.
     pub(crate) fn vhosts(&self, app: &App) -> Vec<Arc<Vhost>> {
         app.node.broker().vhosts().into_iter().filter(|vhost| self.sees(app, &vhost.name)).collect()
     }
 
+    /// The virtual hosts that the user may know of, and of their limits: monitors of all.
+    pub(crate) fn known_vhosts(&self, app: &App) -> Vec<Arc<Vhost>> {
+        if self.is_monitor() { app.node.broker().vhosts() } else { self.vhosts(app) }
+    }
+
     /// Whether the user sees what is in that virtual host.
-    pub(crate) fn sees(&self, app: &App, vhost: &str) -> bool {
-        self.is_monitor() || app.node.broker().users.access(&self.user, vhost).is_some()
+    fn sees(&self, app: &App, vhost: &str) -> bool {
+        self.is_administrator() || app.node.broker().users.access(&self.user, vhost).is_some()
     }
 
     /// The user as the core asks for it: what is done in that virtual host takes the permissions there.
@@ -103,12 +111,40 @@ impl Access {
         Client::without_connection(access)
     }
 
-    /// The virtual host of that name, where the user may act in it.
+    /// The virtual host of that name, where the user sees what is in it.
     pub(crate) fn vhost(&self, app: &App, name: &str) -> Result<Arc<Vhost>, Refusal> {
-        let vhost = app.node.broker().vhost(name);
-        let vhost = vhost.ok_or_else(|| Refusal::Missing("vhost_not_found".into()))?;
-        permit(self.sees(app, name), "User not authorised to access virtual host")?;
+        let vhost = Self::find_vhost(app, name)?;
+        permit(self.sees(app, name), ELSEWHERE)?;
         Ok(vhost)
+    }
+
+    /// The virtual host of that name, where the user may know of it.
+    pub(crate) fn known_vhost(&self, app: &App, name: &str) -> Result<Arc<Vhost>, Refusal> {
+        let vhost = Self::find_vhost(app, name)?;
+        permit(self.is_monitor() || self.sees(app, name), ELSEWHERE)?;
+        Ok(vhost)
+    }
+
+    /// The virtual host of that name, whoever the user is.
+    pub(crate) fn find_vhost(app: &App, name: &str) -> Result<Arc<Vhost>, Refusal> {
+        app.node.broker().vhost(name).ok_or_else(|| Refusal::Missing("vhost_not_found".into()))
+    }
+
+    /// The virtual host of that name for what takes a channel, and who opens it. As in RabbitMQ none is opened to one that is
+    /// not there, or without permissions: not for administrators either.
+    pub(crate) fn channel(&self, app: &App, name: &str) -> Result<(Arc<Vhost>, Client), Refusal> {
+        let refused = || Refusal::NotAuthorised("Access refused.".into());
+        let vhost = self.vhost(app, name).map_err(|refusal| match refusal {
+            Refusal::Missing(_) => refused(),
+            other => other,
+        })?;
+        let access = app.node.broker().users.access(&self.user, name).ok_or_else(refused)?;
+        Ok((vhost, Client::without_connection(access)))
+    }
+
+    /// Lets users do to what is theirs what otherwise only some may.
+    pub(crate) fn owner(&self, user: &str, may: bool) -> Result<(), Refusal> {
+        permit(may || user == self.user, "User not authorised to access object")
     }
 
     /// Logs in from a request's head.

@@ -33,7 +33,7 @@ fn users_log_in_and_do_what_their_tags_allow() {
     assert_eq!(statuses("/policies/%2f/p"), [401; 4]);
     assert_eq!(statuses("/user-limits"), [200, 200, 200, 401]);
     assert_eq!(statuses("/users"), [401; 4]);
-    assert_eq!(statuses("/queues/%2f"), [401, 200, 200, 401]);
+    assert_eq!(statuses("/queues/%2f"), [401, 401, 200, 401]);
     let user = api.logged_in_as("user", "p");
     assert_eq!(user.put("/queues/%2f/mine", &json!({})).0, 201);
     let refused = user.put("/queues/%2f/yours", &json!({}));

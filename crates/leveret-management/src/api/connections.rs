@@ -43,9 +43,7 @@ fn visible(app: &App, access: &Access) -> Vec<Arc<Connection>> {
 fn named(app: &App, access: &Access, name: &str) -> Result<Arc<Connection>, Refusal> {
     let all = app.node.broker().connections.list();
     let found = all.into_iter().find(|connection| connection.name == name).ok_or(Refusal::NotFound)?;
-    if !access.is_monitor() && found.options.user != access.user {
-        return Err(Refusal::NotAuthorised("User not authorised to access object".into()));
-    }
+    access.owner(&found.options.user, access.is_monitor())?;
     Ok(found)
 }
 
@@ -113,9 +111,7 @@ async fn close(
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
     let connection = named(&app, &access, &name)?;
-    if connection.options.user != access.user {
-        access.administrator()?;
-    }
+    access.owner(&connection.options.user, access.is_administrator())?;
     connection.close(&reason(&headers));
     Ok(StatusCode::NO_CONTENT)
 }
@@ -194,9 +190,10 @@ async fn channel(
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
     let node = app.node.name();
-    let mut all = channels_on(visible(&app, &access)).into_iter();
+    let mut all = channels_on(app.node.broker().connections.list()).into_iter();
     let one = all.find(|(connection, channel)| connection::channel_name(connection, channel) == name);
     let one = one.ok_or(Refusal::NotFound)?;
+    access.owner(&one.0.options.user, access.is_monitor())?;
     let on_it = |consumer: &OnChannel| Arc::ptr_eq(&consumer.channel, &one.1);
     let consumers: Vec<_> = consumers_on(vec![Arc::clone(&one.0)]).into_iter().filter(on_it).collect();
     Ok(Json(Columns::from(&parameters).object(|fields| {
@@ -227,12 +224,9 @@ fn respond_consumers(
     parameters: &Parameters,
 ) -> Result<Response, Refusal> {
     let node = app.node.name();
-    let all = app.node.broker().connections.list().into_iter();
-    let seen: Vec<_> = access.vhosts(app).into_iter().map(|vhost| Arc::clone(&vhost.name)).collect();
-    let connections = all
-        .filter(|connection| seen.contains(&connection.options.vhost))
-        .filter(|connection| vhost.is_none_or(|vhost| *connection.options.vhost == *vhost))
-        .collect();
+    let all = visible(app, access).into_iter();
+    let connections =
+        all.filter(|connection| vhost.is_none_or(|vhost| *connection.options.vhost == *vhost)).collect();
     Listing::from(parameters)?.respond(
         consumers_on(connections),
         |on| (&on.connection.options.vhost, &on.consumer.tag),
@@ -254,6 +248,6 @@ async fn consumers_of_vhost(
     Path(vhost): Path<String>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    access.vhost(&app, &vhost)?;
+    Access::find_vhost(&app, &vhost)?;
     respond_consumers(&app, &access, Some(&vhost), &parameters)
 }

@@ -146,7 +146,7 @@ async fn publish(
     Path((vhost, name)): Path<(String, String)>,
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
-    let vhost = access.vhost(&app, &vhost)?;
+    let (vhost, client) = access.channel(&app, &vhost)?;
     if body.value("properties").is_none() {
         return Err(crate::body::missing("properties"));
     }
@@ -165,8 +165,6 @@ async fn publish(
     }
     let properties = message::to_properties(body.object("properties")?)?;
     let message = Publish { exchange, routing_key, properties: &properties, body: &payload };
-    let routed = messages::publish(&app, &vhost, &message, &access.client(&app, &vhost.name))
-        .await
-        .map_err(as_channel)?;
+    let routed = messages::publish(&app, &vhost, &message, &client).await.map_err(as_channel)?;
     Ok(Json(json!({ "routed": routed })))
 }

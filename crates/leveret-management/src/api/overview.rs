@@ -187,7 +187,7 @@ async fn enable(access: Access, Path(name): Path<String>) -> Result<StatusCode, 
 }
 
 async fn feature_flags(access: Access) -> Result<Json<Value>, Refusal> {
-    access.monitor()?;
+    access.administrator()?;
     let flags = FEATURE_FLAGS.iter().map(|(name, description)| {
         json!({
             "name": name, "desc": description, "doc_url": "", "state": "enabled", "stability": "stable",

@@ -292,7 +292,7 @@ fn respond_limits(mut vhosts: Vec<Arc<Vhost>>, parameters: &Parameters) -> Resul
 }
 
 async fn limits(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
-    respond_limits(access.vhosts(&app), &parameters)
+    respond_limits(access.known_vhosts(&app), &parameters)
 }
 
 async fn limits_of(
@@ -301,7 +301,7 @@ async fn limits_of(
     Path(vhost): Path<String>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    respond_limits(vec![access.vhost(&app, &vhost)?], &parameters)
+    respond_limits(vec![access.known_vhost(&app, &vhost)?], &parameters)
 }
 
 fn change_limit(vhost: &Vhost, name: &str, value: Option<Value>) -> Result<StatusCode, Refusal> {

@@ -213,8 +213,9 @@ async fn fetch(
     Path((vhost, name)): Path<(String, String)>,
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
-    let Listed { vhost, .. } = named(&app, &access, &vhost, &name)?;
-    let queue = vhost.queue_to_read(&name, &access.client(&app, &vhost.name))?;
+    let (vhost, client) = access.channel(&app, &vhost)?;
+    vhost.find_queue(&name).ok_or(Refusal::NotFound)?;
+    let queue = vhost.queue_to_read(&name, &client)?;
     let count = body.number("count")?.ok_or_else(|| missing("count"))?;
     let settlement = settlement(&body)?;
     let encoding = match body.text("encoding")?.unwrap_or("auto") {
@@ -260,6 +261,7 @@ async fn act(
     Path((vhost, name)): Path<(String, String)>,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
     named(&app, &access, &vhost, &name)?;
     match body.required_text("action")? {
         "sync" | "cancel_sync" => Ok(StatusCode::NO_CONTENT),

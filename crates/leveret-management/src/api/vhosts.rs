@@ -37,7 +37,7 @@ pub(crate) fn routes() -> Vec<Route> {
 async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
     let node = app.node.name();
     Listing::from(&parameters)?.respond(
-        access.vhosts(&app),
+        access.known_vhosts(&app),
         |vhost| ("", &vhost.name),
         |vhost, fields| overview::put_vhost(&app, node, vhost, fields),
     )
@@ -49,8 +49,8 @@ async fn show(
     Path(name): Path<String>,
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
+    access.administrator()?;
     let vhost = app.node.broker().vhost(&name).ok_or(Refusal::NotFound)?;
-    access.vhost(&app, &name)?;
     let node = app.node.name();
     Ok(Json(Columns::from(&parameters).object(|fields| overview::put_vhost(&app, node, &vhost, fields))))
 }

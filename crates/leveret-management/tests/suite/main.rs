@@ -5,6 +5,7 @@ mod certificates;
 mod missing;
 mod objects;
 mod past;
+mod rights;
 mod slow;
 mod stage;
 mod unread;
