@@ -19,7 +19,7 @@ import { queuePage } from "./pages/queue.js";
 import { delayedPage, delayedExchangePage } from "./pages/delayed.js";
 import { bindingsPage } from "./pages/bindings.js";
 import { usersPage, userPage } from "./pages/users.js";
-import { vhostsPage } from "./pages/vhosts.js";
+import { vhostsPage, vhostPage } from "./pages/vhosts.js";
 import { policiesPage } from "./pages/policies.js";
 import { limitsPage } from "./pages/limits.js";
 import { definitionsPage } from "./pages/definitions.js";
@@ -37,7 +37,7 @@ const SECTIONS = [
   { name: "delayed", label: () => t("Delayed messages"), who: everyone, pages: [delayedPage, null, delayedExchangePage] },
   { name: "bindings", label: () => t("Topology"), who: everyone, pages: [bindingsPage] },
   { name: "users", label: () => t("Users"), who: isAdministrator, pages: [usersPage, userPage], group: true },
-  { name: "vhosts", label: () => t("Virtual hosts"), who: isAdministrator, pages: [vhostsPage] },
+  { name: "vhosts", label: () => t("Virtual hosts"), who: isAdministrator, pages: [vhostsPage, vhostPage] },
   { name: "policies", label: () => t("Policies"), who: isPolicymaker, pages: [policiesPage] },
   { name: "limits", label: () => t("Limits"), who: isAdministrator, pages: [limitsPage] },
   { name: "definitions", label: () => t("Definitions"), who: isAdministrator, pages: [definitionsPage] },

@@ -11,6 +11,9 @@ const HEIGHT = 160;
 const KEPT_MS = 600_000;
 const GAP_MS = 15_000;
 
+/** How the API is asked for all that it remembers. */
+const PAST = Object.fromEntries(["lengths", "msg_rates", "data_rates"].flatMap((what) => [[`${what}_age`, 600], [`${what}_incr`, 5]]));
+
 /** What has been seen since the page was opened, preceded by what the server remembers. */
 export class History {
   #series = new Map();
@@ -18,7 +21,7 @@ export class History {
 
   /** What to ask the API for so that nothing is missing: its samples at first, and after a time that nobody looked. */
   get missing() {
-    return Date.now() - this.#seen < GAP_MS ? {} : { lengths_age: 600, lengths_incr: 5, msg_rates_age: 600, msg_rates_incr: 5 };
+    return Date.now() - this.#seen < GAP_MS ? {} : PAST;
   }
 
   /** Adds a value seen now. `details` are the API's samples; `rates` says that they count up. */

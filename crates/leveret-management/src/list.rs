@@ -101,6 +101,16 @@ impl Listing {
         Ok(self.select(items, key, &render)?.whole(render))
     }
 
+    /// The same piece by piece, for lists of any length and rows of any.
+    pub(crate) fn respond_in_pieces<T: Send + 'static>(
+        &self,
+        items: Vec<T>,
+        key: impl for<'a> Fn(&'a T) -> (&'a str, &'a str),
+        render: impl Fn(&T, &mut Fields<'_>) + Send + 'static,
+    ) -> Result<Response, Refusal> {
+        Ok(self.select(items, key, &render)?.stream(render))
+    }
+
     /// The rows of that list.
     pub(crate) fn select<T>(
         &self,

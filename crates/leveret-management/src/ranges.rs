@@ -17,6 +17,8 @@ pub(crate) struct Ranges {
     pub(crate) lengths: Option<Range>,
     /// What is done with messages.
     pub(crate) messages: Option<Range>,
+    /// Bytes from clients and to them.
+    pub(crate) data: Option<Range>,
     /// How the node is.
     pub(crate) node: Option<Range>,
 }
@@ -24,19 +26,18 @@ pub(crate) struct Ranges {
 impl Ranges {
     pub(crate) fn from(parameters: &Parameters, now: Time) -> Result<Self, Refusal> {
         let range = |name: &str| range(parameters, name, now);
-        // Of connections no samples are told, but what is wrong is told wherever it stands.
-        range("data_rates")?;
         let lengths = range("lengths")?.map(|range| {
             let is_exact = range.last_ms * 1000 == now.0;
             // The last moment is that which now belongs to.
             let last_ms = range.last_ms + if is_exact { 0 } else { range.step_ms };
             Range { first_ms: range.first_ms + last_ms - range.last_ms, last_ms, ..range }
         });
-        Ok(Self { lengths, messages: range("msg_rates")?, node: range("node_stats")? })
+        let (messages, data) = (range("msg_rates")?, range("data_rates")?);
+        Ok(Self { lengths, messages, data, node: range("node_stats")? })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lengths.is_none() && self.messages.is_none() && self.node.is_none()
+        [self.lengths, self.messages, self.data, self.node].iter().all(Option::is_none)
     }
 }
 

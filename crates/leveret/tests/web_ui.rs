@@ -177,19 +177,36 @@ async fn messages_move_and_dead_letters_go_back() {
 }
 
 #[tokio::test]
-async fn a_queues_charts_show_what_was_before_its_page_was_opened() {
+async fn charts_show_what_was_before_their_page_was_opened() {
     let stage = Stage::open().await;
     stage.queue("orders", &[]).await;
     stage.publish("orders", b"one").await;
-    // Until two samples are told: there is one every five seconds.
-    let samples = "return fetch('/api/queues/%2F/orders?lengths_age=60&lengths_incr=5', \
-                   {headers: {'x-leveret-ui': '1'}}).then(it => it.json()) \
-                   .then(it => it.messages_details.samples.length > 1)";
-    stage.browser.until(samples).await;
-    stage.page("queues/%2F/orders").await;
-    stage.browser.read("Messages waiting").await;
-    let line = stage.browser.run("return document.querySelector('.charts .line').getAttribute('d')").await;
-    assert!(line.as_str().is_some_and(|line| line.contains('L')), "a point alone: {line}");
+    let name = "return fetch('/api/channels', {headers: {'x-leveret-ui': '1'}}).then(it => it.json()) \
+                .then(it => encodeURIComponent(it[0].name))";
+    let channel = stage.browser.run(name).await.as_str().expect("a name").to_owned();
+    let connection = channel.rsplit_once("%20").expect("a number").0;
+    for (page, figure, title) in [
+        ("queues/%2F/orders", "messages_details", "Messages waiting"),
+        ("vhosts/%2F", "recv_oct_details", "Data rates"),
+        (&format!("connections/{connection}"), "recv_oct_details", "Data rates"),
+        (&format!("channels/{channel}"), "message_stats.publish_details", "Message rates"),
+    ] {
+        // Until three samples are told, one every five seconds: two of what a counter grows by.
+        let samples = format!(
+            "return fetch('/api/{page}?lengths_age=60&lengths_incr=5&data_rates_age=60&data_rates_incr=5\
+             &msg_rates_age=60&msg_rates_incr=5', {{headers: {{'x-leveret-ui': '1'}}}}).then(it => it.json()) \
+             .then(it => it.{figure}.samples.length > 2)"
+        );
+        stage.browser.until(&samples).await;
+        stage.page(page).await;
+        stage.browser.read(title).await;
+        // Each of them has a line, and none is a point alone.
+        let lines =
+            "return [...document.querySelectorAll('.chart .line')].map(it => it.getAttribute('d')).join(' ')";
+        let lines = stage.browser.run(lines).await;
+        let lines: Vec<_> = lines.as_str().unwrap_or_default().split('M').skip(1).collect();
+        assert!(!lines.is_empty() && lines.iter().all(|line| line.contains('L')), "{page}: {lines:?}");
+    }
     stage.close().await;
 }
 
@@ -221,7 +238,7 @@ async fn a_queue_with_messages_goes_once_its_name_is_typed() {
 }
 
 /// Every page, by its address and by what it says.
-const PAGES: [(&str, &str); 15] = [
+const PAGES: [(&str, &str); 16] = [
     ("overview", "Journal sync latency"),
     ("connections", "From client"),
     ("channels", "Prefetch"),
@@ -234,6 +251,7 @@ const PAGES: [(&str, &str); 15] = [
     ("users", "guest"),
     ("users/guest", "Topic permissions"),
     ("vhosts", "New virtual host"),
+    ("vhosts/%2F", "Data rates"),
     ("policies", "Operator policies"),
     ("limits", "No limit is set."),
     ("definitions", "Save as a file"),

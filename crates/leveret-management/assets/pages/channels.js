@@ -44,7 +44,7 @@ export function channelPage([name]) {
   return {
     title: () => t("Channel {name}", { name }),
     async load() {
-      const channel = await get(path("channels", name));
+      const channel = await get(path("channels", name), history.missing);
       seeRates(history, channel.message_stats);
       return channel;
     },

@@ -38,20 +38,28 @@ export function connectionsPage(_, query) {
   return { title: () => t("Connections"), load: () => list.load(), view: () => list.view() };
 }
 
+/** Bytes from clients and to them, of a connection or of all of a virtual host. */
+export function seeTraffic(history, item) {
+  history.add("in", item.recv_oct_details?.rate, item.recv_oct_details, true);
+  history.add("out", item.send_oct_details?.rate, item.send_oct_details, true);
+}
+
+export const trafficChart = (history) =>
+  chart({ id: "bytes", title: t("Data rates"), format: byteRate, series: [{ label: t("From client"), points: history.of("in") }, { label: t("To client"), points: history.of("out") }] });
+
 export function connectionPage([name]) {
   const history = new History();
   const channels = new List({ url: () => path("connections", name, "channels"), columns: channelColumns(), rowKey: (one) => one.name, filterable: false, inAddress: false, empty: t("No channel is open.") });
   return {
     title: () => t("Connection {name}", { name }),
     async load() {
-      const [connection] = await Promise.all([get(path("connections", name)), channels.load()]);
-      history.add("in", connection.recv_oct_details?.rate);
-      history.add("out", connection.send_oct_details?.rate);
+      const [connection] = await Promise.all([get(path("connections", name), history.missing), channels.load()]);
+      seeTraffic(history, connection);
       return connection;
     },
     view: (connection) => [
       h("div", { class: "toolbar" }, h("span", { class: "grow" }), button(t("Close the connection"), () => closing(name), "danger")),
-      card(null, chart({ id: "bytes", title: t("Data rates"), format: byteRate, series: [{ label: t("From client"), points: history.of("in") }, { label: t("To client"), points: history.of("out") }] })),
+      card(null, trafficChart(history)),
       card(t("Details"), facts(details(connection))),
       card(t("Channels"), channels.view()),
       card(t("What the client says of itself"), facts(Object.entries(connection.client_properties ?? {}).map(([key, value]) => [key, typeof value === "object" ? table(value) : String(value)]))),

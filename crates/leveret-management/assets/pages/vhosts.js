@@ -1,13 +1,19 @@
-// Virtual hosts.
+// Virtual hosts: all of them, and one of them.
 
 import { h } from "../vdom.js";
 import { t } from "../i18n.js";
-import { path, put, remove } from "../api.js";
-import { byteRate, count, rate } from "../format.js";
+import { get, path, put, remove } from "../api.js";
+import { History } from "../chart.js";
+import { byteRate, bytes, count, rate } from "../format.js";
 import { List } from "../table.js";
-import { act, badge, button } from "../parts.js";
+import { act, badge, button, card, facts } from "../parts.js";
 import { confirm, form } from "../dialog.js";
+import { go, link } from "../router.js";
 import { refreshVhosts } from "../session.js";
+import { seeTraffic, trafficChart } from "./connections.js";
+import { lengthChart, rateChart, seeLengths, seeRates } from "./overview.js";
+
+const badges = (one) => h("span", { class: "badges" }, (one.tags ?? []).map((tag) => badge(tag)));
 
 export function vhostsPage(_, query) {
   const list = new List({
@@ -15,8 +21,8 @@ export function vhostsPage(_, query) {
     query,
     rowKey: (one) => one.name,
     columns: [
-      { label: t("Virtual host"), sort: "name", cell: (one) => h("span", { class: "two-lines" }, h("b", null, one.name), one.description && h("small", null, one.description)) },
-      { label: t("Tags"), cell: (one) => h("span", { class: "badges" }, (one.tags ?? []).map((tag) => badge(tag))) },
+      { label: t("Virtual host"), sort: "name", cell: (one) => h("span", { class: "two-lines" }, h("a", { href: link("vhosts", one.name) }, one.name), one.description && h("small", null, one.description)) },
+      { label: t("Tags"), cell: badges },
       { label: t("Ready"), sort: "messages_ready", number: true, cell: (one) => count(one.messages_ready) },
       { label: t("Unacked"), sort: "messages_unacknowledged", number: true, cell: (one) => count(one.messages_unacknowledged) },
       { label: t("Publish"), number: true, cell: (one) => rate(one.message_stats?.publish_details?.rate) },
@@ -29,6 +35,33 @@ export function vhostsPage(_, query) {
     title: () => t("Virtual hosts"),
     load: () => list.load(),
     view: () => list.view(button(t("New virtual host"), () => edit(), "primary")),
+  };
+}
+
+export function vhostPage([name]) {
+  const history = new History();
+  return {
+    title: () => t("Virtual host {name}", { name }),
+    async load() {
+      const vhost = await get(path("vhosts", name), history.missing);
+      seeLengths(history, vhost);
+      seeRates(history, { publish_details: { rate: 0 }, deliver_get_details: { rate: 0 }, ...vhost.message_stats });
+      seeTraffic(history, vhost);
+      return vhost;
+    },
+    view: (vhost) => [
+      h("div", { class: "toolbar" }, h("span", { class: "grow" }), button(t("Change"), () => edit(vhost)), button(t("Delete"), () => deleting(name), "danger")),
+      h("div", { class: "charts" }, card(null, lengthChart(history)), card(null, rateChart(history)), card(null, trafficChart(history))),
+      card(t("Details"), facts([
+        [t("Description"), vhost.description],
+        [t("Tags"), vhost.tags?.length > 0 && badges(vhost)],
+        [t("Default queue type"), vhost.default_queue_type],
+        [t("Ready"), count(vhost.messages_ready)],
+        [t("Unacknowledged"), count(vhost.messages_unacknowledged)],
+        [t("Received"), bytes(vhost.recv_oct)],
+        [t("Sent"), bytes(vhost.send_oct)],
+      ])),
+    ],
   };
 }
 
@@ -57,5 +90,5 @@ async function deleting(name) {
   await act(async () => {
     await remove(path("vhosts", name));
     await refreshVhosts();
-  }, t("Virtual host {name} is deleted.", { name }));
+  }, t("Virtual host {name} is deleted.", { name }), () => go(link("vhosts")));
 }

@@ -16,6 +16,7 @@ use crate::error::Refusal;
 use crate::json::connection::{self, OnChannel, OnConnection};
 use crate::list::{Columns, Listing};
 use crate::parameters::Parameters;
+use crate::ranges::Ranges;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -52,11 +53,13 @@ fn respond(
     connections: Vec<Arc<Connection>>,
     parameters: &Parameters,
 ) -> Result<Response, Refusal> {
-    let node = app.node.name();
-    Listing::from(parameters)?.respond(
+    let (app, ranges) = (app.clone(), Ranges::from(parameters, app.node.now())?);
+    Listing::from(parameters)?.respond_in_pieces(
         connections,
         |connection| ("", &connection.name),
-        |connection, fields| connection::put(&app.statistics, node, connection, fields),
+        move |connection, fields| {
+            connection::put((&app.statistics, &ranges), app.node.name(), connection, fields);
+        },
     )
 }
 
@@ -92,10 +95,14 @@ async fn show(
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
     let connection = named(&app, &access, &name)?;
-    let node = app.node.name();
+    let (node, now) = (app.node.name(), app.node.now());
+    let ranges = Ranges::from(&parameters, now)?;
+    if !ranges.is_empty() {
+        app.statistics.look_at_connection(&connection, now);
+    }
+    let statistics = (&*app.statistics, &ranges);
     Ok(Json(
-        Columns::from(&parameters)
-            .object(|fields| connection::put(&app.statistics, node, &connection, fields)),
+        Columns::from(&parameters).object(|fields| connection::put(statistics, node, &connection, fields)),
     ))
 }
 
@@ -144,13 +151,15 @@ fn respond_channels(
     channels: Vec<OnConnection>,
     parameters: &Parameters,
 ) -> Result<Response, Refusal> {
-    let node = app.node.name();
+    let (app, ranges) = (app.clone(), Ranges::from(parameters, app.node.now())?);
     let named: Vec<(String, OnConnection)> =
         channels.into_iter().map(|one| (connection::channel_name(&one.0, &one.1), one)).collect();
-    Listing::from(parameters)?.respond(
+    Listing::from(parameters)?.respond_in_pieces(
         named,
         |(name, _)| ("", name),
-        |(_, one), fields| connection::put_channel(&app.statistics, node, one, fields),
+        move |(_, one), fields| {
+            connection::put_channel((&app.statistics, &ranges), app.node.name(), one, fields);
+        },
     )
 }
 
@@ -189,15 +198,19 @@ async fn channel(
     Path(name): Path<String>,
     parameters: Parameters,
 ) -> Result<Json<Value>, Refusal> {
-    let node = app.node.name();
+    let (node, now) = (app.node.name(), app.node.now());
     let mut all = channels_on(app.node.broker().connections.list()).into_iter();
     let one = all.find(|(connection, channel)| connection::channel_name(connection, channel) == name);
     let one = one.ok_or(Refusal::NotFound)?;
     access.owner(&one.0.options.user, access.is_monitor())?;
     let on_it = |consumer: &OnChannel| Arc::ptr_eq(&consumer.channel, &one.1);
     let consumers: Vec<_> = consumers_on(vec![Arc::clone(&one.0)]).into_iter().filter(on_it).collect();
+    let ranges = Ranges::from(&parameters, now)?;
+    if !ranges.is_empty() {
+        app.statistics.look_at_channel(one.0.id, &one.1, now);
+    }
     Ok(Json(Columns::from(&parameters).object(|fields| {
-        connection::put_channel(&app.statistics, node, &one, fields);
+        connection::put_channel((&app.statistics, &ranges), node, &one, fields);
         fields.put("consumer_details", || connection::consumers(node, &consumers));
         fields.put("deliveries", || json!([]));
         fields.put("publishes", || json!([]));

@@ -1,5 +1,7 @@
 //! Exchanges: listing, declaring, deleting, publishing.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -41,10 +43,11 @@ type Listed = (String, ListedExchange);
 
 fn respond(app: &App, listed: Vec<Listed>, parameters: &Parameters) -> Result<Response, Refusal> {
     let ranges = Ranges::from(parameters, app.node.now())?;
-    Listing::from(parameters)?.respond(
+    let statistics = Arc::clone(&app.statistics);
+    Listing::from(parameters)?.respond_in_pieces(
         listed,
         |(vhost, exchange)| (vhost, &exchange.name),
-        |(vhost, exchange), fields| exchange::put((&app.statistics, &ranges), vhost, exchange, fields),
+        move |(vhost, exchange), fields| exchange::put((&statistics, &ranges), vhost, exchange, fields),
     )
 }
 

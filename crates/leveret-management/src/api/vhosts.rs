@@ -12,9 +12,10 @@ use crate::App;
 use crate::access::Access;
 use crate::body::Body;
 use crate::error::Refusal;
-use crate::json::overview;
+use crate::json::vhost;
 use crate::list::{Columns, Listing};
 use crate::parameters::Parameters;
+use crate::ranges::Ranges;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -35,11 +36,11 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 async fn list(State(app): State<App>, access: Access, parameters: Parameters) -> Result<Response, Refusal> {
-    let node = app.node.name();
-    Listing::from(&parameters)?.respond(
+    let (listing, ranges) = (Listing::from(&parameters)?, Ranges::from(&parameters, app.node.now())?);
+    listing.respond_in_pieces(
         access.known_vhosts(&app),
         |vhost| ("", &vhost.name),
-        |vhost, fields| overview::put_vhost(&app, node, vhost, fields),
+        move |vhost, fields| vhost::put((&app, &ranges), vhost, fields),
     )
 }
 
@@ -51,8 +52,13 @@ async fn show(
 ) -> Result<Json<Value>, Refusal> {
     access.administrator()?;
     let vhost = app.node.broker().vhost(&name).ok_or(Refusal::NotFound)?;
-    let node = app.node.name();
-    Ok(Json(Columns::from(&parameters).object(|fields| overview::put_vhost(&app, node, &vhost, fields))))
+    let now = app.node.now();
+    let ranges = Ranges::from(&parameters, now)?;
+    if !ranges.is_empty() {
+        app.statistics.look_at_vhost(&vhost, now);
+    }
+    let columns = Columns::from(&parameters);
+    Ok(Json(columns.object(|fields| vhost::put((&app, &ranges), &vhost, fields))))
 }
 
 async fn declare(

@@ -9,10 +9,20 @@ use serde_json::{Map, Value, json};
 use super::message::table;
 use super::{milliseconds, rates};
 use crate::list::{Columns, Fields};
-use crate::statistics::{Rated, Statistics};
+use crate::ranges::Ranges;
+use crate::statistics::{Rated, Statistics, Traffic};
+
+/// Bytes from clients and to them.
+pub(crate) const TRAFFIC_FIGURES: &rates::Figures<Traffic> =
+    &[("recv_oct", |it| it.0), ("send_oct", |it| it.1)];
 
 /// A connection.
-pub(crate) fn put(statistics: &Statistics, node: &str, connection: &Connection, fields: &mut Fields<'_>) {
+pub(crate) fn put(
+    (statistics, ranges): (&Statistics, &Ranges),
+    node: &str,
+    connection: &Connection,
+    fields: &mut Fields<'_>,
+) {
     let options = &connection.options;
     fields.put("name", || connection.name.as_str());
     fields.put("node", || node);
@@ -48,15 +58,29 @@ pub(crate) fn put(statistics: &Statistics, node: &str, connection: &Connection, 
     ] {
         fields.put(name, || Value::Null);
     }
-    let (received, sent) = (connection.received_bytes.value(), connection.sent_bytes.value());
-    let (receiving, sending) = statistics.traffic(connection.id);
     fields.put("recv_cnt", || connection.received.value());
-    fields.put("recv_oct", || received);
-    fields.put("recv_oct_details", || json!({ "rate": receiving }));
     fields.put("send_cnt", || connection.sent.value());
-    fields.put("send_oct", || sent);
-    fields.put("send_oct_details", || json!({ "rate": sending }));
     fields.put("send_pend", || 0);
+    if fields.want(TRAFFIC) {
+        let mut traffic = traffic(statistics, connection);
+        if let Some(range) = ranges.data {
+            let moments = statistics.past_of_connection(connection.id, range);
+            rates::put_samples(&mut traffic, TRAFFIC_FIGURES, &moments);
+        }
+        fields.put_all(traffic);
+    }
+}
+
+/// The fields that tell [`TRAFFIC_FIGURES`].
+pub(crate) const TRAFFIC: &[&str] = &["recv_oct", "recv_oct_details", "send_oct", "send_oct_details"];
+
+fn traffic(statistics: &Statistics, connection: &Connection) -> Map<String, Value> {
+    let (receiving, sending) = statistics.traffic(connection.id);
+    let rated = |value: u64, rate| Rated { value: value.cast_signed(), rate };
+    rates::object(&[
+        ("recv_oct", rated(connection.received_bytes.value(), receiving)),
+        ("send_oct", rated(connection.sent_bytes.value(), sending)),
+    ])
 }
 
 fn provided_name(connection: &Connection) -> Option<String> {
@@ -76,7 +100,7 @@ pub(crate) fn channel_name(connection: &Connection, channel: &Channel) -> String
 
 /// A channel.
 pub(crate) fn put_channel(
-    statistics: &Statistics,
+    (statistics, ranges): (&Statistics, &Ranges),
     node: &str,
     (connection, channel): &OnConnection,
     fields: &mut Fields<'_>,
@@ -111,6 +135,10 @@ pub(crate) fn put_channel(
             let mut stats = message_stats(&samples[0], &samples[1], statistics.seconds());
             // The rates are of the last samples, the values are what holds now.
             stats.extend(totals_of(&totals));
+            if let Some(range) = ranges.messages {
+                let moments = statistics.past_of_channel(connection.id, channel.number, range);
+                rates::put_samples(&mut stats, MESSAGE_FIGURES, &moments);
+            }
             Value::Object(stats)
         });
     }

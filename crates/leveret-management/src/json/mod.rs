@@ -10,6 +10,7 @@ pub(crate) mod message;
 pub(crate) mod overview;
 pub(crate) mod queue;
 pub(crate) mod rates;
+pub(crate) mod vhost;
 
 use leveret_broker::Time;
 use serde_json::Value;

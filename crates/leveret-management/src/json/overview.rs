@@ -1,6 +1,6 @@
-//! The whole broker: overview, nodes, virtual hosts, listeners.
+//! The whole broker: overview, nodes, listeners.
 
-use leveret_broker::{CLUSTER_NAME, Churn, Vhost};
+use leveret_broker::{CLUSTER_NAME, Churn};
 use serde_json::{Map, Value, json};
 
 use super::connection::{MESSAGE_FIGURES, message_stats};
@@ -114,7 +114,7 @@ fn churn(now: &Churn, before: &Churn, seconds: f64) -> Map<String, Value> {
     ])
 }
 
-const LENGTH_FIGURES: &rates::Figures<QueueTotals> = &[
+pub(crate) const LENGTH_FIGURES: &rates::Figures<QueueTotals> = &[
     ("messages", |it| it.ready + it.unacked),
     ("messages_ready", |it| it.ready),
     ("messages_unacknowledged", |it| it.unacked),
@@ -163,6 +163,12 @@ const NODE_FIGURES: &rates::Figures<Sample> = &[
     ("disk_free", |it| it.disk_free_bytes),
     ("fd_used", |it| it.files),
     ("sockets_used", |it| it.connections),
+    ("proc_used", |_| 0),
+    ("io_sync_count", |it| it.syncs.unwrap_or_default().count),
+    ("channel_closed", |it| it.churn.channels_closed),
+    ("channel_created", |it| it.churn.channels_opened),
+    ("connection_closed", |it| it.churn.connections_closed),
+    ("connection_created", |it| it.churn.connections_opened),
 ];
 
 /// The node.
@@ -255,43 +261,6 @@ pub(crate) fn memory(status: &NodeStatus) -> Value {
     memory.insert("strategy".into(), "rss".into());
     memory.insert("total".into(), json!({ "rss": used, "allocated": used, "erlang": 0 }));
     json!({ "memory": memory })
-}
-
-/// A virtual host.
-pub(crate) fn put_vhost(app: &App, node: &str, vhost: &Vhost, fields: &mut Fields<'_>) {
-    let [now, before] = app.statistics.vhost_queues(&vhost.name);
-    let seconds = app.statistics.seconds();
-    fields.put("name", || &*vhost.name);
-    let settings = vhost.settings();
-    fields.put("description", || settings.description.as_str());
-    fields.put("tags", || settings.tags.clone());
-    fields.put("metadata", || json!({ "description": settings.description, "tags": settings.tags }));
-    fields.put("default_queue_type", || {
-        settings.default_queue_type.clone().unwrap_or_else(|| "classic".into())
-    });
-    fields.put("tracing", || settings.tracing);
-    fields.put("cluster_state", || json!({ (node): "running" }));
-    fields.put_all(queue_totals(&now, &before, seconds));
-    if fields.want(&["recv_oct", "recv_oct_details", "send_oct", "send_oct_details"]) {
-        fields.put_all(traffic(app, vhost));
-    }
-    if let Some([now, before]) = app.statistics.vhost(&vhost.name) {
-        fields.put("message_stats", || Value::Object(message_stats(&now, &before, seconds)));
-    }
-}
-
-/// Bytes that the connections of a virtual host have brought and taken.
-fn traffic(app: &App, vhost: &Vhost) -> Map<String, Value> {
-    let (mut received, mut sent) = (Rated::default(), Rated::default());
-    let connections = app.node.broker().connections.list().into_iter();
-    for connection in connections.filter(|it| it.options.vhost == vhost.name) {
-        let (receiving, sending) = app.statistics.traffic(connection.id);
-        received.value += connection.received_bytes.value().cast_signed();
-        received.rate += receiving;
-        sent.value += connection.sent_bytes.value().cast_signed();
-        sent.rate += sending;
-    }
-    rates::object(&[("recv_oct", received), ("send_oct", sent)])
 }
 
 /// Samples over the last minutes, each series in its own array, so that a chart can take it as it is.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use leveret_broker::{Broker, Churn, MessageTotals, StoreSyncs, Time};
 
+use super::connected::Traffic;
 use super::{QueueTotals, Range};
 use crate::NodeStatus;
 
@@ -36,19 +37,19 @@ impl Sample {
         status: &NodeStatus,
         messages: MessageTotals,
         queues: QueueTotals,
+        (received_bytes, sent_bytes): Traffic,
     ) -> Self {
-        let connections = broker.connections.list();
         Self {
             at,
             messages,
             queues,
             churn: broker.connections.churn(),
-            connections: connections.len() as u64,
+            connections: broker.connections.count() as u64,
             memory_bytes: status.memory_used_bytes.unwrap_or(0),
             disk_free_bytes: status.disk_free_bytes.unwrap_or(0),
             files: status.files.map_or(0, |(open, _)| open),
-            received_bytes: connections.iter().map(|it| it.received_bytes.value()).sum(),
-            sent_bytes: connections.iter().map(|it| it.sent_bytes.value()).sum(),
+            received_bytes,
+            sent_bytes,
             syncs: broker.store_syncs(),
         }
     }

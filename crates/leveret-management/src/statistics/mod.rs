@@ -4,23 +4,27 @@ mod connected;
 mod history;
 mod objects;
 mod past;
+mod vhosts;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{ListedExchange, MessageTotals, Owner, Queue, Time, Vhost};
+use leveret_broker::{Channel, Connection, ListedExchange, MessageTotals, Owner, Queue, Time, Vhost};
 use parking_lot::RwLock;
-use rustc_hash::FxHashMap;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::App;
 
 use self::connected::Connected;
+pub(crate) use self::connected::Traffic;
 pub(crate) use self::history::{History, Sample};
 use self::objects::Objects;
 pub(crate) use self::objects::{QueueSample, QueueTotals, Share};
 pub(crate) use self::past::Range;
+pub(crate) use self::vhosts::VhostSample;
+use self::vhosts::Vhosts;
 
 /// Time between samples.
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
@@ -57,8 +61,12 @@ struct Samples {
     history: History,
     objects: Objects,
     connected: Connected,
-    /// Message counts by virtual host: the last and the one before.
-    vhosts: FxHashMap<Arc<str>, [MessageTotals; 2]>,
+    vhosts: Vhosts,
+}
+
+/// What was sampled at these moments, the newest first.
+fn moments<S: Copy>(past: Option<&VecDeque<(Time, S)>>, range: Range) -> Vec<(u64, S)> {
+    past.into_iter().flat_map(|past| range.of(past, |it| it.0)).map(|(at_ms, it)| (at_ms, it.1)).collect()
 }
 
 impl Statistics {
@@ -76,14 +84,9 @@ impl Statistics {
         self.samples.read().history.now_and_before()
     }
 
-    /// The last samples of a virtual host's messages, the newer first.
-    pub(crate) fn vhost(&self, name: &str) -> Option<[MessageTotals; 2]> {
-        self.samples.read().vhosts.get(name).copied()
-    }
-
-    /// What waits in the queues of a virtual host, now and a sample before.
-    pub(crate) fn vhost_queues(&self, name: &str) -> [QueueTotals; 2] {
-        self.samples.read().objects.vhost(name)
+    /// The last samples of a virtual host, the newer first.
+    pub(crate) fn vhost(&self, name: &str) -> Option<[VhostSample; 2]> {
+        self.samples.read().vhosts.last(name)
     }
 
     /// What went through an exchange, in and out, at the last samples, the newer first.
@@ -103,16 +106,27 @@ impl Statistics {
 
     /// How a queue was.
     pub(crate) fn past_of_queue(&self, vhost: &str, name: &str, range: Range) -> Vec<(u64, QueueSample)> {
-        let samples = self.samples.read();
-        let past = samples.objects.past_of_queue(vhost, name).into_iter();
-        past.flat_map(|past| range.of(past, |it| it.0)).map(|(at_ms, it)| (at_ms, it.1)).collect()
+        moments(self.samples.read().objects.past_of_queue(vhost, name), range)
     }
 
     /// What had gone through an exchange, in and out.
     pub(crate) fn past_of_exchange(&self, vhost: &str, name: &str, range: Range) -> Vec<(u64, (u64, u64))> {
-        let samples = self.samples.read();
-        let past = samples.objects.past_of_exchange(vhost, name).into_iter();
-        past.flat_map(|past| range.of(past, |it| it.0)).map(|(at_ms, it)| (at_ms, it.1)).collect()
+        moments(self.samples.read().objects.past_of_exchange(vhost, name), range)
+    }
+
+    /// How a virtual host was.
+    pub(crate) fn past_of_vhost(&self, name: &str, range: Range) -> Vec<(u64, VhostSample)> {
+        moments(self.samples.read().vhosts.past(name), range)
+    }
+
+    /// What a connection had received and sent.
+    pub(crate) fn past_of_connection(&self, id: Owner, range: Range) -> Vec<(u64, Traffic)> {
+        moments(self.samples.read().connected.past_of_connection(id), range)
+    }
+
+    /// What a channel had done with messages.
+    pub(crate) fn past_of_channel(&self, id: Owner, number: u16, range: Range) -> Vec<(u64, MessageTotals)> {
+        moments(self.samples.read().connected.past_of_channel(id, number), range)
     }
 
     /// Somebody looks at a queue: its past is kept from now on.
@@ -123,6 +137,21 @@ impl Statistics {
     /// Somebody looks at an exchange: its past is kept from now on.
     pub(crate) fn look_at_exchange(&self, vhost: &Vhost, exchange: &ListedExchange, now: Time) {
         self.samples.write().objects.look_at_exchange(vhost, exchange, now);
+    }
+
+    /// Somebody looks at a virtual host: its past is kept from now on.
+    pub(crate) fn look_at_vhost(&self, vhost: &Vhost, now: Time) {
+        self.samples.write().vhosts.look(vhost, now);
+    }
+
+    /// Somebody looks at a connection: its past is kept from now on.
+    pub(crate) fn look_at_connection(&self, connection: &Connection, now: Time) {
+        self.samples.write().connected.look_at_connection(connection, now);
+    }
+
+    /// Somebody looks at a channel: its past is kept from now on.
+    pub(crate) fn look_at_channel(&self, id: Owner, channel: &Channel, now: Time) {
+        self.samples.write().connected.look_at_channel(id, channel, now);
     }
 
     /// The queues of a virtual host that add anything to the totals, and what `of` makes of what they add, where that is
@@ -180,21 +209,20 @@ pub(crate) fn reset(app: &App) {
 fn take(app: &App, anew: bool) {
     let broker = app.node.broker();
     let now: Time = app.node.now();
-    let vhosts = broker.connections.totals();
+    let done = broker.connections.totals();
     let status = app.node.status();
     let mut samples = app.statistics.samples.write();
     if anew {
         *samples = Samples::default();
     }
-    samples.objects.sample(broker, now);
-    samples.connected.sample(broker);
+    let Samples { objects, connected, vhosts, history } = &mut *samples;
+    objects.sample(broker, now);
+    let moved = connected.sample(&broker.connections.list(), now);
+    vhosts.sample(&broker.vhosts(), now, |name| {
+        let [queues, _] = objects.vhost(name);
+        (queues, done.get(name).copied().unwrap_or_default(), moved.get(name).copied().unwrap_or_default())
+    });
     let mut sum = MessageTotals::default();
-    for (name, totals) in vhosts {
-        sum += totals;
-        let of_vhost = samples.vhosts.entry(name).or_insert([totals; 2]);
-        *of_vhost = [totals, of_vhost[0]];
-    }
-    let queues = samples.objects.totals();
-    let sample = Sample::take(now, broker, &status, sum, queues);
-    samples.history.push(sample);
+    done.into_values().for_each(|totals| sum += totals);
+    history.push(Sample::take(now, broker, &status, sum, objects.totals(), connected.total()));
 }

@@ -65,9 +65,9 @@ pub(crate) struct Objects {
 /// How queues and exchanges were. Samples of queues are without their time here, which stands beside them.
 #[derive(Default)]
 struct Pasts {
-    queues: Past<QueueSample>,
+    queues: Past<Arc<str>, Arc<str>, QueueSample>,
     /// What had gone through them, in and out.
-    exchanges: Past<(u64, u64)>,
+    exchanges: Past<Arc<str>, Arc<str>, (u64, u64)>,
 }
 
 #[derive(Default)]
@@ -186,7 +186,12 @@ impl OfVhost {
         self.forget(now);
     }
 
-    fn sample_exchanges(&mut self, vhost: &Vhost, now: Time, past: &mut Past<(u64, u64)>) {
+    fn sample_exchanges(
+        &mut self,
+        vhost: &Vhost,
+        now: Time,
+        past: &mut Past<Arc<str>, Arc<str>, (u64, u64)>,
+    ) {
         let mut exchanges = std::mem::take(&mut self.exchanges);
         for (name, traffic) in vhost.exchange_traffic() {
             let old = exchanges.remove(&name).map(|samples| samples[0]);

@@ -1,7 +1,8 @@
 //! How things were: samples over the last minutes, and what they come to at moments that somebody asks for.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::hash::Hash;
 
 use leveret_broker::Time;
 use rustc_hash::FxHashMap;
@@ -38,13 +39,14 @@ impl Range {
     }
 }
 
-/// Most objects of a kind whose past is kept. With those of a queue each takes up to 17 kB.
+/// Most objects of a kind whose past is kept. With those of a virtual host, the largest, each takes up to 20 kB.
 const MOST: usize = 500;
 
-/// The past of the objects of a kind, by virtual host and name: of those that have changed lately and those that somebody has looked
-/// at, as far as there is room.
-pub(crate) struct Past<S> {
-    lines: FxHashMap<Arc<str>, FxHashMap<Arc<str>, Line<S>>>,
+/// The past of the objects of a kind: of those that have changed lately and those that somebody has looked at, as far as there is room.
+/// They are found by what they are in and what they are called there: `G` and `K` are a virtual host and a name for one, a connection
+/// and a number for another, and `()` where there is one in each.
+pub(crate) struct Past<G, K, S> {
+    lines: FxHashMap<G, FxHashMap<K, Line<S>>>,
     count: usize,
     /// Whether all that has changed since the first sample is there.
     is_whole: bool,
@@ -59,17 +61,17 @@ struct Line<S> {
     looked: Time,
 }
 
-impl<S> Default for Past<S> {
+impl<G, K, S> Default for Past<G, K, S> {
     fn default() -> Self {
         Self { lines: FxHashMap::default(), count: 0, is_whole: true, times: None }
     }
 }
 
-impl<S: Copy + Default + PartialEq> Past<S> {
-    /// A new sample is taken of what there is in these virtual hosts.
-    pub(crate) fn begin(&mut self, now: Time, is_there: impl Fn(&Arc<str>) -> bool) {
+impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, S: Copy + Default + PartialEq> Past<G, K, S> {
+    /// A new sample is taken, of what is in those that are there.
+    pub(crate) fn begin(&mut self, now: Time, is_there: impl Fn(&G) -> bool) {
         self.times = Some(self.times.map_or([now; 3], |[first, _, last]| [first, last, now]));
-        self.lines.retain(|vhost, _| is_there(vhost));
+        self.lines.retain(|group, _| is_there(group));
         if self.count == MOST {
             self.retain(|line| line.is_recent(now));
         }
@@ -77,8 +79,8 @@ impl<S: Copy + Default + PartialEq> Past<S> {
     }
 
     /// How an object is now that has changed.
-    pub(crate) fn note(&mut self, (vhost, name): (&Arc<str>, &Arc<str>), at: Time, sample: S) {
-        if let Some(line) = self.lines.get_mut(vhost).and_then(|lines| lines.get_mut(name)) {
+    pub(crate) fn note(&mut self, (group, key): (&G, &K), at: Time, sample: S) {
+        if let Some(line) = self.lines.get_mut(group).and_then(|lines| lines.get_mut(key)) {
             return line.note(at, sample);
         }
         if sample == S::default() {
@@ -91,17 +93,12 @@ impl<S: Copy + Default + PartialEq> Past<S> {
         let before = self.times.map_or(at, |[_, before, _]| before);
         // It was as nothing until now, or this would not be its first change.
         let was = (self.is_whole && before < at).then_some((before, S::default()));
-        self.add((vhost, name), was.into_iter().chain([(at, sample)]).collect(), Time(0));
+        self.add((group, key), was.into_iter().chain([(at, sample)]).collect(), Time(0));
     }
 
     /// Somebody looks at an object, which is reason to keep its past from now on. It has not changed since then.
-    pub(crate) fn look(
-        &mut self,
-        (vhost, name): (&Arc<str>, &Arc<str>),
-        now: Time,
-        (since, sample): (Time, S),
-    ) {
-        if let Some(line) = self.lines.get_mut(vhost).and_then(|lines| lines.get_mut(name)) {
+    pub(crate) fn look(&mut self, (group, key): (&G, &K), now: Time, (since, sample): (Time, S)) {
+        if let Some(line) = self.lines.get_mut(group).and_then(|lines| lines.get_mut(key)) {
             line.looked = now;
             return;
         }
@@ -111,12 +108,12 @@ impl<S: Copy + Default + PartialEq> Past<S> {
         if self.count == MOST {
             self.drop_least();
         }
-        self.add((vhost, name), known, now);
+        self.add((group, key), known, now);
     }
 
-    fn add(&mut self, (vhost, name): (&Arc<str>, &Arc<str>), samples: VecDeque<(Time, S)>, looked: Time) {
-        let lines = self.lines.entry(Arc::clone(vhost)).or_default();
-        lines.insert(Arc::clone(name), Line { samples, looked });
+    fn add(&mut self, (group, key): (&G, &K), samples: VecDeque<(Time, S)>, looked: Time) {
+        let lines = self.lines.entry(group.clone()).or_default();
+        lines.insert(key.clone(), Line { samples, looked });
         self.count += 1;
     }
 
@@ -135,24 +132,36 @@ impl<S: Copy + Default + PartialEq> Past<S> {
     }
 
     /// It is gone; another may come by its name.
-    pub(crate) fn remove(&mut self, vhost: &str, name: &str) {
-        if self.lines.get_mut(vhost).is_some_and(|lines| lines.remove(name).is_some()) {
+    pub(crate) fn remove<H, L>(&mut self, group: &H, key: &L)
+    where
+        G: Borrow<H>,
+        K: Borrow<L>,
+        H: Eq + Hash + ?Sized,
+        L: Eq + Hash + ?Sized,
+    {
+        if self.lines.get_mut(group).is_some_and(|lines| lines.remove(key).is_some()) {
             self.count -= 1;
         }
     }
 
-    /// All of that virtual host are gone but those.
-    pub(crate) fn remove_others(&mut self, vhost: &str, is_there: impl Fn(&Arc<str>) -> bool) {
-        if let Some(lines) = self.lines.get_mut(vhost) {
+    /// All in that are gone but those.
+    pub(crate) fn remove_others(&mut self, group: &G, is_there: impl Fn(&K) -> bool) {
+        if let Some(lines) = self.lines.get_mut(group) {
             let before = lines.len();
-            lines.retain(|name, _| is_there(name));
+            lines.retain(|key, _| is_there(key));
             self.count -= before - lines.len();
         }
     }
 
     /// The samples of an object, the oldest first.
-    pub(crate) fn of(&self, vhost: &str, name: &str) -> Option<&VecDeque<(Time, S)>> {
-        Some(&self.lines.get(vhost)?.get(name)?.samples)
+    pub(crate) fn of<H, L>(&self, group: &H, key: &L) -> Option<&VecDeque<(Time, S)>>
+    where
+        G: Borrow<H>,
+        K: Borrow<L>,
+        H: Eq + Hash + ?Sized,
+        L: Eq + Hash + ?Sized,
+    {
+        Some(&self.lines.get(group)?.get(key)?.samples)
     }
 }
 
@@ -185,13 +194,15 @@ impl<S> Line<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const SECOND: u64 = 1_000_000;
 
     /// What is sampled once a second, and looked at every five.
     struct Rig {
-        past: Past<u64>,
+        past: Past<Arc<str>, Arc<str>, u64>,
         at: u64,
     }
 
@@ -271,10 +282,10 @@ mod tests {
         }
         assert_eq!(rig.past.count, MOST);
         let late = names.last().expect("the last");
-        assert!(rig.past.of("/", late).is_none());
+        assert!(rig.past.of("/", &**late).is_none());
         rig.look(late, rig.at, 9);
         rig.second(&[(late, 10)]);
-        assert!(rig.past.of("/", late).is_some() && rig.past.count <= MOST);
+        assert!(rig.past.of("/", &**late).is_some() && rig.past.count <= MOST);
         // What has stood still for long makes room.
         (0..700).for_each(|_| rig.second(&[]));
         rig.second(&[("new", 1)]);
@@ -287,7 +298,7 @@ mod tests {
         rig.second(&[("a", 1), ("b", 1)]);
         rig.past.remove("/", "a");
         rig.past.remove("/", "a");
-        rig.past.remove_others("/", |_| false);
+        rig.past.remove_others(&"/".into(), |_| false);
         assert_eq!((rig.past.count, rig.past.of("/", "b")), (0, None));
         rig.second(&[("a", 2)]);
         rig.past.begin(Time(u64::MAX), |_| false);

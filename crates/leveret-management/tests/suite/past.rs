@@ -1,12 +1,16 @@
 //! What was, as RabbitMQ's clients ask for it.
 
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use leveret_management::Limits;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::stage::{PATIENCE, Stage};
 
-const RANGES: &str = "lengths_age=60&lengths_incr=1&msg_rates_age=60&msg_rates_incr=1";
+const RANGES: &str =
+    "lengths_age=60&lengths_incr=1&msg_rates_age=60&msg_rates_incr=1&data_rates_age=60&data_rates_incr=1";
 
 /// The samples of a figure, by what stands before its `_details`.
 fn samples(answer: &Value, figure: &str) -> Vec<i64> {
@@ -67,10 +71,90 @@ async fn the_past_is_told_on_request() {
     assert_eq!(plain["messages_details"].as_object().map(serde_json::Map::len), Some(1));
 }
 
+async fn connect(stage: &Stage) -> (Connection, Channel) {
+    let url = stage.server.amqp_url();
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    (connection, channel)
+}
+
+async fn publish(channel: &Channel, count: usize) {
+    channel
+        .queue_declare("q".into(), QueueDeclareOptions::default(), FieldTable::default())
+        .await
+        .expect("declares");
+    for _ in 0..count {
+        let options = BasicPublishOptions::default();
+        let sent = channel.basic_publish("".into(), "q".into(), options, b"x", BasicProperties::default());
+        sent.await.expect("is sent");
+    }
+}
+
+/// A name as it stands in a path.
+fn in_path(name: &Value) -> String {
+    name.as_str().expect("a name").replace(' ', "%20").replace('>', "%3E")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_channels_and_virtual_hosts_tell_their_past() {
+    let stage = Stage::start(Limits::default()).await;
+    let vhost = format!("/vhosts/%2f?{RANGES}");
+    once(&stage, &vhost, "/recv_oct", |samples| samples.len() > 1).await;
+    let (connection, channel) = connect(&stage).await;
+    publish(&channel, 3).await;
+    let rows = stage.get("/channels").await;
+    let name = in_path(&rows[0]["name"]);
+    once(&stage, &format!("/channels/{name}?{RANGES}"), "/message_stats/publish", grown(3)).await;
+    once(&stage, &format!("/channels?{RANGES}"), "/0/message_stats/publish", grown(3)).await;
+    once(&stage, &vhost, "/message_stats/publish", grown(3)).await;
+    once(&stage, &vhost, "/messages_ready", grown(3)).await;
+    once(&stage, &format!("/vhosts?{RANGES}"), "/0/messages", grown(3)).await;
+    let name = in_path(&rows[0]["connection_details"]["name"]);
+    let (one, grew) = (format!("/connections/{name}"), |samples: &[i64]| {
+        samples.first().is_some_and(|now| *now > 0) && samples.last() == Some(&0)
+    });
+    for figure in ["/recv_oct", "/send_oct"] {
+        let told = once(&stage, &format!("{one}?{RANGES}"), figure, grew).await;
+        assert!(told[format!("{}_details", &figure[1..])]["avg_rate"].as_f64() > Some(0.0), "{told:#}");
+        once(&stage, &format!("/vhosts/%2f/connections?{RANGES}"), &format!("/0{figure}"), grew).await;
+        once(&stage, &vhost, figure, grew).await;
+    }
+    let plain = stage.get(&one).await;
+    assert_eq!(plain["recv_oct_details"].as_object().map(serde_json::Map::len), Some(1));
+    // What went over a connection went to its virtual host, also when it is gone.
+    let sum = stage.get("/vhosts/%2f").await["recv_oct"].as_i64();
+    connection.close(200, "".into()).await.expect("closes");
+    once(&stage, &vhost, "/recv_oct", |samples| samples.first().copied() >= sum).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_who_came_and_went() {
+    let stage = Stage::start(Limits::default()).await;
+    let nodes = "/nodes?node_stats_age=60&node_stats_incr=1";
+    once(&stage, nodes, "/0/connection_created", |samples| samples.len() > 1).await;
+    let (connection, _channel) = connect(&stage).await;
+    connection.close(200, "".into()).await.expect("closes");
+    for figure in ["connection_created", "connection_closed", "channel_created", "channel_closed"] {
+        once(&stage, nodes, &format!("/0/{figure}"), grown(1)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_range_is_refused_as_by_rabbitmq() {
     let stage = Stage::start(Limits::default()).await;
-    for path in ["/overview", "/nodes", "/queues", "/exchanges", "/exchanges/%2f/amq.direct"] {
+    for path in [
+        "/overview",
+        "/nodes",
+        "/queues",
+        "/exchanges",
+        "/exchanges/%2f/amq.direct",
+        "/vhosts",
+        "/vhosts/%2f",
+        "/connections",
+        "/channels",
+        "/vhosts/%2f/connections",
+        "/vhosts/%2f/channels",
+    ] {
         for query in ["lengths_age=501&lengths_incr=1", "data_rates_age=-1&data_rates_incr=5"] {
             let (status, answer) =
                 stage.json("guest:guest", "GET", &format!("{path}?{query}"), &Value::Null).await;
