@@ -2,7 +2,7 @@
 
 import { h, render } from "./vdom.js";
 import { t } from "./i18n.js";
-import { explain } from "./notices.js";
+import { explain } from "./refusals.js";
 
 /** Asks before something that cannot be undone. With `typed`, that word has to be typed first. */
 export function confirm({ title, text, action, typed }) {

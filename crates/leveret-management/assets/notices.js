@@ -2,6 +2,7 @@
 
 import { h, render } from "./vdom.js";
 import { t } from "./i18n.js";
+import { explain } from "./refusals.js";
 
 const SHOWN_MS = 6000;
 let next = 0;
@@ -9,17 +10,6 @@ let notices = [];
 
 export const say = (text) => add(text, "done");
 export const complain = (error) => add(explain(error), "failed");
-
-/** What the API says where it has nothing to add. */
-const NO_WORDS = new Set(["Not Found", "vhost_not_found"]);
-
-/** An error as a sentence. */
-export function explain(error) {
-  if (error.status === 0) return t("Leveret does not answer.");
-  if (error.status === 404 && NO_WORDS.has(error.message)) return t("It is not there, or not any more.");
-  if (error.status === 401) return t("Not allowed: {reason}", { reason: error.message });
-  return error.message || t("It failed, and no reason was given.");
-}
 
 function add(text, kind) {
   const notice = { id: next++, text, kind };

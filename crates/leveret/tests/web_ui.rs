@@ -299,6 +299,30 @@ async fn language_and_theme_change_and_are_kept() {
     stage.close().await;
 }
 
+#[tokio::test]
+async fn refusals_are_said_in_chinese_with_the_brokers_words_beneath() {
+    let stage = Stage::open().await;
+    stage.queue("q", &[]).await;
+    stage.publish("q", b"one").await;
+    let browser = &stage.browser;
+    browser.run("localStorage.setItem('language', 'zh'); location.reload()").await;
+    browser.read("消息速率").await;
+    stage.page("queues/%2F/q").await;
+    browser.press("移动消息").await;
+    browser.fill("dialog input[name=destination]", "nowhere").await;
+    browser.click("dialog button.primary").await;
+    browser.read("所指的对象不存在。").await;
+    let beneath = "return document.querySelector('dialog .error small[lang=en]').textContent";
+    let words = browser.run(beneath).await;
+    assert_eq!(words, Value::from("destination: no queue 'nowhere' in vhost '/'"));
+    browser.run("document.querySelector('dialog').close()").await;
+    stage.page("queues/%2F/none").await;
+    browser.read("它不存在，或已被删除。").await;
+    let complaints = browser.complaints().await;
+    assert!(complaints.iter().all(|line| line.contains("400") || line.contains("404")), "{complaints:?}");
+    stage.close().await;
+}
+
 /// Presses Tab until the element with that text has the focus.
 async fn tab_to(browser: &Browser, text: &str) {
     for _ in 0..60 {

@@ -4,7 +4,7 @@ import { h } from "../vdom.js";
 import { t } from "../i18n.js";
 import { login } from "../session.js";
 import { field } from "../dialog.js";
-import { explain } from "../notices.js";
+import { explain } from "../refusals.js";
 import { redraw } from "../frame.js";
 
 export function loginPage(entered) {
