@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use leveret_amqp::{basic, channel, queue};
+use leveret_amqp::{basic, channel, connection, queue};
 use leveret_testkit::{
-    Login, PATIENCE, Peer, TestBroker, ack, bind_queue, cancel, close_channel, consume, declare_queue,
-    delete_queue, get, purge, unbind_queue,
+    Login, PATIENCE, Peer, TestBroker, ack, bind_queue, cancel, close_channel, close_connection, consume,
+    declare_queue, delete_queue, get, purge, unbind_queue,
 };
 use rstest::rstest;
 
@@ -32,6 +32,21 @@ fn locked(name: &str) -> (u16, String) {
 
 fn absent(name: &str) -> (u16, String) {
     (404, format!("NOT_FOUND - no queue '{name}' in vhost '/'"))
+}
+
+#[test]
+fn when_a_close_is_answered_the_connections_queues_are_gone() {
+    let broker = TestBroker::start();
+    for _ in 0..50 {
+        let (mut owner, mut heir) = (Peer::open(&broker), Peer::open(&broker));
+        owner.ask::<queue::DeclareOk>(1, exclusive("q"));
+        for channel in 2..100 {
+            owner.open_channel(channel);
+        }
+        owner.ask::<connection::CloseOk>(0, close_connection());
+        heir.ask::<queue::DeclareOk>(1, exclusive("q"));
+        heir.ask::<queue::DeleteOk>(1, delete_queue("q"));
+    }
 }
 
 #[test]

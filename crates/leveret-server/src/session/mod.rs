@@ -61,6 +61,8 @@ pub(crate) struct Session {
     has_published: bool,
     /// Set while so much waits to be sent that no more requests are answered.
     overfull: bool,
+    /// The client has asked for the end of the connection.
+    close_ok_owed: bool,
 }
 
 /// How a batch ended.
@@ -71,7 +73,7 @@ pub(crate) enum Batch {
     Overfull,
     /// The client may go on if its user has this password: [`Session::accept_secret`]. Frames may be left.
     NewSecret(Vec<u8>),
-    /// The client has closed the connection, and was answered.
+    /// The client has closed the connection. Where it is owed an answer, [`Session::release`] gives it.
     Closed,
     /// The connection is to be closed: exception, and the method that caused it by class and method id.
     Failed(Exception, (u16, u16)),
@@ -115,6 +117,7 @@ impl Session {
             owns_queues: false,
             has_published: false,
             overfull: false,
+            close_ok_owed: false,
         }
     }
 
@@ -284,7 +287,7 @@ impl Session {
         match method {
             connection::Method::Close(close) => {
                 tracing::debug!(code = close.reply_code, text = close.reply_text, "client closes");
-                self.send(0, connection::CloseOk {});
+                self.close_ok_owed = true;
                 Ok(Step::Closed)
             }
             connection::Method::CloseOk(_) => Ok(Step::Closed),
@@ -372,7 +375,7 @@ impl Session {
         }
     }
 
-    /// Ends all channels, and the queues that go with the connection.
+    /// Ends all channels, and the queues that go with the connection. Only then a client that has closed it is answered.
     pub(crate) fn release(&mut self) {
         self.effects.now = self.shared.clock.now();
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
@@ -387,6 +390,9 @@ impl Session {
             tracing::error!(%error, "what went with a connection is still in the catalog");
         }
         self.effects.flush();
+        if self.close_ok_owed {
+            self.send(0, connection::CloseOk {});
+        }
     }
 
     /// The queues that asked for a pause in the last batch.
