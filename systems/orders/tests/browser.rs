@@ -50,8 +50,10 @@ async fn an_order_is_placed_and_paid_on_the_page() {
     browser.read("the order number is empty").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     // One who tries what another has thrown away meanwhile.
-    let late = "const again = document.querySelector('[data-path$=\"/replay\"]'); again.dataset.path = '/parked/x/replay'; again.click()";
-    browser.run(late).await;
+    let late = "const again = document.querySelector('[data-path$=\"/replay\"]:enabled'); if (again === null) return false; \
+         again.dataset.path = '/parked/x/replay'; again.click(); return true";
+    // Once the page has come so far: it may still show how nothing was parked for a moment.
+    browser.until(late).await;
     browser.read("there is no such parked message").await;
     let complaints = browser.complaints().await;
     assert!(matches!(&complaints[..], [line] if line.contains("404")), "{complaints:?}");
