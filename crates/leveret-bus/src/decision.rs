@@ -13,17 +13,14 @@
 //! - *Hanging* (a reservation that comes after its cancellation): `refused` stands, and nothing is reserved.
 //! - *Idempotency*: the second time, [`Decision::is_new`] is false, and nothing is done again.
 
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
-    QuerySelect, Schema,
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QuerySelect, Schema};
 
 use crate::clock;
-use crate::database::{Change, Migrations, insert_if_absent};
+use crate::database::{self, Change, Migrations, insert_if_absent};
 use crate::error::Error;
 
 /// The decisions' table.
-const MIGRATIONS: Migrations = Migrations::new("leveret_decision", &[create]);
+const MIGRATIONS: Migrations = Migrations::new("leveret_decision", &[create, index_age]);
 
 /// What stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +80,7 @@ pub async fn find(db: &impl ConnectionTrait, id: &str) -> Result<Option<Decision
 /// # Errors
 /// The database refuses or cannot be reached.
 pub async fn forget(db: &DatabaseConnection, before_ms: i64) -> Result<u64, Error> {
-    let old = entity::Column::DecidedMs.lt(before_ms);
-    Ok(entity::Entity::delete_many().filter(old).exec(db).await?.rows_affected)
+    Ok(database::forget::<entity::Entity>(db, entity::Column::DecidedMs, before_ms).await?)
 }
 
 impl From<entity::Model> for Decision {
@@ -95,6 +91,11 @@ impl From<entity::Model> for Decision {
 
 fn create(schema: &Schema) -> Vec<Change> {
     vec![Change::table(schema, entity::Entity)]
+}
+
+/// For those who forget often.
+fn index_age(_: &Schema) -> Vec<Change> {
+    vec![Change::index("leveret_decision_decided", entity::Entity, [entity::Column::DecidedMs])]
 }
 
 mod entity {

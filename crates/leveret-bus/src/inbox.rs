@@ -1,10 +1,10 @@
 //! Doing a thing once though its message may come twice. A claim is a row written in the same transaction
 //! as the thing itself: both are there or neither.
 
-use sea_orm::{ColumnTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter, Schema};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, Schema};
 
 use crate::clock;
-use crate::database::{Change, Migrations, insert_if_absent};
+use crate::database::{self, Change, Migrations, insert_if_absent};
 use crate::error::Error;
 
 /// The inbox's table.
@@ -52,8 +52,7 @@ pub async fn claim(tx: &DatabaseTransaction, consumer: &str, message_id: &str) -
 /// # Errors
 /// The database refuses or cannot be reached.
 pub async fn forget(db: &DatabaseConnection, before_ms: i64) -> Result<u64, Error> {
-    let old = entity::Column::ClaimedMs.lt(before_ms);
-    Ok(entity::Entity::delete_many().filter(old).exec(db).await?.rows_affected)
+    Ok(database::forget::<entity::Entity>(db, entity::Column::ClaimedMs, before_ms).await?)
 }
 
 fn create(schema: &Schema) -> Vec<Change> {

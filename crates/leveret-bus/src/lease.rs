@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::database::{Change, Migrations, changed_one, insert_if_absent};
+use crate::database::{self, Change, Migrations, changed_one, insert_if_absent};
 use crate::error::Error;
 
 /// The leases' table.
@@ -153,8 +153,7 @@ impl Lease {
 /// # Errors
 /// The database refuses or cannot be reached.
 pub async fn forget(db: &DatabaseConnection, before_ms: i64) -> Result<u64, Error> {
-    let old = entity::Column::DoneMs.lt(before_ms);
-    Ok(entity::Entity::delete_many().filter(old).exec(db).await?.rows_affected)
+    Ok(database::forget::<entity::Entity>(db, entity::Column::DoneMs, before_ms).await?)
 }
 
 fn create(schema: &Schema) -> Vec<Change> {

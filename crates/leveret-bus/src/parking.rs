@@ -22,6 +22,12 @@ pub fn parked_queue(queue: &str) -> String {
     format!("{queue}.parked")
 }
 
+/// That queue. It is of type classic whatever a virtual host's default is: a quorum queue counts how often a message is handed
+/// out, and after some looks at it would drop it.
+pub(crate) fn queue_of_parked(queue: &str) -> Queue {
+    Queue::durable(parked_queue(queue)).with_text("x-queue-type", "classic")
+}
+
 /// A parked message.
 #[derive(Clone, Debug)]
 pub struct ParkedMessage {
@@ -191,7 +197,7 @@ impl Parked {
 
     /// Declares the parked queue, since there is none before the first worker started, and counts it.
     async fn declared(&self, channel: &Channel) -> Result<u32, Error> {
-        link::bounded(Queue::durable(parked_queue(&self.queue)).declare(channel)).await
+        link::bounded(queue_of_parked(&self.queue).declare(channel)).await
     }
 }
 

@@ -24,7 +24,7 @@ use crate::handler::{Handler, Outcome};
 use crate::link::{self, CLOSE_TIMEOUT, Link, Pauses};
 use crate::message::short;
 use crate::meters;
-use crate::parking::parked_queue;
+use crate::parking::queue_of_parked;
 use crate::payload::Payload;
 use crate::publisher::Publisher;
 use crate::retry::RetryPolicy;
@@ -226,7 +226,7 @@ impl<H: Handler> Consuming<H> {
             Queue::durable(queue).declare(channel).await?;
         }
         self.options.topology.declare(channel).await?;
-        Queue::durable(parked_queue(queue)).declare(channel).await?;
+        queue_of_parked(queue).declare(channel).await?;
         Ok(())
     }
 

@@ -31,6 +31,34 @@ impl TestDatabase {
         }
     }
 
+    /// Has it refuse new rows of an empty table, until [`take_rows`](Self::take_rows).
+    pub async fn refuse_rows(&self, table: &str) {
+        self.execute(&match self.home {
+            Home::Server { .. } => format!("ALTER TABLE {table} ADD CONSTRAINT refused CHECK (1 = 0)"),
+            // Its constraints cannot be altered.
+            Home::File { .. } => {
+                let refuse = "BEGIN SELECT RAISE(ABORT, 'refused'); END";
+                format!("CREATE TRIGGER refused BEFORE INSERT ON {table} {refuse}")
+            }
+        })
+        .await;
+    }
+
+    /// Has it take new rows again.
+    pub async fn take_rows(&self, table: &str) {
+        self.execute(&match self.home {
+            Home::Server { .. } => format!("ALTER TABLE {table} DROP CONSTRAINT refused"),
+            Home::File { .. } => "DROP TRIGGER refused".to_owned(),
+        })
+        .await;
+    }
+
+    async fn execute(&self, statement: &str) {
+        let db = database::connect(&self.url).await.unwrap();
+        db.execute_unprepared(statement).await.unwrap();
+        db.close().await.unwrap();
+    }
+
     /// Removes it, once nobody is connected any more.
     pub async fn remove(self) {
         if let Home::Server { server, drop } = self.home {

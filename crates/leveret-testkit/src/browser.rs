@@ -238,17 +238,22 @@ impl Browser {
         for _ in 0..CLICKS {
             self.client.execute_async(LOOK_OUT, vec![argument.clone()]).await?;
             let clicked = element.click().await;
+            if self.is_heard().await {
+                return Ok(());
+            }
+            clicked?;
             for _ in 0..LOOKS {
-                if self.look("return window.missed === true").await == Some(Value::Bool(false)) {
+                tokio::time::sleep(PAUSE).await;
+                if self.is_heard().await {
                     return Ok(());
                 }
-                if clicked.is_err() {
-                    return clicked;
-                }
-                tokio::time::sleep(PAUSE).await;
             }
         }
         Ok(())
+    }
+
+    async fn is_heard(&self) -> bool {
+        self.look("return window.missed === true").await == Some(Value::Bool(false))
     }
 
     /// A page may replace an element, or lay one over it, between finding and using it.

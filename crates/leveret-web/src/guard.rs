@@ -84,12 +84,27 @@ async fn whole(mut body: Body) -> Result<Bytes, Problem> {
 
 /// Keeps other sites' pages, opened in the same browser, from changing anything here.
 pub(crate) async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
-    let from = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
-    let is_foreign = matches!(from, Some("cross-site" | "same-site"));
-    if is_foreign && !request.method().is_safe() {
+    if is_foreign(&request) {
         return Problem::new(StatusCode::FORBIDDEN, "only this site's own page may do that").into_response();
     }
     next.run(request).await
+}
+
+/// Whether another site's page has made a browser ask for a change. Programs say nothing of where they ask from.
+pub fn is_foreign(request: &Request) -> bool {
+    if request.method().is_safe() {
+        return false;
+    }
+    let said = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if let Some(site) = said("sec-fetch-site") {
+        return !matches!(site, "same-origin" | "none");
+    }
+    // Over plain HTTP, but for loopback, browsers say only this.
+    if !request.headers().contains_key(header::ORIGIN) {
+        return false;
+    }
+    let origin = said("origin").and_then(|origin| Some(origin.split_once("://")?.1));
+    !origin.zip(said("host")).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }
 
 /// Lets pages load nothing but what comes from here.
@@ -107,6 +122,30 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
+
+    #[test]
+    fn only_our_page_and_programs_change_anything() {
+        let is_refused = |method: &str, headers: &[(&str, &str)]| {
+            let request = Request::builder().method(method).header("host", "shop:8084");
+            let request =
+                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+            is_foreign(&request.body(Body::empty()).expect("a request"))
+        };
+        assert!(!is_refused("POST", &[]), "a program");
+        assert!(!is_refused("POST", &[("origin", "http://Shop:8084")]));
+        assert!(!is_refused("POST", &[("origin", "https://proxy"), ("sec-fetch-site", "same-origin")]));
+        for origin in ["http://evil", "null", "http://shop", "http://shop:8081", "\u{e4}"] {
+            assert!(is_refused("POST", &[("origin", origin)]), "{origin}");
+            assert!(is_refused("DELETE", &[("origin", origin)]), "{origin}");
+            assert!(!is_refused("GET", &[("origin", origin)]), "looking changes nothing");
+        }
+        for site in ["cross-site", "same-site", "else"] {
+            assert!(
+                is_refused("POST", &[("origin", "http://shop:8084"), ("sec-fetch-site", site)]),
+                "{site}"
+            );
+        }
+    }
 
     #[tokio::test]
     async fn a_body_that_does_not_come_is_not_waited_for() {

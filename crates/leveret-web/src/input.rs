@@ -65,6 +65,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
+/// The text that a path asks for by. Where it is no UTF-8, there is nothing of that name.
+#[derive(Clone, Debug)]
+pub struct Key(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(key)| Self(key)).map_err(|_| Problem::not_found("there is nothing of this name"))
+    }
+}
+
 /// A short piece of text, such as a name: neither empty nor longer than `longest` letters, and without control
 /// characters. Space around it does not count.
 ///

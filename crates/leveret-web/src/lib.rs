@@ -29,6 +29,7 @@ mod turns;
 
 pub use front::{Front, Page, Trouble};
 pub use ground::{Ground, Places, until_the_database_is_back};
+pub use guard::is_foreign;
 pub use problem::Problem;
 pub use request_key::{Answer, RequestKey};
 pub use running::Running;

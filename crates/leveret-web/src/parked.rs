@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::Problem;
+use crate::input::Key;
 use crate::page::{self, Lang};
 
 const LISTED: usize = 1000;
@@ -72,7 +73,7 @@ async fn replay_all(State(shared): State<Shared>) -> Result<Json<Value>, Problem
 }
 
 /// `POST /parked/{message_id}/replay`
-async fn replay(State(shared): State<Shared>, Path(message_id): Path<String>) -> Result<StatusCode, Problem> {
+async fn replay(State(shared): State<Shared>, Key(message_id): Key) -> Result<StatusCode, Problem> {
     let replayed = shared.parked.replay(&message_id).await;
     shared.changed.notify_one();
     done(replayed?)
@@ -86,10 +87,7 @@ async fn drop_all(State(shared): State<Shared>) -> Result<Json<Value>, Problem> 
 }
 
 /// `DELETE /parked/{message_id}`
-async fn drop_one(
-    State(shared): State<Shared>,
-    Path(message_id): Path<String>,
-) -> Result<StatusCode, Problem> {
+async fn drop_one(State(shared): State<Shared>, Key(message_id): Key) -> Result<StatusCode, Problem> {
     let dropped = shared.parked.drop_one(&message_id).await;
     shared.changed.notify_one();
     done(dropped?)

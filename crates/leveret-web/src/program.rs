@@ -43,6 +43,15 @@ pub fn ms(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_millis)
 }
 
+/// Reads a setting of so many things at once: 1 to 65,535.
+///
+/// # Errors
+/// It is no such number.
+pub fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse::<u16>().ok().filter(|count| *count > 0);
+    count.map(usize::from).ok_or_else(|| format!("must be a whole number from 1 to {}", u16::MAX))
+}
+
 /// Runs a system until it is asked to end, and tells on stdout where it is.
 pub async fn run<S>(name: &str, starting: impl Future<Output = Result<Running<S>, StartError>>) -> ExitCode {
     match starting.await {

@@ -17,10 +17,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use leveret_bus::clock;
 use leveret_bus::database::{self, Change, Migrations};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter,
-    Schema,
-};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, Schema};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -32,7 +29,7 @@ const LONGEST_KEY: usize = 200;
 /// How long an answer is kept.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 
-pub(crate) const MIGRATIONS: Migrations = Migrations::new("leveret_request_key", &[create]);
+pub(crate) const MIGRATIONS: Migrations = Migrations::new("leveret_request_key", &[create, index_age]);
 
 /// The key of the request at hand, if it has one.
 #[derive(Clone, Debug, Default)]
@@ -132,17 +129,28 @@ async fn answer(
     let body = body::to_bytes(body, usize::MAX).await.map_err(unreadable)?;
     let address = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let fingerprint = fingerprint(address, &body);
-    if let Some(row) = entity::Entity::find_by_id(key.as_str()).one(db).await? {
+    if let Some(row) = find(db, &key).await? {
         return again(row, &fingerprint);
     }
     let known = Arc::new(Known { key, fingerprint, recorded: AtomicBool::new(false) });
     let mut request = Request::from_parts(parts, Body::from(body));
     request.extensions_mut().insert(RequestKey(Some(Arc::clone(&known))));
     let response = next.run(request).await;
-    if !response.status().is_success() || known.recorded.load(Ordering::Relaxed) {
+    if !response.status().is_success() {
+        // It may have failed because the same request, sent at the same time, was the first to succeed.
+        return match find(db, &known.key).await {
+            Ok(Some(row)) => again(row, &known.fingerprint),
+            _ => Ok(response),
+        };
+    }
+    if known.recorded.load(Ordering::Relaxed) {
         return Ok(response);
     }
     record_late(db, &known, response).await
+}
+
+async fn find(db: &DatabaseConnection, key: &str) -> Result<Option<entity::Model>, DbErr> {
+    entity::Entity::find_by_id(key).one(db).await
 }
 
 /// Records the answer of a route that did not do so itself.
@@ -217,14 +225,19 @@ async fn add(
 /// Forgets answers that nobody will ask for again.
 pub(crate) async fn purge(db: &DatabaseConnection) {
     let before_ms = clock::now_ms().saturating_sub(clock::ms(RETENTION));
-    let old = entity::Entity::delete_many().filter(entity::Column::AnsweredMs.lt(before_ms));
-    if let Err(error) = old.exec(db).await {
+    let forgotten = database::forget::<entity::Entity>(db, entity::Column::AnsweredMs, before_ms).await;
+    if let Err(error) = forgotten {
         tracing::warn!(%error, "old request keys could not be removed");
     }
 }
 
 fn create(schema: &Schema) -> Vec<Change> {
-    vec![Change::CreateTable(Box::new(schema.create_table_from_entity(entity::Entity)))]
+    vec![Change::table(schema, entity::Entity)]
+}
+
+/// For those who forget often.
+fn index_age(_: &Schema) -> Vec<Change> {
+    vec![Change::index("leveret_request_key_answered", entity::Entity, [entity::Column::AnsweredMs])]
 }
 
 mod entity {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leveret_bus::{PublisherOptions, Worker};
 use leveret_web::{Front, Ground, Places, StartError, until_the_database_is_back};
+use tokio_util::sync::CancellationToken;
 
 use crate::closing::Closing;
 use crate::desk::Desk;
@@ -38,7 +39,10 @@ pub async fn run(settings: Settings) -> Result<Running, StartError> {
     ground.bus.declare(&settings.names.topology()).await?;
     let numbers = Numbers::start(settings.numbering, &ground.db).await?;
     let desk = Desk::new(ground.db.clone(), ground.bus.clone(), settings, numbers);
-    let workers = if desk.settings.accept_only { Vec::new() } else { start_workers(&desk).await? };
+    let workers = match desk.settings.accept_only {
+        true => Vec::new(),
+        false => start_workers(&desk, &ground.stop).await?,
+    };
     ground.every(LOOK_EVERY, "the queue's depth is not known", &desk, Desk::look);
     ground.every(FORGET_EVERY, "old promises could not be removed", &desk, Desk::forget);
     let front = Front {
@@ -53,15 +57,15 @@ pub async fn run(settings: Settings) -> Result<Running, StartError> {
     Ok(workers.into_iter().fold(running, |running, worker| running.ending(|| worker.shutdown())))
 }
 
-async fn start_workers(desk: &Desk) -> Result<Vec<Worker>, StartError> {
+async fn start_workers(desk: &Desk, stop: &CancellationToken) -> Result<Vec<Worker>, StartError> {
     let names = &desk.settings.names;
     let retry = until_the_database_is_back();
     let closing = desk.bus.delayed(&names.close_queue).through(&names.close_exchange, &names.close_queue);
     let closing = closing.mode(desk.settings.delay_mode).open().await?;
     // Two batches: one being written, one gathering.
     let writing = desk.bus.worker(&names.queue).topology(names.topology()).retry(retry.clone());
-    let writing = writing.delay_mode(desk.settings.delay_mode).concurrency(desk.settings.batch.max(1) * 2);
-    let writing = writing.start(Writer::start(desk.clone(), closing)).await?;
+    let writing = writing.delay_mode(desk.settings.delay_mode).concurrency(desk.settings.batch * 2);
+    let writing = writing.start(Writer::start(desk.clone(), closing, stop.clone())).await?;
     let closing = desk.bus.worker(&names.close_queue).topology(names.topology()).retry(retry);
     let closing = closing.delay_through(&names.close_exchange, &names.close_queue);
     let closing = closing.delay_mode(desk.settings.delay_mode).concurrency(CLOSED_AT_ONCE);

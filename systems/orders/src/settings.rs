@@ -74,7 +74,7 @@ pub struct Settings {
     #[arg(long, env = "ORDERS_ACCEPT_ONLY")]
     pub accept_only: bool,
     /// Most orders written in one transaction.
-    #[arg(long, env = "ORDERS_BATCH", default_value_t = 256)]
+    #[arg(long, env = "ORDERS_BATCH", default_value = "256", value_parser = program::count)]
     pub batch: usize,
     /// Exchanges, key and queues.
     #[command(flatten)]

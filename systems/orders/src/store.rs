@@ -11,7 +11,8 @@ use sea_orm::{
 
 use crate::desk::Order;
 
-pub(crate) const MIGRATIONS: Migrations = Migrations::new("orders", &[create, create_promises]);
+pub(crate) const MIGRATIONS: Migrations =
+    Migrations::new("orders", &[create, create_promises, index_promises]);
 
 pub(crate) const CREATED: i32 = 1;
 pub(crate) const PAID: i32 = 2;
@@ -152,8 +153,7 @@ pub(crate) async fn promise(
 
 /// Forgets promises older than this.
 pub(crate) async fn forget_promises(db: &impl ConnectionTrait, before_ms: i64) -> Result<(), DbErr> {
-    promise::Entity::delete_many().filter(promise::Column::OrderTime.lt(before_ms)).exec(db).await?;
-    Ok(())
+    database::forget::<promise::Entity>(db, promise::Column::OrderTime, before_ms).await.map(drop)
 }
 
 fn create(schema: &Schema) -> Vec<Change> {
@@ -165,4 +165,8 @@ fn create(schema: &Schema) -> Vec<Change> {
 
 fn create_promises(schema: &Schema) -> Vec<Change> {
     vec![Change::table(schema, promise::Entity)]
+}
+
+fn index_promises(_: &Schema) -> Vec<Change> {
+    vec![Change::index("order_promised_time", promise::Entity, [promise::Column::OrderTime])]
 }

@@ -1,13 +1,25 @@
 //! The worker on the queue of orders. Each message waits for its batch: whatever has gathered while the last
 //! batch was written is the next. Then the order's closing is set for later, and only then is the message done.
+//!
+//! A batch that the database refuses is tried again where it is, so that orders gather in their queue, whose depth says when
+//! to turn new ones away.
+
+use std::time::Duration;
 
 use leveret_bus::{DelayedQueue, Delivery, Handler, Json, Message, Outcome};
 use leveret_web::trace;
-use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::desk::{self, Desk, Order};
 use crate::store::{self, Written};
+
+/// Pause before a batch is tried again: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a batch is tried. After that its orders come again one by one, should one of them be at fault.
+const TRIED_FOR: Duration = Duration::from_secs(60);
 
 type Answer = Result<Written, String>;
 
@@ -25,10 +37,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(desk: Desk, closing: DelayedQueue) -> Self {
-        let batch = desk.settings.batch.max(1);
+    /// Starts writing; from `stop` on nothing is tried again.
+    pub(crate) fn start(desk: Desk, closing: DelayedQueue, stop: CancellationToken) -> Self {
+        let batch = desk.settings.batch;
         let (waiting, queue) = mpsc::channel(batch * 2);
-        tokio::spawn(write_batches(desk.clone(), queue, batch));
+        tokio::spawn(write_batches(desk.clone(), queue, batch, stop));
         Self { desk, closing, waiting }
     }
 }
@@ -68,12 +81,17 @@ impl Writer {
 }
 
 /// One batch after the other, until nobody sends any more.
-async fn write_batches(desk: Desk, mut queue: mpsc::Receiver<Waiting>, batch: usize) {
+async fn write_batches(
+    desk: Desk,
+    mut queue: mpsc::Receiver<Waiting>,
+    batch: usize,
+    stop: CancellationToken,
+) {
     let mut gathered = Vec::with_capacity(batch);
     while queue.recv_many(&mut gathered, batch).await > 0 {
         let (orders, answers): (Vec<_>, Vec<_>) =
             gathered.drain(..).map(|waiting| (waiting.order, waiting.answer)).unzip();
-        let written = write(&desk.db, &orders).await;
+        let written = write(&desk, &orders, &stop).await;
         for (answer, written) in answers.into_iter().zip(written) {
             // Whoever no longer waits gets the message again.
             let _ = answer.send(written);
@@ -83,10 +101,18 @@ async fn write_batches(desk: Desk, mut queue: mpsc::Receiver<Waiting>, batch: us
     }
 }
 
-async fn write(db: &DatabaseConnection, orders: &[Order]) -> Vec<Answer> {
-    let written: Result<_, DbErr> = store::write(db, orders).await;
-    match written {
-        Ok(written) => written.into_iter().map(Ok).collect(),
-        Err(error) => orders.iter().map(|_| Err(error.to_string())).collect(),
+async fn write(desk: &Desk, orders: &[Order], stop: &CancellationToken) -> Vec<Answer> {
+    let (start, mut pause) = (Instant::now(), FIRST_PAUSE);
+    loop {
+        let error = match store::write(&desk.db, orders).await {
+            Ok(written) => return written.into_iter().map(Ok).collect(),
+            Err(error) => error.to_string(),
+        };
+        if start.elapsed() >= TRIED_FOR || stop.is_cancelled() {
+            return orders.iter().map(|_| Err(error.clone())).collect();
+        }
+        tracing::warn!(orders = orders.len(), error, "a batch could not be written, it is tried again");
+        let _stopped = timeout(pause, stop.cancelled()).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

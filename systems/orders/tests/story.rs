@@ -115,6 +115,30 @@ async fn a_deep_queue_turns_orders_away_until_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_refuses_lets_orders_gather_in_the_queue_and_then_has_them_all() {
+    let rig = Rig::start_with(|settings| {
+        settings.batch = 1;
+        settings.deepest_queue = 20;
+    })
+    .await;
+    rig.database.refuse_rows("orders").await;
+    let mut accepted = Vec::new();
+    until("429", async || {
+        let answer = rig.post("orders", &json!({ "userid": 1 })).await;
+        if answer.status == 202 {
+            accepted.push(answer.json::<Value>().unwrap()["order_no"].as_str().unwrap().to_owned());
+        }
+        (answer.status == 429).then_some(())
+    })
+    .await;
+    rig.database.take_rows("orders").await;
+    for number in &accepted {
+        rig.until_written(number).await;
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_numbering_is_unique_with_two_copies_at_once() {
     for numbering in [Numbering::Uuid, Numbering::Snowflake, Numbering::Date] {
         let rig = Rig::start_with(|settings| settings.numbering = numbering).await;

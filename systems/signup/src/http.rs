@@ -1,11 +1,11 @@
 //! The routes. What they do is decided in `signup.rs`.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use leveret_web::input::{Fields, Id};
+use leveret_web::input::{Fields, Id, Key};
 use leveret_web::{Answer, Problem, RequestKey};
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ async fn mails(State(signup): State<Signup>) -> Result<Json<Value>, Problem> {
 }
 
 /// `GET /mails/{name}`: the mail's source.
-async fn mail(State(signup): State<Signup>, Path(name): Path<String>) -> Result<impl IntoResponse, Problem> {
+async fn mail(State(signup): State<Signup>, Key(name): Key) -> Result<impl IntoResponse, Problem> {
     let mail = signup.mails().read(&name).await.map_err(unreadable)?;
     let mail = mail.ok_or_else(|| Problem::not_found("there is no such mail"))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], mail))

@@ -74,7 +74,7 @@ pub struct Settings {
     #[arg(skip = DelayMode::Auto)]
     pub delay_mode: DelayMode,
     /// How many mails are sent at once.
-    #[arg(long, env = "SIGNUP_CONCURRENCY", default_value_t = 8)]
+    #[arg(long, env = "SIGNUP_CONCURRENCY", default_value = "8", value_parser = program::count)]
     pub concurrency: usize,
     /// Exchanges, queue and key.
     #[command(flatten)]

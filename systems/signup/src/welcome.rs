@@ -1,7 +1,8 @@
 //! The worker on the queue: one message is one user to be welcomed by mail.
 //!
-//! A mail is not sent twice for one message id, except in one window: when the process dies, or the connection to the
-//! mail server breaks or times out, after the mail server took the mail and before that is written down here. Nobody
+//! A mail is not sent twice for one message id, except in one window: when the process dies, the connection to the mail
+//! server breaks or times out, or the database is away for long, after the mail server took the mail and before that is
+//! written down here. Nobody
 //! can then know, and a mail too many is better than none. The `Message-ID` is the same in both.
 
 use std::sync::Arc;
@@ -13,15 +14,17 @@ use leveret_bus::{Delivery, Error, Handler, Outcome, Text, clock, database};
 use leveret_web::trace;
 use sea_orm::DatabaseConnection;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::mail::{self, MailError, MailSender};
 use crate::store::{attempt, notify, user};
 
 /// What the right to send a message's mail is claimed for.
 const LEASE: &str = "welcome";
-/// When a message comes back whose mail somebody else has been sending for longer than a mail can take.
-const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Pause before what has happened is written down again, after the database refused.
+const WRITE_AGAIN: Duration = Duration::from_millis(200);
+/// How long that is tried: nobody else gets the message meanwhile, and whoever got it would send the mail again.
+const WRITE_FOR: Duration = Duration::from_secs(600);
 
 /// Sends the mails.
 pub(crate) struct Welcome {
@@ -55,13 +58,21 @@ impl Welcome {
         if self.gave_up(user_id, delivery).await? {
             return Ok(Outcome::park("gave up before"));
         }
+        if let Some(rest) = self.not_yet_due(user_id, delivery).await? {
+            return Ok(Outcome::retry_after(rest, "a copy of a message that is due then"));
+        }
         // Longer than a mail can take: when it runs out, its holder is not sending any more.
         let length = self.mail_timeout.saturating_mul(2);
-        let lease = match lease::wait(&self.db, LEASE, delivery.message_id(), length).await? {
+        let lease = match lease::claim(&self.db, LEASE, delivery.message_id(), length).await? {
             Claim::Mine(lease) => lease,
             Claim::Done => return Ok(Outcome::Done),
-            Claim::Busy { .. } => {
-                return Ok(Outcome::retry_after(AGAIN_AFTER, "another is sending this mail"));
+            // No worker waits for it: the holder may have died, and others have mails to send. A lease that lasts longer than
+            // one can was taken before the clock was set back.
+            Claim::Busy { until_ms } => {
+                return Ok(Outcome::retry_after(
+                    from_now(until_ms).min(length),
+                    "another is sending this mail",
+                ));
             }
         };
         match self.send(&user, delivery.message_id()).await {
@@ -80,6 +91,15 @@ impl Welcome {
         Ok(notify::find(&self.db, user_id).await?.is_some_and(|count| count.gave_up()))
     }
 
+    /// How long it is until the next attempt that was promised: a message that comes earlier is a copy, such as one that came
+    /// again because its delayed copy was not confirmed, though it was there. Nothing is due later than the longest pause, unless
+    /// the clock was set back.
+    async fn not_yet_due(&self, user_id: i64, delivery: &Delivery) -> Result<Option<Duration>, Error> {
+        let due_ms = attempt::next_due_ms(&self.db, user_id, delivery.message_id()).await?;
+        let longest = self.delays.iter().max().copied().unwrap_or_default();
+        Ok(due_ms.map(from_now).filter(|rest| !rest.is_zero() && *rest <= longest))
+    }
+
     async fn send(&self, user: &user::Model, message_id: &str) -> Result<(), MailError> {
         let mail = mail::welcome(&self.from, user, message_id)?;
         let name = format!("welcome-{}-{message_id}", user.user_id);
@@ -96,11 +116,22 @@ impl Welcome {
         lease: &Lease,
     ) -> Result<Outcome, Error> {
         tracing::info!(user_id = user.user_id, attempt = delivery.attempt(), "mail sent");
+        let start = Instant::now();
+        while let Err(error) = self.write_sent(user.user_id, delivery.message_id(), lease).await {
+            if start.elapsed() >= WRITE_FOR {
+                return Err(error);
+            }
+            tracing::warn!(user_id = user.user_id, %error, "a mail is out, and this could not be written down yet");
+            sleep(WRITE_AGAIN).await;
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn write_sent(&self, user_id: i64, message_id: &str, lease: &Lease) -> Result<(), Error> {
         let tx = database::begin(&self.db).await?;
         lease.done(&tx).await?;
-        attempt::add(&tx, user.user_id, delivery.message_id(), None, None).await?;
-        tx.commit().await?;
-        Ok(Outcome::Done)
+        attempt::add(&tx, user_id, message_id, None, None).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn failed(
@@ -137,4 +168,10 @@ impl Welcome {
         let step = usize::try_from(count.notifynum).unwrap_or(1).saturating_sub(1);
         self.delays.get(step).or(self.delays.last()).copied()
     }
+}
+
+/// How long it is until then; nothing where it is past.
+fn from_now(at_ms: i64) -> Duration {
+    let left_ms = at_ms.saturating_sub(clock::now_ms());
+    Duration::from_millis(u64::try_from(left_ms).unwrap_or_default())
 }

@@ -60,8 +60,12 @@ async fn large_bodies_other_types_and_odd_addresses_are_refused() {
     assert_eq!(rig.get("/users/77").await.status, 404);
     assert_eq!(rig.get("/users/abc").await.status, 404);
     assert_eq!(rig.get("/mails/..%2Fsignup.db").await.status, 404);
+    let odd = rig.get("/mails/%ff").await;
+    assert!(odd.status == 404 && odd.head.contains("application/problem+json"), "{odd:?}");
     assert_eq!(rig.ask("PUT /users HTTP/1.1\r\n", b"").await.status, 405);
     let foreign = "POST /parked/replay HTTP/1.1\r\nsec-fetch-site: cross-site\r\n";
+    assert_eq!(rig.ask(foreign, b"").await.status, 403);
+    let foreign = "POST /parked/replay HTTP/1.1\r\norigin: http://evil.example\r\n";
     assert_eq!(rig.ask(foreign, b"").await.status, 403);
     rig.stop().await;
 }

@@ -2,7 +2,9 @@
 
 mod support;
 
+use leveret_bus::database;
 use leveret_signup::{MailFolder, Registration, Settings, State};
+use sea_orm::{ConnectionTrait, Statement};
 use support::{Rig, is_sent, soon};
 
 #[tokio::test]
@@ -88,6 +90,44 @@ async fn a_message_that_comes_twice_sends_one_mail() {
     let rig = rig.restart().await;
     // Ada's, Eve's, Bob's, and one for the id that came five times.
     assert_eq!(rig.mail_server.delivered(), 4);
+    rig.stop().await;
+}
+
+/// As when a delayed copy was there already though its confirm was lost, and the message itself comes again.
+#[tokio::test]
+async fn a_copy_that_comes_before_its_time_waits_and_counts_for_nothing() {
+    let rig = Rig::start(1, &[1500]).await;
+    let user_id = rig.sign_up("Ada", "ada@example.org").await;
+    let user = rig.until(user_id, |state| matches!(state, State::Retrying { .. })).await;
+    let due_ms = user.attempts[0].next_due_ms.unwrap();
+    let db = database::connect(&rig.settings.database_url).await.unwrap();
+    let row = Statement::from_string(db.get_database_backend(), "SELECT message_id FROM user_attempt");
+    let message_id: String = db.query_one_raw(row).await.unwrap().unwrap().try_get_by_index(0).unwrap();
+    let names = &rig.settings.names;
+    let bus = leveret_bus::Bus::connect(&rig.settings.amqp_url).await.unwrap();
+    let copy = leveret_bus::Message::text(&names.exchange, &names.routing_key, user_id.to_string());
+    bus.publish(copy.with_message_id(message_id)).await.unwrap();
+    let user = rig.until(user_id, is_sent).await;
+    assert_eq!(user.attempts.len(), 2, "{:?}", user.attempts);
+    assert!(user.attempts[1].tried_ms >= due_ms, "{:?}", user.attempts);
+    db.close().await.unwrap();
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_is_out_is_not_sent_again_because_the_database_refuses() {
+    let rig = Rig::start(0, &[50]).await;
+    rig.database.refuse_rows("user_attempt").await;
+    let user_id = rig.sign_up("Ada", "ada@example.org").await;
+    let out = async {
+        while rig.mail_server.delivered() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the mail", out).await;
+    rig.database.take_rows("user_attempt").await;
+    let user = rig.until(user_id, is_sent).await;
+    assert_eq!((user.attempts.len(), rig.mail_server.delivered()), (1, 1));
     rig.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use leveret_bus::database::{self, Change, Migrations};
-use leveret_bus::{Bus, Parked};
+use leveret_bus::{Bus, Parked, decision};
 use leveret_web::{Answer, Ground, Problem, RequestKey, StartError};
 use sea_orm::prelude::*;
 use sea_orm::sea_query::ExprTrait;
@@ -39,6 +39,7 @@ impl Company {
             Side::B => (Accounts::B, TABLES_B),
         };
         tables.run(&ground.db).await?;
+        claim_database(&ground.db, side).await?;
         ground.bus.declare(&names.topology()).await?;
         let parked = ground.bus.parked(&names.queue);
         let (db, bus) = (ground.db.clone(), ground.bus.clone());
@@ -85,6 +86,19 @@ impl Company {
         tx.commit().await?;
         Ok(books)
     }
+}
+
+/// One company's tables look like the other's, whose money it would then decide about.
+async fn claim_database(db: &DatabaseConnection, side: Side) -> Result<(), StartError> {
+    decision::migrate(db).await?;
+    let tx = database::begin(db).await?;
+    let owner = decision::decide(&tx, "transfer: whose database", side.name()).await?.outcome;
+    tx.commit().await?;
+    if owner == side.name() {
+        return Ok(());
+    }
+    let problem = format!("this is company {owner}'s database; company {} needs one of its own", side.name());
+    Err(StartError::setting("database_url", problem))
 }
 
 fn tables(accounts: Accounts, schema: &Schema) -> Vec<Change> {

@@ -144,10 +144,9 @@ pub(crate) async fn take_turn(db: &impl ConnectionTrait, row: &Row) -> Result<bo
 }
 
 /// Failed rows whose money is not back, taken so that no other copy of A takes them too.
-pub(crate) async fn take_failed(tx: &DatabaseTransaction, limit: u64) -> Result<Vec<Transfer>, DbErr> {
+pub(crate) async fn take_failed(tx: &DatabaseTransaction, limit: u64) -> Result<Vec<Row>, DbErr> {
     let rows = translog::Entity::find().filter(Log::Status.eq(Status::Failed)).filter(Log::Isback.eq(0));
-    let rows = rows.limit(limit).lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-    Ok(rows.all(tx).await?.into_iter().map(|row| Entry::from(row).transfer).collect())
+    rows.limit(limit).lock_with_behavior(LockType::Update, LockBehavior::SkipLocked).all(tx).await
 }
 
 /// Notes that the money is back; false when it was already.

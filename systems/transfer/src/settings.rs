@@ -116,7 +116,7 @@ pub struct SettingsB {
     #[arg(long = "ask-again-after-ms", env = "TRANSFER_ASK_AGAIN_AFTER_MS", default_value = "1000", value_parser = program::ms)]
     pub ask_again_after: Duration,
     /// How many transfers are worked on at once.
-    #[arg(long, env = "TRANSFER_CONCURRENCY", default_value_t = 64)]
+    #[arg(long, env = "TRANSFER_CONCURRENCY", default_value = "64", value_parser = program::count)]
     pub concurrency: usize,
 }
 

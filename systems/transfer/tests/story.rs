@@ -27,6 +27,19 @@ async fn a_callback_that_cannot_be_asked_is_refused_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_company_refuses_the_other_ones_database() {
+    let rig = Rig::start().await;
+    let settings = SettingsB { database_url: rig.settings_a.database_url.clone(), ..rig.settings_b.clone() };
+    let settings = SettingsB { listen: ([127, 0, 0, 1], 0).into(), ..settings };
+    let Err(refused) = run_b(settings).await else { panic!("B has taken A's database") };
+    assert!(refused.to_string().starts_with("database_url: this is company A's database"), "{refused}");
+    let tid = rig.transfer(100).await;
+    rig.at_rest().await;
+    assert_eq!(rig.at_b(tid).await.unwrap().status, Status::Ok);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn money_arrives() {
     let rig = Rig::start().await;
     let tid = rig.transfer(2_500).await;

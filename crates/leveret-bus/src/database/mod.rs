@@ -1,6 +1,7 @@
 //! Connections and transactions as the bus needs them, on SQLite, MySQL or MariaDB, and PostgreSQL from one code. What
 //! differs between the three stays in this folder.
 
+mod forgetting;
 mod insert;
 mod migrations;
 mod reading;
@@ -17,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
 
+pub use forgetting::forget;
 pub use insert::insert_if_absent;
 pub use migrations::{Change, Migrations, Step};
 pub use reading::{begin_reading, sum};

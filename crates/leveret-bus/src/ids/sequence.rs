@@ -48,13 +48,14 @@ impl Sequence {
         Some(id)
     }
 
-    /// The earliest time that the next id can have.
-    pub(super) fn earliest_ms(&self, now_ms: i64) -> i64 {
-        now_ms.max(self.time_ms)
+    /// Up to when times are to be reserved, so that there is a window from the next id on. Never less than was reserved
+    /// before, though the clock went back: ids may be made up to there.
+    pub(super) fn next_bound_ms(&self, now_ms: i64, window_ms: i64) -> i64 {
+        (now_ms.max(self.time_ms) + window_ms).max(self.bound_ms)
     }
 
     pub(super) fn reserve(&mut self, bound_ms: i64) {
-        self.bound_ms = self.bound_ms.max(bound_ms);
+        self.bound_ms = bound_ms;
     }
 }
 
@@ -81,7 +82,16 @@ mod tests {
             assert!(id > last);
             last = id;
         }
-        assert_eq!(sequence.earliest_ms(T), T + 3);
+        assert_eq!(sequence.next_bound_ms(T, 10_000), T + 3 + 10_000);
+    }
+
+    #[test]
+    fn what_is_reserved_stays_reserved_when_the_clock_steps_back() {
+        let mut sequence = Sequence::new(7, T, T + 60_000);
+        assert!(sequence.next(T + 5).is_some());
+        assert_eq!(sequence.next_bound_ms(T - 3_600_000, 60_000), T + 60_005);
+        let idle = Sequence::new(7, T - 3_600_000, T + 60_000);
+        assert_eq!(idle.next_bound_ms(T - 3_600_000, 60_000), T + 60_000);
     }
 
     #[test]

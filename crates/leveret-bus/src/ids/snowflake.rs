@@ -95,10 +95,9 @@ impl Maker {
     async fn renew(&self) -> Result<(), Error> {
         let mut lease = self.lease.lock().await;
         let now_ms = (self.options.clock)();
-        let earliest_ms = self.sequence.lock().earliest_ms(now_ms);
         let term = Term {
             lease_until_ms: now_ms + clock::ms(self.options.lease),
-            reserved_until_ms: earliest_ms + clock::ms(self.options.window),
+            reserved_until_ms: self.sequence.lock().next_bound_ms(now_ms, clock::ms(self.options.window)),
         };
         if lease.extend(&self.db, term).await? {
             self.sequence.lock().reserve(term.reserved_until_ms);

@@ -38,6 +38,21 @@ async fn the_first_answer_stands() {
 }
 
 #[tokio::test]
+async fn what_is_old_is_forgotten_part_by_part_and_the_rest_stays() {
+    let database = open().await;
+    let tx = database::begin(&database.db).await.unwrap();
+    for question in 0..2500 {
+        decision::decide(&tx, &question.to_string(), "ok").await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let last_ms = decision::find(&database.db, "2499").await.unwrap().unwrap().decided_ms;
+    let forgotten = decision::forget(&database.db, last_ms).await.unwrap();
+    assert!(forgotten < 2500 && decision::find(&database.db, "2499").await.unwrap().is_some());
+    assert_eq!(forgotten + decision::forget(&database.db, i64::MAX).await.unwrap(), 2500);
+    database.remove().await;
+}
+
+#[tokio::test]
 async fn a_decision_rolled_back_is_none() {
     let database = open().await;
     let tx = database::begin(&database.db).await.unwrap();

@@ -126,6 +126,28 @@ async fn all_are_dropped_though_somebody_looks_at_them() {
     broker.stop().await;
 }
 
+/// Where queues are of type quorum unless said otherwise, each look would count as a delivery that failed.
+#[tokio::test]
+async fn looking_never_drops_a_parked_message() {
+    let definitions = tempfile::NamedTempFile::new().unwrap();
+    let vhost = r#"{"vhosts":[{"name":"/","default_queue_type":"quorum"}]}"#;
+    std::fs::write(definitions.path(), vhost).unwrap();
+    let config = leveret_server::Config {
+        load_definitions: Some(definitions.path().into()),
+        ..leveret_server::Config::ephemeral()
+    };
+    let server = leveret_server::Server::start(config).await.unwrap();
+    let bus = Bus::connect(&server.amqp_url()).await.unwrap();
+    let queue = declared(&bus).await;
+    let parked = bus.parked(&queue);
+    parked.count().await.unwrap();
+    bus.publish(Message::text("", parked_queue(&queue), "no")).await.unwrap();
+    for look in 0..50 {
+        assert_eq!(parked.list(10).await.unwrap().len(), 1, "{look}");
+    }
+    server.shutdown().await;
+}
+
 #[tokio::test]
 async fn undecodable_bodies_and_panics() {
     struct Sums;

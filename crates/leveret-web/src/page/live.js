@@ -48,7 +48,8 @@ async function send(form) {
     headers: { "content-type": "application/json", "idempotency-key": form.dataset.key },
     body: JSON.stringify(Object.fromEntries(fields.map((input) => [input.name, fieldValue(input)]))),
   });
-  return { ok: response.ok, body: await response.json() };
+  // A server's failure leaves open whether it was done.
+  return { ok: response.ok, isOpen: response.status >= 500, body: await response.json() };
 }
 
 for (const form of document.querySelectorAll("form[data-post]")) {
@@ -56,14 +57,14 @@ for (const form of document.querySelectorAll("form[data-post]")) {
     event.preventDefault();
     const answer = form.querySelector("output");
     try {
-      const { ok, body } = await send(form);
+      const { ok, isOpen, body } = await send(form);
       const words = ok ? ["✓", body[form.dataset.shows]] : [body.field, body.detail];
       answer.textContent = words.filter((word) => word !== undefined).join(" ");
       answer.className = ok ? "ok" : "failed";
-      delete form.dataset.key;
+      if (!isOpen) delete form.dataset.key;
       if (ok && form.dataset.clears) form.reset();
     } catch (error) {
-      // Whether it arrived is unknown: the key is kept, so that sending again is safe.
+      // So does no answer at all. The key is kept, and sending again is safe.
       answer.textContent = String(error);
       answer.className = "failed";
     }

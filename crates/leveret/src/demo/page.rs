@@ -176,8 +176,7 @@ async fn refuse(State(shown): State<Arc<Shown>>, Path(count): Path<u32>, lang: L
 
 /// Keeps other sites' pages from changing anything here, and this one from loading anything from elsewhere.
 async fn guard(request: Request, next: Next) -> Response {
-    let from = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
-    if matches!(from, Some("cross-site" | "same-site")) && !request.method().is_safe() {
+    if leveret_web::is_foreign(&request) {
         return (StatusCode::FORBIDDEN, "only this page itself may do that").into_response();
     }
     let mut response = next.run(request).await;

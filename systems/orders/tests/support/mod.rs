@@ -14,7 +14,7 @@ pub struct Rig {
     pub settings: Settings,
     pub client: Client,
     broker: Option<leveret_server::Server>,
-    database: TestDatabase,
+    pub database: TestDatabase,
 }
 
 impl Rig {

@@ -45,6 +45,17 @@ pub(crate) async fn add(
     Ok(())
 }
 
+/// When the next attempt with a message is due, as its last attempt had it.
+pub(crate) async fn next_due_ms(
+    db: &impl ConnectionTrait,
+    user_id: i64,
+    message_id: &str,
+) -> Result<Option<i64>, DbErr> {
+    let attempts = Entity::find().filter(Column::UserId.eq(user_id)).filter(Column::MessageId.eq(message_id));
+    let last = attempts.order_by_desc(Column::AttemptId).one(db).await?;
+    Ok(last.and_then(|attempt| attempt.next_due_ms))
+}
+
 /// The attempts of these users, oldest first.
 pub(crate) async fn of(db: &impl ConnectionTrait, user_ids: &[i64]) -> Result<Vec<Model>, DbErr> {
     let theirs = Column::UserId.is_in(user_ids.iter().copied());

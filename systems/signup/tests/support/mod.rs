@@ -19,7 +19,7 @@ pub struct Rig {
     pub settings: Settings,
     pub mails: MailFolder,
     broker: Option<leveret_server::Server>,
-    database: TestDatabase,
+    pub database: TestDatabase,
     _folder: TempDir,
 }
 

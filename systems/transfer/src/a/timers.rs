@@ -6,9 +6,11 @@ use std::time::Duration;
 use leveret_bus::{Error, clock, database, inbox};
 use leveret_web::Ground;
 use leveret_web::signature::TOLERANCE;
+use leveret_web::trace::Trace;
 use sea_orm::DbErr;
 
 use super::company::CompanyA;
+use crate::books::Entry;
 use crate::log;
 
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -51,27 +53,33 @@ impl CompanyA {
                 count => refunded += count,
             }
         }
-        if failed + refunded > 0 {
-            tracing::info!(failed, refunded, "overdue transfers");
+        if failed > 0 {
+            tracing::info!(failed, "overdue transfers");
+        }
+        if failed > 0 || refunded > 0 {
             self.company.changed.notify_one();
         }
         Ok(())
     }
 
     /// Refunds up to ten, in one transaction: the log rows and the balances change together or not at all.
-    async fn refund_some(&self) -> Result<u64, DbErr> {
+    async fn refund_some(&self) -> Result<usize, DbErr> {
         let tx = database::begin(&self.company.db).await?;
-        let mut refunded = 0;
-        for transfer in log::take_failed(&tx, REFUNDS_AT_A_TIME).await? {
-            if log::mark_back(&tx, transfer.tid).await? {
+        let mut refunded = Vec::new();
+        for row in log::take_failed(&tx, REFUNDS_AT_A_TIME).await? {
+            if log::mark_back(&tx, row.tid).await? {
+                let (trace, transfer) = (Trace::parse(&row.trace), Entry::from(row).transfer);
                 if !self.company.accounts.put(&tx, &transfer.from, transfer.money).await? {
                     return Err(DbErr::RecordNotFound(format!("the account of {}", transfer.from)));
                 }
-                refunded += 1;
+                refunded.push((trace, transfer.tid));
             }
         }
         tx.commit().await?;
-        Ok(refunded)
+        for (trace, tid) in &refunded {
+            tracing::info!(trace_id = trace.as_ref().map(Trace::id), tid, "refunded");
+        }
+        Ok(refunded.len())
     }
 
     /// Forgets signatures that would not be believed any more.
