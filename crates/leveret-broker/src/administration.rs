@@ -219,14 +219,29 @@ impl Broker {
         })
     }
 
+    /// Says whether deleting a virtual host is refused from now on; false where there is none.
+    ///
+    /// # Errors
+    /// `Internal` where the catalog cannot keep it.
+    pub fn protect_vhost(&self, name: &str, protected_from_deletion: bool) -> Result<bool, Error> {
+        self.administer(|broker| {
+            let Some(vhost) = broker.vhost(name) else { return Ok((vec![], false)) };
+            let settings = VhostSettings { protected_from_deletion, ..vhost.settings() };
+            Ok((vec![Change::PutVhost { name: name.into(), settings }], true))
+        })
+    }
+
     /// Deletes a virtual host with its queues, messages, exchanges, permissions and parameters, and ends its
     /// connections; false where there is none.
     ///
     /// # Errors
-    /// `Internal` where the catalog cannot keep it.
+    /// `PreconditionFailed` where it is protected, `Internal` where the catalog cannot keep it.
     pub fn delete_vhost(&self, name: &str) -> Result<bool, Error> {
         let deleted = self.administer(|broker| {
             let Some(vhost) = broker.vhost(name) else { return Ok((vec![], None)) };
+            if vhost.settings().protected_from_deletion {
+                return Err(Error::precondition(format!("vhost '{name}' is protected from deletion")));
+            }
             vhost.topology_mut().set_closed(true);
             let mut changes = broker.users.drops(None, Some(name));
             changes.extend(vhost.parameters().into_iter().map(|it| Change::DropParameter {

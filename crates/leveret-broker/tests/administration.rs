@@ -341,6 +341,32 @@ fn a_wrong_policy_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_protected_vhost_is_not_deleted() {
+    let broker = broker();
+    broker.put_vhost("other", VhostSettings::default()).unwrap();
+    let before = broker.definitions();
+    assert!(broker.protect_vhost("other", true).unwrap() && !broker.protect_vhost("none", true).unwrap());
+    let is_refused = |broker: &Broker| {
+        let refused = broker.delete_vhost("other").unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::PreconditionFailed, "{refused}");
+        declare(&broker.vhost("other").unwrap(), "q", &Client::broker()).unwrap();
+    };
+    is_refused(&broker);
+    broker.import(&before, &mut Effects::default()).unwrap();
+    is_refused(&broker);
+    let exported = serde_json::to_value(broker.definitions()).unwrap();
+    let of_other = exported["vhosts"].as_array().unwrap().iter().find(|it| it["name"] == "other").unwrap();
+    assert_eq!(of_other["metadata"]["protected_from_deletion"], true);
+    let another = self::broker();
+    // As RabbitMQ exports it, which says so among the metadata alone.
+    let theirs = json!({"vhosts": [{"name": "other", "metadata": of_other["metadata"]}]});
+    another.import(&Definitions::from_json(theirs).unwrap(), &mut Effects::default()).unwrap();
+    is_refused(&another);
+    broker.protect_vhost("other", false).unwrap();
+    assert!(broker.delete_vhost("other").unwrap());
+}
+
+#[test]
 fn definitions_go_out_and_in_again() {
     let broker = broker();
     broker.put_user(User { tags: vec!["monitoring".into()], ..user("bob", "pw") }).unwrap();

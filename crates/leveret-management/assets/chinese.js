@@ -379,6 +379,8 @@ export const chinese = {
   "From clients": "来自客户端",
   "New virtual host": "新建虚拟主机",
   "Description": "描述",
+  "protected": "受保护",
+  "Protected from deletion": "删除保护",
   "Default queue type": "默认队列类型",
   "Virtual host {name}": "虚拟主机 {name}",
   "Tags, with commas between": "标签，用逗号分隔",

@@ -24,6 +24,8 @@ pub(crate) enum Refusal {
     Bad(String),
     /// The page asked for is not there.
     Page(&'static str, String),
+    /// The object is not to be deleted.
+    Protected(String),
     /// The body is too large.
     TooLarge,
     /// The broker cannot.
@@ -45,6 +47,9 @@ impl Refusal {
             Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason.clone()),
             Self::Bad(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason.clone()),
             Self::Page(error, reason) => (StatusCode::BAD_REQUEST, error, reason.clone()),
+            Self::Protected(reason) => {
+                (StatusCode::PRECONDITION_FAILED, "precondition_failed", reason.clone())
+            }
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "Payload exceeds body size limit".into())
             }

@@ -62,6 +62,10 @@ fn rights_policies_and_definitions() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("definitions.json");
     std::fs::write(&file, said(&broker, &["definitions", "list"])).expect("the file is written");
+    said(&broker, &["vhosts", "protect", "v"]);
+    let refused = leveret(&broker, &["vhosts", "delete", "v"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("protected from deletion"));
+    said(&broker, &["vhosts", "unprotect", "v"]);
     said(&broker, &["vhosts", "delete", "v"]);
     said(&broker, &["definitions", "import", &file.display().to_string()]);
     assert_eq!(json(&broker, &["policies", "list", "-V", "v"])[0]["name"], "p");

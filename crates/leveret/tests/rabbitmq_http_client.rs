@@ -138,6 +138,11 @@ async fn who_may_do_what_is_set_and_read_back() {
 
     client.delete_users(vec!["ann"]).await.expect("is deleted");
     client.delete_user("bob", false).await.expect("is deleted");
+    client.enable_vhost_deletion_protection("v").await.expect("is protected");
+    assert!(client.delete_vhost("v", false).await.is_err());
+    let found = client.get_vhost("v").await.expect("the virtual host");
+    assert_eq!(found.metadata.and_then(|metadata| metadata.protected_from_deletion), Some(true));
+    client.disable_vhost_deletion_protection("v").await.expect("is protected no more");
     client.delete_vhost("v", false).await.expect("is deleted");
 }
 

@@ -323,6 +323,22 @@ async fn refusals_are_said_in_chinese_with_the_brokers_words_beneath() {
     stage.close().await;
 }
 
+#[tokio::test]
+async fn a_protected_virtual_host_has_no_button_to_delete_it() {
+    let stage = Stage::open().await;
+    let browser = &stage.browser;
+    stage.page("vhosts/%2F").await;
+    browser.read("Default virtual host").await;
+    browser.press("Change").await;
+    browser.click("dialog input[name=protected_from_deletion]").await;
+    browser.click("dialog button.primary").await;
+    browser.read("Virtual host / is saved.").await;
+    let buttons = "return document.querySelectorAll('main .toolbar button.danger').length";
+    browser.until(&format!("{buttons} === 0")).await;
+    browser.until("return document.querySelector('main .facts .badge')?.textContent === 'protected'").await;
+    stage.close().await;
+}
+
 /// Presses Tab until the element with that text has the focus.
 async fn tab_to(browser: &Browser, text: &str) {
     for _ in 0..60 {

@@ -19,7 +19,7 @@ impl Broker {
     /// The first thing that cannot be, by its name.
     pub fn import(&self, definitions: &Definitions, effects: &mut Effects) -> Result<(), Error> {
         self.check(definitions)?;
-        self.administer(|_| Ok((definitions.changes_of_broker(), ())))?;
+        self.administer(|broker| Ok((definitions.changes_of_broker(broker), ())))?;
         let client = Client { grouped: true, ..Client::broker() };
         let declared = self.declare(definitions, &client, effects);
         let kept = self.vhosts().iter().try_for_each(|vhost| vhost.commit());
@@ -172,10 +172,13 @@ impl Broker {
 
 impl Definitions {
     /// What is written down at once, or not at all.
-    fn changes_of_broker(&self) -> Vec<Change> {
+    fn changes_of_broker(&self, broker: &Broker) -> Vec<Change> {
         let vhosts = self.vhosts.iter().map(|it| {
-            let (name, settings) = (it.name.as_str().into(), it.settings.clone());
-            Change::PutVhost { name, settings }
+            let (name, mut settings) = (it.name.as_str(), it.settings.clone());
+            // Definitions protect a virtual host, and never lift that: those of another time may not know of it.
+            let is_protected = broker.vhost(name).is_some_and(|it| it.settings().protected_from_deletion);
+            settings.protected_from_deletion |= is_protected;
+            Change::PutVhost { name: name.into(), settings }
         });
         let users = self.users.iter().cloned().map(Change::PutUser);
         let permissions = self.permissions.iter().cloned().map(Change::PutPermission);

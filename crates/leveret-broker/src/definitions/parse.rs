@@ -105,6 +105,7 @@ fn vhost(item: Value) -> Result<VhostDefinition, String> {
     }
     merged.default_queue_type = own.default_queue_type.or(merged.default_queue_type);
     merged.tracing |= own.tracing;
+    merged.protected_from_deletion |= own.protected_from_deletion;
     merged.check().map_err(|error| error.text)?;
     Ok(VhostDefinition { name, metadata: merged.clone(), settings: merged })
 }

@@ -44,6 +44,9 @@ pub struct VhostSettings {
     pub default_queue_type: Option<String>,
     /// Whether it is traced, as the management shows it.
     pub tracing: bool,
+    /// Whether deleting it is refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub protected_from_deletion: bool,
 }
 
 impl VhostSettings {

@@ -13,7 +13,8 @@ import { refreshVhosts } from "../session.js";
 import { seeTraffic, trafficChart } from "./connections.js";
 import { lengthChart, rateChart, seeLengths, seeRates } from "./overview.js";
 
-const badges = (one) => h("span", { class: "badges" }, (one.tags ?? []).map((tag) => badge(tag)));
+const badges = (one) =>
+  h("span", { class: "badges" }, one.protected_from_deletion && badge(t("protected"), "accent", t("It is protected from deletion.")), (one.tags ?? []).map((tag) => badge(tag)));
 
 export function vhostsPage(_, query) {
   const list = new List({
@@ -28,7 +29,7 @@ export function vhostsPage(_, query) {
       { label: t("Publish"), number: true, cell: (one) => rate(one.message_stats?.publish_details?.rate) },
       { label: t("Deliver"), number: true, cell: (one) => rate(one.message_stats?.deliver_get_details?.rate) },
       { label: t("From clients"), number: true, cell: (one) => byteRate(one.recv_oct_details?.rate) },
-      { label: "", cell: (one) => h("span", { class: "actions" }, button(t("Change"), () => edit(one)), button(t("Delete"), () => deleting(one.name), "danger")) },
+      { label: "", cell: (one) => h("span", { class: "actions" }, buttons(one)) },
     ],
   });
   return {
@@ -50,11 +51,11 @@ export function vhostPage([name]) {
       return vhost;
     },
     view: (vhost) => [
-      h("div", { class: "toolbar" }, h("span", { class: "grow" }), button(t("Change"), () => edit(vhost)), button(t("Delete"), () => deleting(name), "danger")),
-      h("div", { class: "charts" }, card(null, lengthChart(history)), card(null, rateChart(history)), card(null, trafficChart(history))),
+      h("div", { class: "toolbar" }, h("span", { class: "grow" }), buttons(vhost)),
+      h("div", { class: "charts three" }, card(null, lengthChart(history)), card(null, rateChart(history)), card(null, trafficChart(history))),
       card(t("Details"), facts([
         [t("Description"), vhost.description],
-        [t("Tags"), vhost.tags?.length > 0 && badges(vhost)],
+        [t("Tags"), (vhost.tags?.length > 0 || vhost.protected_from_deletion) && badges(vhost)],
         [t("Default queue type"), vhost.default_queue_type],
         [t("Ready"), count(vhost.messages_ready)],
         [t("Unacknowledged"), count(vhost.messages_unacknowledged)],
@@ -65,6 +66,8 @@ export function vhostPage([name]) {
   };
 }
 
+const buttons = (one) => [button(t("Change"), () => edit(one)), !one.protected_from_deletion && button(t("Delete"), () => deleting(one.name), "danger")];
+
 async function edit(known) {
   let name = known?.name;
   const done = await form({
@@ -74,10 +77,12 @@ async function edit(known) {
       !known && { name: "name", label: t("Name"), required: true },
       { name: "description", label: t("Description"), value: known?.description },
       { name: "tags", label: t("Tags, with commas between"), value: (known?.tags ?? []).join(",") },
+      { name: "protected_from_deletion", label: t("Protected from deletion"), type: "checkbox", value: known?.protected_from_deletion },
     ].filter(Boolean),
     submit: async (values) => {
-      name ??= values.name;
-      await put(path("vhosts", name), { description: values.description, tags: values.tags });
+      const { name: chosen, ...settings } = values;
+      name ??= chosen;
+      await put(path("vhosts", name), settings);
       await refreshVhosts();
     },
   });

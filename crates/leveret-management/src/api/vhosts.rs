@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use leveret_broker::{Permission, VhostSettings};
+use leveret_broker::{ErrorKind, Permission, VhostSettings};
 use serde_json::Value;
 
 use super::{Route, delete, get, made, post, put};
@@ -23,10 +23,20 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/vhosts/{vhost}", "A virtual host", show),
         put(
             "/vhosts/{vhost}",
-            "Makes a virtual host or changes it: description, tags, default_queue_type",
+            "Makes a virtual host or changes it: description, tags, default_queue_type, protected_from_deletion",
             declare,
         ),
         delete("/vhosts/{vhost}", "Deletes a virtual host with everything in it", remove),
+        post(
+            "/vhosts/{vhost}/deletion/protection",
+            "Refuses to delete a virtual host from now on",
+            protect::<true>,
+        ),
+        delete(
+            "/vhosts/{vhost}/deletion/protection",
+            "Allows for deleting a virtual host again",
+            protect::<false>,
+        ),
         post(
             "/vhosts/{vhost}/start/{node}",
             "RabbitMQ's start of a virtual host, which always runs here",
@@ -70,11 +80,13 @@ async fn declare(
     access.administrator()?;
     let broker = app.node.broker();
     let before = broker.vhost(&name).map(|vhost| vhost.settings()).unwrap_or_default();
+    let flag = |name: &str, before| if body.value(name).is_some() { body.flag(name) } else { Ok(before) };
     let settings = VhostSettings {
         description: body.text("description")?.map_or(before.description, Into::into),
         tags: body.tags()?.unwrap_or(before.tags),
         default_queue_type: body.text("default_queue_type")?.map(Into::into).or(before.default_queue_type),
-        tracing: if body.value("tracing").is_some() { body.flag("tracing")? } else { before.tracing },
+        tracing: flag("tracing", before.tracing)?,
+        protected_from_deletion: flag("protected_from_deletion", before.protected_from_deletion)?,
     };
     let is_new = broker.put_vhost(&name, settings)?;
     if is_new {
@@ -90,7 +102,21 @@ async fn remove(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     access.administrator()?;
-    match app.node.broker().delete_vhost(&name)? {
+    match app.node.broker().delete_vhost(&name) {
+        Ok(true) => Ok(StatusCode::NO_CONTENT),
+        Ok(false) => Err(Refusal::NotFound),
+        Err(error) if error.kind == ErrorKind::PreconditionFailed => Err(Refusal::Protected(error.text)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn protect<const PROTECTED: bool>(
+    State(app): State<App>,
+    access: Access,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    access.administrator()?;
+    match app.node.broker().protect_vhost(&name, PROTECTED)? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Refusal::NotFound),
     }

@@ -17,7 +17,14 @@ pub(crate) fn put((app, ranges): (&App, &Ranges), vhost: &Vhost, fields: &mut Fi
     let settings = vhost.settings();
     fields.put("description", || settings.description.as_str());
     fields.put("tags", || settings.tags.clone());
-    fields.put("metadata", || json!({ "description": settings.description, "tags": settings.tags }));
+    fields.put("metadata", || {
+        let mut metadata = json!({ "description": settings.description, "tags": settings.tags });
+        if settings.protected_from_deletion {
+            metadata["protected_from_deletion"] = true.into();
+        }
+        metadata
+    });
+    fields.put("protected_from_deletion", || settings.protected_from_deletion);
     fields.put("default_queue_type", || {
         settings.default_queue_type.clone().unwrap_or_else(|| "classic".into())
     });

@@ -48,6 +48,42 @@ async fn missing_objects_have_rabbitmqs_status() {
     }
 }
 
+/// As RabbitMQ has it since 4.1.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_virtual_host_is_not_deleted() {
+    let stage = Stage::start(Limits::default()).await;
+    stage.change("PUT", "/users/ann", &json!({"password": "p", "tags": "monitoring"})).await;
+    stage.change("PUT", "/vhosts/v", &json!({})).await;
+    stage.change("PUT", "/vhosts/born", &json!({"protected_from_deletion": true})).await;
+    let protection = "/vhosts/v/deletion/protection";
+    for (user, method, path, expected) in [
+        ("ann:p", "POST", protection, 401),
+        ("guest:guest", "POST", "/vhosts/none/deletion/protection", 404),
+        ("guest:guest", "DELETE", "/vhosts/none/deletion/protection", 404),
+        ("guest:guest", "DELETE", "/vhosts/born", 412),
+        ("guest:guest", "POST", protection, 204),
+        ("guest:guest", "DELETE", "/vhosts/v", 412),
+        // What else is changed leaves it.
+        ("guest:guest", "PUT", "/vhosts/v", 204),
+        ("guest:guest", "DELETE", "/vhosts/v", 412),
+        ("ann:p", "DELETE", protection, 401),
+        ("guest:guest", "DELETE", protection, 204),
+        ("guest:guest", "DELETE", "/vhosts/v", 204),
+        ("guest:guest", "DELETE", "/vhosts/v", 404),
+    ] {
+        let (status, answer) = stage.json(user, method, path, &json!({"description": "d"})).await;
+        assert_eq!(status, expected, "{method} {path}: {answer}");
+        if status == 412 {
+            assert_eq!(answer["error"], "precondition_failed");
+        }
+    }
+    let born = stage.get("/vhosts/born").await;
+    assert_eq!(
+        (&born["protected_from_deletion"], &born["metadata"]["protected_from_deletion"]),
+        (&json!(true), &json!(true))
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn operator_policies_are_for_administrators() {
     let stage = Stage::start(Limits::default()).await;

@@ -107,6 +107,16 @@ pub(crate) enum VhostsAction {
         #[arg(long)]
         default_queue_type: Option<String>,
     },
+    /// Refuse to delete a virtual host, whoever asks
+    Protect {
+        /// The virtual host
+        name: String,
+    },
+    /// Allow for deleting a virtual host again
+    Unprotect {
+        /// The virtual host
+        name: String,
+    },
     /// Delete a virtual host with everything in it
     Delete {
         /// The virtual host
@@ -118,6 +128,7 @@ pub(crate) enum VhostsAction {
 pub(crate) fn run_vhosts(on: &On<VhostsAction>) -> Result<(), Failure> {
     let client = Client::new(&on.target)?;
     let path = |name: &str| format!("/vhosts/{}", encoded(name));
+    let protection = |name: &str| format!("{}/deletion/protection", path(name));
     match &on.action {
         VhostsAction::List(columns) => {
             table::list(&client, "/vhosts", &["name", "description", "tags", "messages"], columns)
@@ -126,6 +137,8 @@ pub(crate) fn run_vhosts(on: &On<VhostsAction>) -> Result<(), Failure> {
             let body = json!({ "description": description, "default_queue_type": default_queue_type });
             client.put(&path(name), &body).map(drop)
         }
+        VhostsAction::Protect { name } => client.post(&protection(name), &json!({})).map(drop),
+        VhostsAction::Unprotect { name } => client.delete(&protection(name)).map(drop),
         VhostsAction::Delete { name } => client.delete(&path(name)).map(drop),
     }
 }
