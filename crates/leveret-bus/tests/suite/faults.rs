@@ -2,7 +2,7 @@
 //! and started again is tested with the leveret binary, in its own package.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use leveret_bus::inbox::{self, Claim};
 use leveret_bus::outbox::RelayOptions;
@@ -68,7 +68,8 @@ async fn a_relay_killed_again_and_again_loses_nothing() {
 }
 
 /// One row of a key after the other, on a broker so slow that the lease is over before them: the relay gives back what it
-/// has no time for, and publishes nothing that another may have taken over.
+/// has no time for, and publishes nothing that another may have taken over. What is under way when a lease ends, because its
+/// confirm is later than anybody thought, is one message; it may come twice.
 #[tokio::test]
 async fn a_relay_publishes_nothing_after_its_lease() {
     let (broker, database) = (Broker::start().await, TestDatabase::new().await);
@@ -85,19 +86,24 @@ async fn a_relay_publishes_nothing_after_its_lease() {
     }
     outbox.commit(tx).await.unwrap();
     proxy.set(Weather::Slow);
-    let options = RelayOptions { lease: Duration::from_secs(3), ..Default::default() };
+    let (lease, start) = (Duration::from_secs(3), Instant::now());
+    let options = RelayOptions { lease, ..Default::default() };
     let relays = [(); 2].map(|()| outbox.relay(slow.publisher(), options.clone()));
     soon("all sent", async { while outbox.depth().await.unwrap().unsent > 0 {} }).await;
     for relay in relays {
         relay.shutdown().await;
     }
+    let leases = start.elapsed().as_secs() / lease.as_secs() + 1;
+    bus.publish(Message::text("", &queue, "end")).await.unwrap();
     let mut texts = Vec::new();
-    while texts.len() < 100 {
+    while texts.last().is_none_or(|last| last != "end") {
         texts.push(soon("arrival", arrived.recv()).await.unwrap().0);
     }
     worker.shutdown().await;
-    assert!(texts.is_sorted_by(|one, next| one < next), "{texts:?}");
-    assert!(arrived.try_recv().is_err(), "a message came twice");
+    let arrivals = texts.len();
+    texts.dedup();
+    assert!(texts.len() == 101 && texts.is_sorted(), "{texts:?}");
+    assert!((arrivals - texts.len()) as u64 <= leases, "{arrivals} arrivals in {leases} leases");
     broker.stop().await;
     database.remove().await;
 }
