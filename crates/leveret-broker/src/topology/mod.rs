@@ -265,6 +265,13 @@ impl Topology {
     }
 
     fn remove_exchange(&mut self, name: &str) -> u64 {
+        let held = self.take_exchange(name);
+        self.remove_inbound(Destination::Exchange(name.into()));
+        held
+    }
+
+    /// Takes an exchange out with the bindings that lead from it; those that lead to it are still to be removed.
+    fn take_exchange(&mut self, name: &str) -> u64 {
         let Some(exchange) = self.exchanges.remove(name) else { return 0 };
         let held = exchange.delayed().map_or(0, |delayed| delayed.delete());
         if exchange.options.durable {
@@ -278,7 +285,6 @@ impl Topology {
                 self.inbound.remove(&end);
             }
         }
-        self.remove_inbound(Destination::Exchange(name.into()));
         held
     }
 
@@ -440,7 +446,9 @@ impl Topology {
                 self.inbound.remove(&end);
             }
         }
-        self.remove_outbound(name.source, &key, &binding);
+        if self.remove_outbound(name.source, &key, &binding) {
+            self.remove_exchange(name.source);
+        }
         Ok(())
     }
 
@@ -455,24 +463,32 @@ impl Topology {
         Ok((Binding { destination, arguments: name.arguments.encode().into() }, name.key.into()))
     }
 
+    /// Removes the bindings that lead to a destination which goes, and with them the auto-delete exchanges that have no
+    /// others. There may be any number of these in a row.
     fn remove_inbound(&mut self, destination: Destination) {
-        let end = (destination.is_queue(), Arc::clone(destination.name()));
-        for inbound in self.inbound.remove(&end).unwrap_or_default() {
-            let binding = Binding { destination: destination.clone(), arguments: inbound.arguments };
-            self.remove_outbound(&inbound.source, &inbound.key, &binding);
+        let mut going = vec![destination];
+        while let Some(destination) = going.pop() {
+            let end = (destination.is_queue(), Arc::clone(destination.name()));
+            for inbound in self.inbound.remove(&end).unwrap_or_default() {
+                let binding = Binding { destination: destination.clone(), arguments: inbound.arguments };
+                if self.remove_outbound(&inbound.source, &inbound.key, &binding) {
+                    self.take_exchange(&inbound.source);
+                    going.push(Destination::Exchange(inbound.source));
+                }
+            }
         }
     }
 
-    fn remove_outbound(&mut self, source: &str, key: &Arc<str>, binding: &Binding) {
+    /// Removes a binding where it begins; true where the exchange is now to be deleted, being auto-delete.
+    fn remove_outbound(&mut self, source: &str, key: &Arc<str>, binding: &Binding) -> bool {
         let kept = self.kept_binding(source, key, binding);
-        let Some(exchange) = self.exchanges.get_mut(source) else { return };
+        let Some(exchange) = self.exchanges.get_mut(source) else { return false };
         let removed = exchange.bindings.remove(key, binding);
+        let goes = removed && exchange.options.auto_delete && exchange.bindings.is_empty();
         if let Some(binding) = kept.filter(|_| removed) {
             self.changes.push(Change::DropBinding { vhost: Arc::clone(&self.vhost), binding });
         }
-        if removed && exchange.options.auto_delete && exchange.bindings.is_empty() {
-            self.remove_exchange(source);
-        }
+        goes
     }
 
     /// The binding for the catalog, where both of its ends are durable.
