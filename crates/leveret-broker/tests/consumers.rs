@@ -72,6 +72,20 @@ fn what_waits_goes_to_whoever_takes_over() {
 }
 
 #[test]
+fn what_somebody_held_who_leaves_is_before_what_waits() {
+    let mut house = House::new();
+    house.declare("q", [single()]);
+    let first = consume(&mut house, "q", |it| Consume { prefetch: 2, ..it });
+    let second = consume(&mut house, "q", |it| Consume { prefetch: 3, ..it });
+    for text in ["a", "b", "c", "d"] {
+        house.put("q", text);
+    }
+    assert_eq!(first.texts(), ["a", "b"]);
+    first.leave(&mut house);
+    assert_eq!(second.texts(), ["a", "b", "c"]);
+}
+
+#[test]
 fn a_queue_with_a_single_active_consumer_is_not_for_exclusive_ones() {
     let mut house = House::new();
     house.declare("q", [single()]);

@@ -43,7 +43,7 @@ fn are_there(house: &House, names: &[String]) -> usize {
 #[test]
 fn any_number_of_auto_delete_exchanges_goes_with_the_queue_at_their_end() {
     let mut house = House::new();
-    let names = row(&mut house, 20_000);
+    let names = row(&mut house, 5_000);
     house.delete("q");
     assert_eq!(are_there(&house, &names), 0);
 }
@@ -51,7 +51,7 @@ fn any_number_of_auto_delete_exchanges_goes_with_the_queue_at_their_end() {
 #[test]
 fn they_go_with_the_binding_that_led_to_the_queue() {
     let mut house = House::new();
-    let names = row(&mut house, 20_000);
+    let names = row(&mut house, 5_000);
     change(&house, Vhost::unbind, (&names[0], "q"));
     assert_eq!(are_there(&house, &names), 0);
     assert!(house.is_there("q"));

@@ -358,15 +358,27 @@ impl Queue {
     /// auto-delete.
     #[must_use]
     pub fn cancel(self: &Arc<Self>, key: ConsumerKey, effects: &mut Effects) -> bool {
+        self.leave(&[key], &[], effects)
+    }
+
+    /// Takes consumers away and gives back what was `held`, and only then delivers: whoever takes over gets all of it in its
+    /// order. True where the queue is now to be deleted, being auto-delete.
+    #[must_use]
+    pub fn leave(
+        self: &Arc<Self>,
+        consumers: &[ConsumerKey],
+        held: &[Receipt],
+        effects: &mut Effects,
+    ) -> bool {
         let state = &mut *self.lock();
-        let was_there = state.consumers.remove(key).is_some();
-        state.last_used = effects.now;
-        state.note_busy(effects.now);
-        // Another one may take over.
-        state.deliver(effects);
-        self.arm(state);
-        state.wake_publishers_if_relaxed();
-        was_there && self.options.auto_delete && state.consumers.len() == 0
+        let before = state.consumers.len();
+        for key in consumers {
+            state.consumers.remove(*key);
+            state.last_used = effects.now;
+        }
+        let has_lost_some = state.consumers.len() < before;
+        self.settle_in(state, held, Settlement::Requeued, effects);
+        has_lost_some && self.options.auto_delete && state.consumers.len() == 0
     }
 
     /// Delivers to a consumer whose mailbox has room again.
@@ -473,7 +485,16 @@ impl Queue {
 
     /// Settles deliveries, all in one way. A receipt is good for one settlement.
     pub fn settle(self: &Arc<Self>, receipts: &[Receipt], settlement: Settlement, effects: &mut Effects) {
-        let state = &mut *self.lock();
+        self.settle_in(&mut self.lock(), receipts, settlement, effects);
+    }
+
+    fn settle_in(
+        self: &Arc<Self>,
+        state: &mut State,
+        receipts: &[Receipt],
+        settlement: Settlement,
+        effects: &mut Effects,
+    ) {
         state.note_busy(effects.now);
         for receipt in receipts {
             state.settle(*receipt, settlement, effects);

@@ -73,6 +73,13 @@ impl AtQueue {
         house.vhost.carry_out(&mut house.effects);
     }
 
+    /// Goes, and gives back all it holds.
+    pub fn leave(&self, house: &mut House) {
+        let receipts = std::mem::take(&mut self.reader.0.lock().receipts);
+        let _is_auto_delete = self.queue.leave(&[self.key], &receipts, &mut house.effects);
+        house.vhost.carry_out(&mut house.effects);
+    }
+
     pub fn cancel(&self, house: &mut House) {
         let _is_auto_delete = self.queue.cancel(self.key, &mut house.effects);
         house.vhost.carry_out(&mut house.effects);

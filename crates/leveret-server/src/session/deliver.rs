@@ -1,10 +1,13 @@
 //! Consuming: consumers, `basic.get`, prefetch, and the settling of what was delivered. Acknowledgements that
 //! come in one batch are settled together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leveret_amqp::{ReplyCode, basic, write_method};
-use leveret_broker::{ChannelConsumer, Consume, Effects, Holder, Queue, Receipt, Settlement, split_route};
+use leveret_broker::{
+    ChannelConsumer, Consume, ConsumerKey, Effects, Holder, Queue, Receipt, Settlement, split_route,
+};
 use rustc_hash::FxHashSet;
 
 use super::Session;
@@ -195,9 +198,27 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn cancel_subscription(&mut self, subscription: &Subscription) {
+    fn cancel_subscription(&mut self, subscription: &Subscription) {
         if subscription.queue.cancel(subscription.key, &mut self.effects) {
             self.vhost.delete_unused(&subscription.queue, self.effects.now);
+        }
+    }
+
+    /// Ends the channel's part in each of its queues in one go: its consumers, and what it `held`.
+    pub(super) fn leave_queues(&mut self, channel: &mut Channel, held: &[Out]) {
+        let mut leaving: BTreeMap<u32, (Vec<ConsumerKey>, Vec<Receipt>)> = BTreeMap::new();
+        for subscription in channel.consumers.values() {
+            let index = channel.queues.index_of(&subscription.queue);
+            leaving.entry(index).or_default().0.push(subscription.key);
+        }
+        for out in held {
+            leaving.entry(out.queue).or_default().1.push(out.receipt);
+        }
+        for (index, (consumers, receipts)) in leaving {
+            let Some(queue) = channel.queues.at(index) else { continue };
+            if queue.leave(&consumers, &receipts, &mut self.effects) {
+                self.vhost.delete_unused(queue, self.effects.now);
+            }
         }
     }
 

@@ -356,20 +356,17 @@ impl Session {
 
     /// Ends the channel: its consumers go, and what it held goes back to the queues.
     fn release_channel(&mut self, number: u16) {
-        let Some(channel) = self.channels.remove(&number) else { return };
+        let Some(mut channel) = self.channels.remove(&number) else { return };
         self.shared.broker.connections.close_channel(&self.entry, number);
         self.to_confirm.retain(|other| *other != number);
-        for subscription in channel.consumers.values() {
-            self.cancel_subscription(subscription);
-        }
         let mut held = Vec::new();
         if let Some(mut deliveries) = self.outbox.lock().channels.remove(&number) {
             let _all = deliveries.take(0, true, &mut held);
         }
-        if let Mode::Transaction(transaction) = channel.mode {
-            held.extend(transaction.settlements.into_iter().flat_map(|(outs, _)| outs));
+        if let Mode::Transaction(transaction) = &mut channel.mode {
+            held.extend(std::mem::take(&mut transaction.settlements).into_iter().flat_map(|(outs, _)| outs));
         }
-        deliver::settle_all(&channel.queues, &held, Settlement::Requeued, &mut self.effects);
+        self.leave_queues(&mut channel, &held);
         if let Some(queue) = channel.reply_queue {
             self.vhost.delete_reply_queue(&queue.name);
         }
