@@ -164,6 +164,18 @@ impl Backlog {
         Some(entry)
     }
 
+    /// Undoes the last [`Backlog::pop`].
+    pub(super) fn undo_pop(&mut self, entry: Entry) {
+        self.ready_bytes += u64::from(entry.body_len);
+        if entry.redelivered {
+            self.returned.insert(entry.seq, entry);
+        } else {
+            self.waiting_bytes += entry.memory_bytes();
+            self.taken_up_to = entry.seq - 1;
+            self.first.push_front(entry);
+        }
+    }
+
     /// Puts a message back where it stood.
     pub(super) fn put_back(&mut self, mut entry: Entry) {
         entry.redelivered = true;

@@ -390,13 +390,14 @@ impl Queue {
         self.arm(state);
     }
 
-    /// Takes the first ready message.
+    /// Takes the first ready message; none where so many before it have expired that these have to be dealt with first,
+    /// see [`Vhost::get`](crate::Vhost::get).
     #[must_use]
     pub fn get(self: &Arc<Self>, no_ack: bool, effects: &mut Effects) -> Option<Fetched> {
         self.get_for(no_ack, None, effects)
     }
 
-    /// Takes the first ready message, for somebody who is told when it is held for too long.
+    /// The same for somebody who is told when the message is held for too long.
     #[must_use]
     pub fn get_for(
         self: &Arc<Self>,
@@ -410,6 +411,11 @@ impl Queue {
         let fetched = state.fetch(no_ack, holder, effects);
         self.arm(state);
         fetched
+    }
+
+    /// Whether the first message has expired.
+    pub(crate) fn is_expiring(&self, now: Time) -> bool {
+        self.lock().ready.first_expiry() <= now
     }
 
     /// Notes that somebody has declared it anew; false where it is gone.
@@ -436,11 +442,10 @@ impl Queue {
             return;
         }
         state.timer = None;
-        let was_held_back = state.holds_back();
         state.retry_dead(effects);
         state.note_overdue(effects);
-        // What could not be read before, or stood behind what is held back, may go on now.
-        if state.ready.read_failed() || was_held_back {
+        // What could not be read before, or stood behind what has expired, may go on now.
+        if state.ready.read_failed() || state.stopped_short {
             state.note_busy(effects.now);
             state.deliver(effects);
         }

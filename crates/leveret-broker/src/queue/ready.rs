@@ -133,6 +133,11 @@ impl Ready {
         self.next_row().pop()
     }
 
+    /// Undoes the last [`Ready::pop`].
+    pub(super) fn undo_pop(&mut self, entry: Entry) {
+        self.row_of_mut(entry.level).undo_pop(entry);
+    }
+
     /// Puts a message back where it stood.
     pub(super) fn put_back(&mut self, entry: Entry) {
         self.row_of_mut(entry.level).put_back(entry);

@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) timer: Option<TimerKey>,
     pub(super) had_consumer: bool,
     pub(super) deleted: bool,
+    /// Whether consumers wait for what stands behind messages that have expired or may have: the next tick goes on.
+    pub(super) stopped_short: bool,
     /// Of those queues that have a consumer timeout.
     pub(super) overdue: Option<Box<Overdue>>,
     /// Of those that know duplicates.
@@ -62,6 +64,7 @@ impl State {
             timer: None,
             had_consumer: false,
             deleted: false,
+            stopped_short: false,
             overdue: rules.consumer_timeout_ms.map(|_| Box::default()),
             deduplication: rules.deduplication.map(|window| Box::new(Deduplication::new(window))),
             undelivered: None,
@@ -88,7 +91,8 @@ impl State {
     pub(super) fn next_due(&mut self) -> Time {
         let holds_back = self.holds_back();
         // What cannot be read now cannot be let go of either, be it too much or not.
-        if self.is_over() && !holds_back && !self.ready.read_failed() {
+        let goes_on = self.stopped_short || (self.is_over() && !holds_back);
+        if goes_on && !self.ready.read_failed() {
             return Time::default();
         }
         let expiry = if holds_back { Time::NEVER } else { self.ready.first_expiry() };
@@ -188,14 +192,15 @@ impl State {
     #[inline]
     pub(super) fn let_go(&mut self, effects: &mut Effects) {
         if !self.holds_back() {
-            self.let_go_of_some(effects);
+            self.let_expired_go(effects);
+            self.let_too_many_go(effects);
         }
         self.ready.settle_stored();
     }
 
+    /// A bounded number: the queue is ticked again for the rest.
     #[inline]
-    fn let_go_of_some(&mut self, effects: &mut Effects) {
-        // A bounded number: the queue is ticked again for the rest.
+    fn let_expired_go(&mut self, effects: &mut Effects) {
         for _ in 0..LET_GO_AT_ONCE {
             if self.ready.first_expiry() > effects.now {
                 break;
@@ -203,6 +208,10 @@ impl State {
             let Some(entry) = self.ready.pop() else { break };
             self.dead_letter(entry, Reason::Expired, effects);
         }
+    }
+
+    #[inline]
+    fn let_too_many_go(&mut self, effects: &mut Effects) {
         for _ in 0..LET_GO_AT_ONCE {
             if !self.is_over() {
                 break;
@@ -300,12 +309,17 @@ impl State {
         handed_on
     }
 
-    /// Delivers what waits to the consumers that take it, in turn.
+    /// Delivers what waits to the consumers that take it, in turn. What has expired is let go of instead, a bounded number;
+    /// where the time is not known, nothing that expires some time is touched. The next tick goes on from there.
     #[inline]
     pub(super) fn deliver(&mut self, effects: &mut Effects) {
-        while !self.ready.is_empty() {
-            let holds_back = self.holds_back();
-            let Self { ready, unacked, consumers, overdue, counts, .. } = self;
+        let (late, mut may_go) = match effects.now {
+            Time(0) => (Time::NEVER, 0),
+            now => (now, LET_GO_AT_ONCE),
+        };
+        self.stopped_short = false;
+        while !self.ready.is_empty() && !self.stopped_short {
+            let Self { ready, unacked, consumers, overdue, counts, stopped_short, .. } = self;
             let Some((key, consumer, alone)) = consumers.next() else { break };
             let turn = if alone { consumer.credit().min(RUN) } else { 1 };
             let no_ack = consumer.no_ack;
@@ -319,12 +333,14 @@ impl State {
                         stalled = true;
                         break;
                     }
-                    if holds_back && ready.first_expiry() < effects.now {
-                        break;
-                    }
                     let Some(entry) = ready.pop() else { break };
                     // One that expires this moment is in time for a consumer that takes it at once.
-                    if entry.expires < effects.now && expired.len() < LET_GO_AT_ONCE {
+                    if entry.expires < late {
+                        if expired.len() == may_go {
+                            ready.undo_pop(entry);
+                            *stopped_short = true;
+                            break;
+                        }
                         expired.push(entry);
                         continue;
                     }
@@ -342,9 +358,10 @@ impl State {
             *(if no_ack { &mut counts.delivered_no_ack } else { &mut counts.delivered }) += u64::from(taken);
             self.consumers.turn_over(key, taken, stalled);
             let none_found = taken == 0 && expired.is_empty();
+            may_go -= expired.len();
             expired.into_iter().for_each(|entry| self.dead_letter(entry, Reason::Expired, effects));
             if none_found && !stalled {
-                // What is paged out cannot be read now, or what has expired is held back.
+                // What is paged out cannot be read now, or it has to wait for the tick.
                 break;
             }
         }
@@ -353,15 +370,20 @@ impl State {
         self.wake_publishers_if_relaxed();
     }
 
-    /// Takes the first message, for somebody to hold it if it is to be settled.
+    /// Takes the first message, for somebody to hold it if it is to be settled; none where too many before it have expired
+    /// to be let go of at once.
     pub(super) fn fetch(
         &mut self,
         no_ack: bool,
         holder: Option<&Arc<dyn Holder>>,
         effects: &mut Effects,
     ) -> Option<Fetched> {
+        if self.holds_back() {
+            // What has expired is not held back from whoever wants what stands behind it.
+            self.let_expired_go(effects);
+        }
         self.let_go(effects);
-        if self.holds_back() && self.ready.first_expiry() <= effects.now {
+        if self.ready.first_expiry() <= effects.now {
             return None;
         }
         let entry = self.ready.pop()?;

@@ -13,10 +13,10 @@ use crate::backing::Backing;
 use crate::delay::delay_ms;
 use crate::error::check_name;
 use crate::moved::Moved;
-use crate::queue::{Effects, Owner, QueueOptions, QueueUse};
+use crate::queue::{Effects, Fetched, Owner, QueueOptions, QueueUse};
 use crate::timers::{TimerWaker, Timers};
 use crate::topology::{BindingName, DeletedQueue, ExchangeOptions, Keys, Topology, check_not_default};
-use crate::{Change, Client, Error, Operation, Queue, Resource, Routing, Time};
+use crate::{Change, Client, Error, Holder, Operation, Queue, Resource, Routing, Time};
 
 /// A virtual host.
 pub struct Vhost {
@@ -354,6 +354,25 @@ impl Vhost {
     pub fn queue_to_read(&self, name: &str, client: &Client) -> Result<Arc<Queue>, Error> {
         client.access.check(Operation::Read, Resource::Queue(name))?;
         self.queue(name, client.owner)
+    }
+
+    /// Takes a queue's first ready message, for somebody who is told when it is held for too long. However many before it have
+    /// expired, they are dealt with.
+    #[must_use]
+    pub fn get(
+        &self,
+        queue: &Arc<Queue>,
+        no_ack: bool,
+        holder: Option<&Arc<dyn Holder>>,
+        effects: &mut Effects,
+    ) -> Option<Fetched> {
+        loop {
+            let fetched = queue.get_for(no_ack, holder, effects);
+            if fetched.is_some() || !queue.is_expiring(effects.now) {
+                return fetched;
+            }
+            self.carry_out(effects);
+        }
     }
 
     /// All queues.

@@ -225,7 +225,7 @@ impl Session {
     pub(super) fn get(&mut self, number: u16, get: basic::Get<'_>) -> Result<(), Exception> {
         let queue = self.queue_to_read(number, get.queue)?;
         let holder = self.fetcher(number)?;
-        let Some(fetched) = queue.get_for(get.no_ack, holder.as_ref(), &mut self.effects) else {
+        let Some(fetched) = self.vhost.get(&queue, get.no_ack, holder.as_ref(), &mut self.effects) else {
             self.open_channel(number)?.count(|counts| counts.get_empty.add(1));
             self.send(number, basic::GetEmpty { cluster_id: "" });
             return Ok(());
