@@ -229,6 +229,21 @@ fn a_dead_letter_that_nobody_takes_waits_for_somebody() {
 }
 
 #[test]
+fn dead_letters_that_go_on_coming_do_not_put_off_those_that_wait() {
+    let mut house = House::new();
+    house.declare_durable("q", at_least_once());
+    house.put("q", "small");
+    house.wait_ms(100);
+    house.declare("dead", [("x-max-length-bytes", 10.into()), ("x-overflow", "reject-publish".into())]);
+    for _ in 0..5 {
+        house.put("q", "too large for the target");
+        house.wait_ms(400);
+    }
+    assert_eq!(house.texts("dead"), ["small"]);
+    assert_eq!(house.queue("q").stats().undelivered, 5);
+}
+
+#[test]
 fn a_queue_keeps_a_bounded_number_of_dead_letters_and_the_rest_in_its_row() {
     let mut house = House::new();
     house.declare_durable("q", at_least_once());

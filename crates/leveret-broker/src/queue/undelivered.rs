@@ -29,6 +29,8 @@ pub(super) struct Undelivered {
     /// Bytes of the bodies of all.
     body_bytes: u64,
     pub(super) retry_at: Time,
+    /// Whether one has come back since the last attempt, so that the wait for the next has begun.
+    is_waiting: bool,
 }
 
 /// A letter on the disk.
@@ -56,7 +58,10 @@ impl Undelivered {
     pub(super) fn keep(&mut self, letter: DeadLetter, now: Time) {
         self.body_bytes += letter.message().body.len() as u64;
         self.push(letter);
-        self.retry_at = now.plus_ms(RETRY_MS);
+        // Those that come meanwhile do not put the attempt off.
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            self.retry_at = now.plus_ms(RETRY_MS);
+        }
         let are_many = self.letters.len() >= IN_MEMORY || self.memory_bytes >= IN_MEMORY_BYTES;
         // What the store does not take is not offered to it again with every letter.
         if are_many && self.letters.len().is_power_of_two() {
@@ -89,6 +94,7 @@ impl Undelivered {
     /// others.
     pub(super) fn take(&mut self, queue: &State, now: Time) -> Vec<DeadLetter> {
         self.retry_at = now.plus_ms(1);
+        self.is_waiting = false;
         if !self.paged_out.is_empty() {
             return self.page_in(queue, now);
         }
