@@ -64,6 +64,11 @@ impl Timers {
         key
     }
 
+    /// Takes back what is set for a queue that goes.
+    pub(crate) fn unset(&self, set: TimerKey) {
+        self.inner.lock().by_due.remove(&set);
+    }
+
     /// Takes out a queue that is due; queues that are gone are passed over.
     pub(crate) fn take_due(&self, now: Time) -> Option<Arc<Queue>> {
         let mut inner = self.inner.lock();

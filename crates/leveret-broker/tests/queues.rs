@@ -440,6 +440,20 @@ fn a_queue_that_is_deleted_says_so_to_whoever_has_found_it_before() {
 }
 
 #[test]
+fn nothing_is_due_of_a_queue_that_is_deleted() {
+    let mut house = House::new();
+    house.declare("q", [("x-expires", 3_600_000.into()), ("x-message-ttl", 3_600_000.into())]);
+    house.put("q", "m");
+    let queue = house.queue("q");
+    let fetched = house.get("q").unwrap();
+    assert!(house.broker.tick(&mut house.effects).is_some());
+    house.delete("q");
+    assert_eq!(house.broker.tick(&mut house.effects), None);
+    queue.settle(&[fetched.receipt.unwrap()], Settlement::Requeued, &mut house.effects);
+    assert_eq!(house.broker.tick(&mut house.effects), None, "and what comes late changes nothing");
+}
+
+#[test]
 fn a_group_is_stored_at_once_when_all_its_messages_are_with_their_queues() {
     let kept = Kept::new();
     let mut house = House::of(kept.open(Time(1_000_000_000)));

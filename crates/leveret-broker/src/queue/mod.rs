@@ -462,7 +462,9 @@ impl Queue {
     fn arm(self: &Arc<Self>, state: &mut State) {
         self.note_moved();
         let due = state.next_due();
-        let earlier = due < Time::NEVER && state.timer.is_none_or(|(set, _)| due < set);
+        // One that is deleted must not be held on to.
+        let is_due = due < Time::NEVER && !state.deleted;
+        let earlier = is_due && state.timer.is_none_or(|(set, _)| due < set);
         if let Some(timers) = self.timers.as_ref().filter(|_| earlier) {
             state.timer = Some(timers.set(due, self, state.timer));
         }
@@ -561,6 +563,9 @@ impl Queue {
         let mailboxes = state.consumers.drain().into_iter().map(|consumer| consumer.mailbox).collect();
         let paused = std::mem::take(&mut state.paused_publishers);
         state.ready.delete_stored();
+        if let (Some(timers), Some(set)) = (&self.timers, state.timer.take()) {
+            timers.unset(set);
+        }
         if let (Some(_), Some(handle)) = (&state.deduplication, &self.durable) {
             handle.delete_names();
         }
