@@ -2,7 +2,7 @@
 //! acknowledge in runs, as the server does after each read. `cargo bench -p leveret-broker`
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -79,10 +79,11 @@ impl Bench {
 
     fn consumed(size: usize, no_ack: bool) -> Self {
         let mut bench = Self::new(size);
+        let holder = Arc::downgrade(&bench.mailbox) as Weak<dyn Holder>;
         let mailbox = Arc::clone(&bench.mailbox) as Arc<dyn Mailbox>;
         let key = bench
             .queue
-            .consume(Consume { mailbox, no_ack, exclusive: false, prefetch: 0, priority: 0 })
+            .consume(Consume { mailbox, holder, no_ack, exclusive: false, prefetch: 0, priority: 0 })
             .unwrap();
         bench.queue.resume(key, &mut bench.effects);
         bench

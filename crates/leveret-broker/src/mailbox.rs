@@ -6,7 +6,7 @@ use crate::{ConsumerKey, Effects, Queue, Receipt};
 
 /// A consumer's way out of the broker. A queue calls it with its own lock held, so it must neither block nor
 /// call a queue.
-pub trait Mailbox: Holder {
+pub trait Mailbox: Send + Sync {
     /// Opens the box, lets `fill` put deliveries for the consumer `key` into it, and closes it; a box that is
     /// closed for good never calls `fill`. True where [`Mailbox::flush`] is owed: the box has something to send
     /// that nobody else is going to send.

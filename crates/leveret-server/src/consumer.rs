@@ -1,5 +1,5 @@
 //! A consumer as its connection sees it: the mailbox that turns deliveries into frames. And a channel as the holder of what
-//! it has fetched.
+//! it was given.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -88,27 +88,20 @@ impl Consumer {
     }
 }
 
-/// A channel as the holder of what it has fetched.
-pub(crate) struct Fetcher {
+/// A channel as the holder of what it was given.
+pub(crate) struct ChannelHolder {
     channel: u16,
     entry: Arc<Channel>,
     outbox: Arc<Outbox>,
 }
 
-impl Fetcher {
+impl ChannelHolder {
     pub(crate) fn new(channel: u16, entry: &Arc<Channel>, outbox: &Arc<Outbox>) -> Arc<Self> {
         Arc::new(Self { channel, entry: Arc::clone(entry), outbox: Arc::clone(outbox) })
     }
 }
 
-impl Holder for Fetcher {
-    fn overdue(&self, timeout_ms: u64) {
-        let (channel, entry) = (self.channel, Arc::clone(&self.entry));
-        self.outbox.note_overdue(Overdue { channel, entry, timeout_ms });
-    }
-}
-
-impl Holder for Consumer {
+impl Holder for ChannelHolder {
     fn overdue(&self, timeout_ms: u64) {
         let (channel, entry) = (self.channel, Arc::clone(&self.entry));
         self.outbox.note_overdue(Overdue { channel, entry, timeout_ms });

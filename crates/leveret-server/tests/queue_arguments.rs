@@ -1,8 +1,9 @@
 //! What the `x-` arguments of queues and consumers do on the wire, and which of them are refused.
 
-use leveret_amqp::{Properties, Value, ValueRef, basic, queue};
+use leveret_amqp::{Properties, Value, ValueRef, basic, connection, queue};
 use leveret_testkit::{
-    Peer, TestBroker, ack, cancel, consume, declare_queue, delete_queue, get, nack, publish, qos, table,
+    Peer, TestBroker, ack, cancel, close_connection, consume, declare_queue, delete_queue, get, nack,
+    publish, qos, table,
 };
 use rstest::rstest;
 
@@ -199,6 +200,25 @@ fn whoever_holds_a_message_for_too_long_loses_its_channel() {
     );
     let again = peer.fetch(1, get("q")).expect("it came back");
     assert!(again.delivery.redelivered);
+}
+
+#[test]
+fn a_queue_with_a_timeout_keeps_no_socket_open() {
+    let (broker, mut peer) = queue_with(with([("x-consumer-timeout", 600_000.into())]));
+    let mut fetches = Peer::open(&broker);
+    let mut consumes = Peer::open(&broker);
+    for text in ["held", "fetched", "delivered"] {
+        peer.put("q", text);
+    }
+    let _held = peer.fetch(1, get("q")).expect("a message");
+    let fetched = fetches.fetch(1, get("q")).expect("a message").delivery.tag;
+    consumes.ask::<basic::ConsumeOk>(1, consume("q", "tag"));
+    let delivered = consumes.expect_delivery(1).tag;
+    for (mut peer, tag) in [(fetches, fetched), (consumes, delivered)] {
+        peer.send(1, ack(tag));
+        peer.ask::<connection::CloseOk>(0, close_connection());
+        peer.expect_end();
+    }
 }
 
 #[test]

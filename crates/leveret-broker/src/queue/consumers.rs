@@ -3,9 +3,9 @@
 //! equals. Of a queue with a single active consumer only that one ever stands in it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use crate::Mailbox;
+use crate::{Holder, Mailbox};
 
 /// A consumer at its queue. Never given twice by one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub struct ConsumerKey {
 pub struct Consume {
     /// Where its deliveries go.
     pub mailbox: Arc<dyn Mailbox>,
+    /// Who holds what it got, also when it is cancelled.
+    pub holder: Weak<dyn Holder>,
     /// Whether deliveries count as settled at once.
     pub no_ack: bool,
     /// Whether it wants to be the only one.
@@ -50,6 +52,7 @@ pub struct ConsumerState {
 pub(super) struct Consumer {
     generation: u32,
     pub(super) mailbox: Arc<dyn Mailbox>,
+    pub(super) holder: Weak<dyn Holder>,
     pub(super) no_ack: bool,
     exclusive: bool,
     prefetch: u32,
@@ -142,6 +145,7 @@ impl Consumers {
         let consumer = Consumer {
             generation,
             mailbox: consume.mailbox,
+            holder: consume.holder,
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
             prefetch: consume.prefetch,

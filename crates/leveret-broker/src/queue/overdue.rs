@@ -2,7 +2,7 @@
 //! this.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::unacked::{Receipt, Unacked};
 use crate::{Holder, Time};
@@ -16,13 +16,14 @@ pub(super) struct Overdue {
 struct Out {
     since: Time,
     receipt: Receipt,
-    holder: Arc<dyn Holder>,
+    /// Not held on to: what is settled may stay in here for long.
+    holder: Weak<dyn Holder>,
 }
 
 impl Overdue {
     /// Notes what is given out now. The time is not known ([`Time::default`]) where a mailbox went on by itself: it is set
     /// by the next look.
-    pub(super) fn note(&mut self, receipt: Receipt, holder: Arc<dyn Holder>, since: Time) {
+    pub(super) fn note(&mut self, receipt: Receipt, holder: Weak<dyn Holder>, since: Time) {
         self.out.push_back(Out { since, receipt, holder });
     }
 
@@ -45,7 +46,7 @@ impl Overdue {
         while self.next_due(unacked, timeout_ms) <= now
             && let Some(out) = self.out.pop_front()
         {
-            late.push(out.holder);
+            late.extend(out.holder.upgrade());
         }
         late.dedup_by(|a, b| Arc::ptr_eq(a, b));
         late

@@ -1,6 +1,6 @@
 //! What a queue's lock guards: the messages that wait, those that are out, the consumers, and the moves between them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use super::consumers::{ConsumerKey, Consumers};
@@ -17,7 +17,7 @@ use super::undelivered::{RETRY_MS, Undelivered};
 use super::{Effects, Fetched, LET_GO_AT_ONCE, RELAXED_READY, RUN, Settlement};
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::timers::TimerKey;
-use crate::{Delivery, Holder, Inbox, Mailbox, Message, Time};
+use crate::{Delivery, Holder, Inbox, Message, Time};
 
 pub(super) struct State {
     pub(super) name: Arc<str>,
@@ -347,7 +347,7 @@ impl State {
                     counts.redelivered += u64::from(entry.redelivered);
                     let receipt = deliver_one(entry, (ready, unacked), (!no_ack).then_some(key), inbox);
                     if let (Some(overdue), Some(receipt)) = (overdue.as_mut(), receipt) {
-                        overdue.note(receipt, Arc::<dyn Mailbox>::clone(&consumer.mailbox), effects.now);
+                        overdue.note(receipt, Weak::clone(&consumer.holder), effects.now);
                     }
                     taken += 1;
                 }
@@ -407,7 +407,7 @@ impl State {
             let (receipt, _) = self.unacked.insert(entry, None);
             fetched.receipt = Some(receipt);
             if let (Some(overdue), Some(holder)) = (&mut self.overdue, holder) {
-                overdue.note(receipt, Arc::clone(holder), effects.now);
+                overdue.note(receipt, Arc::downgrade(holder), effects.now);
             }
         }
         Some(fetched)

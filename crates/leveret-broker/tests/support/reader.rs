@@ -1,7 +1,7 @@
 //! A consumer that remembers what it was given, with room for any number.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use leveret_broker::{
     Consume, ConsumerKey, Delivery, Effects, Holder, Inbox, Mailbox, Queue, Receipt, Settlement,
@@ -47,7 +47,8 @@ impl Reader {
     }
 
     pub fn consume(self: Arc<Self>) -> Consume {
-        Consume { mailbox: self, no_ack: false, exclusive: false, prefetch: 0, priority: 0 }
+        let holder = Arc::downgrade(&self) as Weak<dyn Holder>;
+        Consume { mailbox: self, holder, no_ack: false, exclusive: false, prefetch: 0, priority: 0 }
     }
 }
 

@@ -193,8 +193,15 @@ impl Run {
 
     fn consume(&mut self, no_ack: bool, prefetch: u32, room: usize, priority: i64) {
         let mailbox = Arc::new(Letterbox::new(room, (!no_ack && prefetch > 0).then_some(prefetch)));
-        let consume =
-            Consume { mailbox: Arc::clone(&mailbox) as _, no_ack, exclusive: false, prefetch, priority };
+        let holder = Arc::downgrade(&mailbox) as _;
+        let consume = Consume {
+            mailbox: Arc::clone(&mailbox) as _,
+            holder,
+            no_ack,
+            exclusive: false,
+            prefetch,
+            priority,
+        };
         let key = self.queue.consume(consume).unwrap();
         self.readers.push(Reader { key, mailbox, no_ack, priority });
         if self.setup.single_active {

@@ -12,7 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::confirms::Confirms;
 use super::publish::{Assembly, Staged};
-use crate::consumer::{Consumer, Fetcher};
+use crate::consumer::{ChannelHolder, Consumer};
 use crate::outbox::Out;
 
 /// Routes remembered on a channel; beyond, all are forgotten and found again.
@@ -36,8 +36,8 @@ pub(super) struct Channel {
     pub(super) last_queue: String,
     /// The queue behind `amq.rabbitmq.reply-to`.
     pub(super) reply_queue: Option<Arc<Queue>>,
-    /// Who holds what is fetched, once something is.
-    pub(super) fetcher: Option<Arc<Fetcher>>,
+    /// Who holds what the channel is given, once somebody consumes or fetches. Queues only refer to it.
+    pub(super) holder: Option<Arc<ChannelHolder>>,
 }
 
 /// Whether publishes are confirmed, gathered for a commit, or neither.
@@ -84,7 +84,7 @@ impl Channel {
             prefetch: 0,
             last_queue: String::new(),
             reply_queue: None,
-            fetcher: None,
+            holder: None,
         }
     }
 

@@ -13,7 +13,7 @@ use rustc_hash::FxHashSet;
 use super::Session;
 use super::channel::{Channel, Mode, QueueTable, Subscription};
 use super::publish::REPLY_TO;
-use crate::consumer::{Consumer, Fetcher, write_content};
+use crate::consumer::{ChannelHolder, Consumer, write_content};
 use crate::outbox::{Out, Overdue};
 use crate::reply::Exception;
 
@@ -94,6 +94,7 @@ impl Session {
         let notify_cancel = self.consumer_cancel_notify;
         let priority = consumer_priority(queue, consume)?;
         let index = self.index_of(number, queue)?;
+        let Some(holder) = self.holder(number)?.as_ref().map(Arc::downgrade) else { return Ok(()) };
         let channel = self.open_channel(number)?;
         let prefetch = u32::from(channel.prefetch);
         let Some(entry) = channel.entry.clone() else { return Ok(()) };
@@ -102,7 +103,7 @@ impl Session {
         let mailbox = Arc::clone(&consumer) as Arc<dyn leveret_broker::Mailbox>;
         let (no_wait, no_ack, exclusive) = (consume.no_wait, consume.no_ack, consume.exclusive);
         let arguments = consume.arguments.to_owned();
-        let consume = Consume { mailbox, no_ack, exclusive, prefetch, priority };
+        let consume = Consume { mailbox, holder, no_ack, exclusive, prefetch, priority };
         let key = queue.consume(consume)?;
         let told = ChannelConsumer {
             tag: tag.into(),
@@ -224,7 +225,7 @@ impl Session {
 
     pub(super) fn get(&mut self, number: u16, get: basic::Get<'_>) -> Result<(), Exception> {
         let queue = self.queue_to_read(number, get.queue)?;
-        let holder = self.fetcher(number)?;
+        let holder = self.holder(number)?;
         let Some(fetched) = self.vhost.get(&queue, get.no_ack, holder.as_ref(), &mut self.effects) else {
             self.open_channel(number)?.count(|counts| counts.get_empty.add(1));
             self.send(number, basic::GetEmpty { cluster_id: "" });
@@ -255,11 +256,11 @@ impl Session {
         Ok(())
     }
 
-    fn fetcher(&mut self, number: u16) -> Result<Option<Arc<dyn Holder>>, Exception> {
+    fn holder(&mut self, number: u16) -> Result<Option<Arc<dyn Holder>>, Exception> {
         let outbox = Arc::clone(&self.outbox);
-        let Channel { entry: Some(entry), fetcher, .. } = self.open_channel(number)? else { return Ok(None) };
-        let fetcher = fetcher.get_or_insert_with(|| Fetcher::new(number, entry, &outbox));
-        Ok(Some(Arc::clone(fetcher) as Arc<dyn Holder>))
+        let Channel { entry: Some(entry), holder, .. } = self.open_channel(number)? else { return Ok(None) };
+        let holder = holder.get_or_insert_with(|| ChannelHolder::new(number, entry, &outbox));
+        Ok(Some(Arc::clone(holder) as Arc<dyn Holder>))
     }
 
     /// Takes note of an acknowledgement of either kind; tag and whether all before it are meant too.
