@@ -22,6 +22,7 @@ mod commits;
 mod config;
 mod connection;
 mod consumer;
+mod descriptors;
 mod handle;
 mod handshake;
 mod health;
@@ -50,6 +51,7 @@ use tokio::time::timeout;
 
 pub use catalog::queue_names;
 pub use config::{Config, Durability, Tls};
+pub use descriptors::raise_descriptor_limit;
 pub use handle::Handle;
 pub use health::Health;
 pub use tls::CertificateEnds;
@@ -81,6 +83,8 @@ pub(crate) struct Shared {
     config: Config,
     /// Passwords that may be checked at once.
     log_ins: Semaphore,
+    /// Connections that may still be accepted.
+    places: Arc<Semaphore>,
     clock: Clock,
     commits: Arc<Commits>,
     shutdown: watch::Sender<bool>,
@@ -149,6 +153,7 @@ impl Server {
             broker: Arc::new(broker),
             config,
             log_ins: Semaphore::new(LOG_INS_AT_ONCE),
+            places: Arc::new(Semaphore::new(descriptors::for_connections())),
             clock,
             commits,
             shutdown: watch::Sender::new(false),
@@ -319,6 +324,7 @@ fn restore(
     };
     let mut options = StoreOptions::default();
     options.durability = config.durability.into();
+    options.open_segments = descriptors::for_segments();
     // The store's lock is taken first, so that a second server is told what is wrong.
     let messages = directory.join("messages");
     let memory = usize::try_from(config.message_memory_bytes).unwrap_or(usize::MAX);

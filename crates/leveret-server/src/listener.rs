@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use leveret_broker::Owner;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::Connection;
@@ -20,6 +20,9 @@ use crate::{Shared, StartError, tls};
 /// Pause after an `accept` that failed: most often there are no file descriptors left, and more haste would only
 /// burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// It is not said again for so long that there is no place for more connections.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// How long a writer may take for what a peer that has stopped reading does not read.
 const LINGER: Duration = Duration::from_secs(1);
@@ -40,23 +43,40 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     alive: mpsc::Sender<()>,
 ) {
-    loop {
+    let (mut failing, mut told) = (false, None);
+    while let Some(place) = place(&shared, &mut told).await {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                failing = false;
                 let (shared, tls, alive) = (Arc::clone(&shared), tls.clone(), alive.clone());
                 tokio::spawn(async move {
                     if let Err(error) = serve(stream, peer, tls, shared).await {
                         tracing::info!(%peer, %error, "connection not accepted");
                     }
-                    drop(alive);
+                    drop((place, alive));
                 });
             }
             Err(error) => {
-                tracing::error!(%error, "cannot accept a connection");
+                // The same error comes back until something has changed.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(%error, "cannot accept connections for now; trying again");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+}
+
+/// A place for one more connection. While there is none, clients wait in the system's queue, and what is open is served.
+async fn place(shared: &Shared, told: &mut Option<Instant>) -> Option<OwnedSemaphorePermit> {
+    let places = Arc::clone(&shared.places);
+    if places.available_permits() == 0 && told.is_none_or(|told| told.elapsed() > SILENCE) {
+        *told = Some(Instant::now());
+        tracing::warn!(
+            "no more connections are accepted until one ends: file descriptors are short (ulimit -n)"
+        );
+    }
+    places.acquire_owned().await.ok()
 }
 
 async fn serve(

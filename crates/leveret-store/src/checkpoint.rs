@@ -21,7 +21,8 @@ struct Unsaved {
     number: u64,
     extent: Extent,
     name: String,
-    file: Arc<dyn StorageFile>,
+    /// None where it is synced already.
+    file: Option<Arc<dyn StorageFile>>,
     is_new: bool,
 }
 
@@ -119,7 +120,9 @@ impl Engine {
     fn save_segments(&self) -> Result<(), StoreError> {
         let unsaved = self.core.lock().unsaved_segments();
         for segment in &unsaved {
-            segment.file.sync().map_err(|error| StoreError::io("sync", &segment.name, error))?;
+            if let Some(file) = &segment.file {
+                file.sync().map_err(|error| StoreError::io("sync", &segment.name, error))?;
+            }
         }
         if unsaved.iter().any(|segment| segment.is_new) {
             let synced = self.storage.sync_directory();
@@ -181,7 +184,7 @@ impl Engine {
             }
             files.take_slot()
         };
-        fill_with_zeros(&*self.storage, &name, self.options.journal_file_bytes)?;
+        fill_with_zeros(&*self.patient, &name, self.options.journal_file_bytes)?;
         self.files.lock().add_spare(name);
         Ok(())
     }
@@ -200,13 +203,12 @@ impl Core {
         let mut unsaved = Vec::new();
         for (queue, state) in self.queues().filter(|(_, state)| state.unsaved) {
             for segment in state.segments.iter().filter(|segment| segment.is_unsaved()) {
-                let Some(file) = segment.file.clone() else { continue };
                 unsaved.push(Unsaved {
                     queue,
                     number: segment.number,
                     extent: segment.extent,
                     name: segment.name(),
-                    file,
+                    file: segment.file.clone(),
                     is_new: segment.durable == Extent::default(),
                 });
             }

@@ -48,8 +48,15 @@ impl Engine {
             let Some(writing) = self.core.lock().arc_of_writing(queue) else { continue };
             let _writing = writing.lock();
             while let Some(run) = self.find_run(queue) {
-                durable |= !run.segments[0].transient;
-                self.compact_run(run)?;
+                let is_durable = !run.segments[0].transient;
+                match self.compact_run(run) {
+                    Err(error) if error.is_out_of_descriptors() => {
+                        tracing::warn!("compacting waits: {error}");
+                        return Ok(durable);
+                    }
+                    result => result?,
+                }
+                durable |= is_durable;
             }
         }
         Ok(durable)
@@ -67,7 +74,14 @@ impl Engine {
     fn compact_run(&self, run: Run) -> Result<(), StoreError> {
         let mut output = self.begin_output(&run)?;
         for segment in &run.segments {
-            if !self.copy_live(segment, &mut output).unwrap_or(false) {
+            let copied = self.copy_live(segment, &mut output);
+            if let Err(error) = &copied
+                && error.is_out_of_descriptors()
+            {
+                self.discard(&output.name, false);
+                return copied.map(|_| ());
+            }
+            if !copied.unwrap_or(false) {
                 // Whoever reads it will find out what is lost. Until then it is left alone.
                 self.discard(&output.name, false);
                 self.mark_damaged(run.queue, segment.number);
@@ -81,9 +95,11 @@ impl Engine {
             self.discard(&output.name, false);
             return Ok(());
         };
-        let _reading = reading.lock();
-        self.replace(&run, output);
-        Ok(())
+        {
+            let _reading = reading.lock();
+            self.replace(&run, output);
+        }
+        self.close_surplus()
     }
 
     fn mark_damaged(&self, queue: QueueRef, number: u64) {
@@ -178,6 +194,7 @@ impl Engine {
             core.bury(segment);
         } else {
             state.insert_segment(segment);
+            core.opened.push_back((run.queue, output.number));
         }
         old.into_iter().for_each(|segment| core.bury(segment));
     }

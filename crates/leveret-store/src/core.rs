@@ -1,7 +1,10 @@
 //! The state behind the one short lock: the gathering group, the queues, the error that closed the store. No I/O
 //! happens under this lock.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     Append, Damage, Lsn, Options, QueueId, QueueRef, StoreError,
@@ -29,6 +32,8 @@ pub(crate) struct Core {
     /// Segments without a live record, to be deleted when no manifest needs them.
     pub(crate) dead: Vec<Segment>,
     pub(crate) dead_bytes: u64,
+    /// The segments that were opened to be written, the longest ago first; some may be closed or gone.
+    pub(crate) opened: VecDeque<(QueueRef, u64)>,
     pub(crate) transient_died: bool,
     pub(crate) damage: Vec<Damage>,
     pub(crate) committer: CommitterSleep,
@@ -50,6 +55,7 @@ impl Core {
             next_segment,
             dead: Vec::new(),
             dead_bytes: 0,
+            opened: VecDeque::new(),
             transient_died: false,
             damage: Vec::new(),
             committer: CommitterSleep::Awake,
@@ -145,7 +151,8 @@ impl Core {
         Lsn(self.pending.end)
     }
 
-    pub(crate) fn bury(&mut self, segment: Segment) {
+    pub(crate) fn bury(&mut self, mut segment: Segment) {
+        segment.file = None;
         self.dead_bytes += segment.extent.size_bytes;
         self.transient_died |= segment.transient;
         self.dead.push(segment);

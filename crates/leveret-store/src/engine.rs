@@ -12,15 +12,24 @@ use std::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
-    CommitEvent, Lsn, Options, ShelfId, StoreError, commit::CONGESTED_BYTES, core::Core,
-    held::collect::Blocks, journal::files::JournalFiles, manifest::ManifestFiles, options::Drive,
-    stats::Counts, storage::Storage,
+    CommitEvent, Lsn, Options, ShelfId, StoreError,
+    commit::CONGESTED_BYTES,
+    core::Core,
+    held::collect::Blocks,
+    journal::files::JournalFiles,
+    manifest::ManifestFiles,
+    options::Drive,
+    stats::Counts,
+    storage::{PatientStorage, Storage},
 };
 
 pub(crate) type Listener = Box<dyn Fn(CommitEvent) + Send + Sync>;
 
 pub(crate) struct Engine {
+    /// For those who have something better to do than to wait for a file descriptor.
     pub(crate) storage: Arc<dyn Storage>,
+    /// For the store's own threads.
+    pub(crate) patient: Arc<PatientStorage>,
     pub(crate) options: Options,
     pub(crate) core: Mutex<Core>,
     /// Held while a group is written: one at a time.
@@ -36,6 +45,8 @@ pub(crate) struct Engine {
     /// Wakes the housekeeping thread.
     pub(crate) chore: Condvar,
     pub(crate) congested: AtomicBool,
+    /// There was no file descriptor for a segment, and it was said.
+    pub(crate) short: AtomicBool,
     pub(crate) buffers: Mutex<Vec<Vec<u8>>>,
     pub(crate) counts: Counts,
     /// Blocks that hold what is due next, by shelf. Locked while due records are read: one at a time.
@@ -59,7 +70,7 @@ pub(crate) enum CommitterSleep {
 
 impl Engine {
     pub(crate) fn new(
-        storage: Arc<dyn Storage>,
+        (storage, patient): (Arc<dyn Storage>, Arc<PatientStorage>),
         options: Options,
         listener: Listener,
         core: Core,
@@ -68,6 +79,7 @@ impl Engine {
     ) -> Self {
         Self {
             storage,
+            patient,
             options,
             core: Mutex::new(core),
             files: Mutex::new(files),
@@ -78,6 +90,7 @@ impl Engine {
             chores: Mutex::default(),
             chore: Condvar::new(),
             congested: AtomicBool::new(false),
+            short: AtomicBool::new(false),
             buffers: Mutex::default(),
             counts: Counts::default(),
             near: Mutex::default(),

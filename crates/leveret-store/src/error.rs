@@ -3,7 +3,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use crate::QueueId;
+use crate::{QueueId, storage};
 
 /// Why a call on the store failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -67,6 +67,11 @@ impl StoreError {
     /// Whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+
+    /// Whether it will pass once somebody has closed some files. Then nothing was done, and the store is not closed.
+    pub(crate) fn is_out_of_descriptors(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if storage::is_out_of_descriptors(source))
     }
 
     pub(crate) fn is_not_found(&self) -> bool {

@@ -43,6 +43,7 @@ mod spill;
 mod stats;
 mod storage;
 mod store;
+mod surplus;
 mod worker;
 
 pub use error::{Damage, StoreError};

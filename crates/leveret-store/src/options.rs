@@ -38,6 +38,8 @@ pub struct Options {
     pub journal_files: usize,
     /// Nominal size of a segment. Default: 16 MiB.
     pub segment_bytes: u64,
+    /// Segments kept open to write on. Of more the longest open is synced and closed. Default: 256.
+    pub open_segments: usize,
     /// Nominal size of a block in a segment, the unit of checksums. Default: 64 KiB.
     pub block_bytes: usize,
     /// One read of a segment. Default: 512 KiB.
@@ -68,6 +70,7 @@ impl Default for Options {
             journal_file_bytes: 64 << 20,
             journal_files: 4,
             segment_bytes: 16 << 20,
+            open_segments: 256,
             block_bytes: 64 << 10,
             read_bytes: 512 << 10,
             relocate_bytes: 256 << 10,

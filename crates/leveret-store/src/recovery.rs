@@ -22,7 +22,7 @@ use crate::{
     relocate::Keep,
     replay::{Replay, survey},
     segment::parse_name,
-    storage::Storage,
+    storage::{PatientStorage, Storage},
 };
 
 /// What was found when a store was opened.
@@ -74,14 +74,16 @@ pub(crate) fn open(
     let damaged = replay.run(first_file, &journal)?;
     let replayed = replay.finish(next_file, clean);
 
-    let mut files = JournalFiles::new(Arc::clone(&storage), options.journal_file_bytes, replayed.written_to);
+    let patient = Arc::new(PatientStorage::new(Arc::clone(&storage)));
+    let own: Arc<dyn Storage> = Arc::clone(&patient) as _;
+    let mut files = JournalFiles::new(Arc::clone(&own), options.journal_file_bytes, replayed.written_to);
     names.iter().filter_map(|name| slot_of(name)).for_each(|slot| files.reserve_slot(slot));
     for file in journal {
         let (damaged, number) = (damaged.contains(&file.number), file.number);
         files.add_closed(ClosedFile { number, name: file.name, size_bytes: file.size_bytes, damaged });
     }
-    let manifests = ManifestFiles::new(Arc::clone(&storage), manifest_number);
-    let engine = Engine::new(storage, options, listener, replayed.core, files, manifests);
+    let manifests = ManifestFiles::new(own, manifest_number);
+    let engine = Engine::new((storage, patient), options, listener, replayed.core, files, manifests);
     engine.take_spare(spare);
     engine.checkpoint(&mut engine.house.lock(), Some(next_file), false, Keep::InMemoryToo)?;
     let recovery = engine.describe(replayed.clean, replayed.torn_tail, began.elapsed());

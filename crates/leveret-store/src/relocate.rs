@@ -64,7 +64,7 @@ impl Engine {
     }
 
     fn relocate_file(&self, file: &ClosedFile, plan: &Plan, keep: Keep) -> Result<(), StoreError> {
-        let mut scan = FileScan::open(&*self.storage, &file.name)?;
+        let mut scan = FileScan::open(&*self.patient, &file.name)?;
         let mut gathered = Gathered::default();
         loop {
             while let Some((header, body)) = scan.group()? {
@@ -129,7 +129,7 @@ impl Engine {
         let holder = if keep == Keep::InMemoryToo { Holder::NobodyElse } else { Holder::CallerToo };
         for (queue, mut records) in gathered.records {
             records.sort_unstable_by_key(|record| record.seq);
-            let spills: Vec<Spill<'_>> = records
+            let mut spills: Vec<Spill<'_>> = records
                 .iter()
                 .map(|record| Spill {
                     seq: record.seq,
@@ -138,9 +138,32 @@ impl Engine {
                     body: &gathered.bodies[record.start..record.end],
                 })
                 .collect();
-            self.spill(queue, &spills, holder)?;
+            self.spill_all(queue, &mut spills, holder)?;
         }
         Ok(())
+    }
+
+    /// Writes all of them to segments that live, and waits for file descriptors where there are none.
+    fn spill_all(
+        &self,
+        queue: QueueRef,
+        records: &mut Vec<Spill<'_>>,
+        holder: Holder,
+    ) -> Result<(), StoreError> {
+        loop {
+            let refused = self.spill(queue, records, holder)?;
+            records.retain(|record| refused.binary_search(&record.seq).is_ok());
+            let mut core = self.core.lock();
+            let Some(state) = core.queue(queue) else { return Ok(()) };
+            records.retain(|record| state.in_journal(record.seq));
+            drop(core);
+            if records.is_empty() {
+                return Ok(());
+            }
+            if !self.patient.pause() {
+                return Err(StoreError::Closed);
+            }
+        }
     }
 }
 

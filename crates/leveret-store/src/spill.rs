@@ -59,7 +59,8 @@ struct Written {
 
 impl Engine {
     /// Writes records, sorted by sequence number, to segments, those that are there already left out. Returns the
-    /// numbers it could not take because they are persistent and not appended yet.
+    /// numbers, sorted, that it could not take because they are persistent and not appended yet, or for want of file
+    /// descriptors.
     pub(crate) fn spill(
         &self,
         queue: QueueRef,
@@ -68,11 +69,15 @@ impl Engine {
     ) -> Result<Vec<u64>, StoreError> {
         let Some(writing) = self.core.lock().arc_of_writing(queue) else { return Ok(Vec::new()) };
         let _writing = writing.lock();
-        let (durable, transient, refused) = self.sort_out(queue, records, holder)?;
+        let (durable, transient, mut refused) = self.sort_out(queue, records, holder)?;
         for (class, of_class) in [(false, durable), (true, transient)] {
             let written = self.write_records(queue, &of_class, class, holder);
-            self.or_fail(written)?;
+            let left = self.or_fail(written)?;
+            refused.extend(left.iter().map(|record| record.seq));
         }
+        let closed = self.close_surplus();
+        self.or_fail(closed)?;
+        refused.sort_unstable();
         Ok(refused)
     }
 
@@ -105,24 +110,36 @@ impl Engine {
         Ok((durable, transient, refused))
     }
 
-    fn write_records(
+    /// Returns the last records, where there was no file descriptor for the segment that they should go to.
+    fn write_records<'r, 's>(
         &self,
         queue: QueueRef,
-        mut records: &[Spill<'_>],
+        mut records: &'r [Spill<'s>],
         transient: bool,
         holder: Holder,
-    ) -> Result<(), StoreError> {
+    ) -> Result<&'r [Spill<'s>], StoreError> {
         let mut buffer = self.take_buffer();
         while let Some(first) = records.first() {
             let home = self.choose_home(queue, first.seq, transient);
+            let file = match self.open_home(queue, &home, transient) {
+                Err(error) if error.is_out_of_descriptors() => {
+                    self.leave_home(queue, &home);
+                    if !self.short.swap(true, Ordering::Relaxed) {
+                        tracing::warn!("nothing is paged out for now: {error}");
+                    }
+                    break;
+                }
+                opened => opened?,
+            };
+            self.short.store(false, Ordering::Relaxed);
             let count = self.fill(queue, &home, records, transient, &mut buffer);
             let (now, later) = records.split_at(count);
-            let written = self.write_piece(queue, home, now, transient, &buffer)?;
+            let written = self.write_piece(queue, (home, file), now, transient, &buffer)?;
             self.publish(queue, &written, transient, holder);
             records = later;
         }
         self.give_buffer(buffer);
-        Ok(())
+        Ok(records)
     }
 
     fn choose_home(&self, queue: QueueRef, first: u64, transient: bool) -> Home {
@@ -135,6 +152,26 @@ impl Engine {
         }
         core.next_segment += 1;
         Home { number: core.next_segment - 1, extent: Extent::default(), file: None }
+    }
+
+    fn open_home(
+        &self,
+        queue: QueueRef,
+        home: &Home,
+        transient: bool,
+    ) -> Result<Arc<dyn StorageFile>, StoreError> {
+        if let Some(file) = &home.file {
+            return Ok(Arc::clone(file));
+        }
+        let name = segment_name(queue.id, home.number, transient);
+        self.storage.open(&name, true).map_err(|error| StoreError::io("open", &name, error))
+    }
+
+    fn leave_home(&self, queue: QueueRef, home: &Home) {
+        if let Some(segment) = self.core.lock().queue(queue).and_then(|state| state.segment_mut(home.number))
+        {
+            segment.busy = false;
+        }
     }
 
     /// Fills the buffer with blocks; returns how many records went in.
@@ -168,16 +205,12 @@ impl Engine {
     fn write_piece(
         &self,
         queue: QueueRef,
-        home: Home,
+        (home, file): (Home, Arc<dyn StorageFile>),
         records: &[Spill<'_>],
         transient: bool,
         bytes: &[u8],
     ) -> Result<Written, StoreError> {
         let name = segment_name(queue.id, home.number, transient);
-        let file = match &home.file {
-            Some(file) => Arc::clone(file),
-            None => self.storage.open(&name, true).map_err(|error| StoreError::io("open", &name, error))?,
-        };
         let written = file.write_at(bytes, home.extent.size_bytes);
         written.map_err(|error| StoreError::io("write", &name, error))?;
         let body_bytes: usize = records.iter().map(|record| record.body.len()).sum();
@@ -209,6 +242,9 @@ impl Engine {
             state.insert_segment(new_segment(queue, number, transient, written));
         }
         state.publish(written, transient, is_full, holder);
+        if written.home.file.is_none() {
+            core.opened.push_back((queue, number));
+        }
     }
 }
 
@@ -253,6 +289,7 @@ impl QueueState {
         let Some(segment) = self.segment_mut(written.home.number) else { return };
         segment.extent = written.extent;
         segment.busy = false;
+        segment.file.get_or_insert_with(|| Arc::clone(&written.file));
         for seq in live {
             segment.live.insert(seq);
         }

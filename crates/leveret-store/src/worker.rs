@@ -24,6 +24,7 @@ impl Workers {
     }
 
     pub(crate) fn stop(self, engine: &Engine) {
+        engine.patient.stop();
         engine.core.lock().stopping = true;
         engine.gathered.notify_all();
         engine.chores.lock().stop = true;

@@ -15,6 +15,8 @@ use crate::{data_dir, log, management};
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let settings = Settings::load(flags)?;
     let logs = log::start(settings.log.clone());
+    let descriptors = leveret_server::raise_descriptor_limit();
+    tracing::debug!(descriptors, "limit on open files");
     if let Some(dir) = &settings.server.data_dir {
         data_dir::prepare(dir, "--data-dir")?;
     }

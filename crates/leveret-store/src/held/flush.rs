@@ -79,7 +79,7 @@ impl Engine {
             return Ok(None);
         }
         let number = frozen.numbers[usize::from(transient)];
-        let mut writer = RunWriter::begin(&*self.storage, number, transient, self.options.held_block_bytes)?;
+        let mut writer = RunWriter::begin(&*self.patient, number, transient, self.options.held_block_bytes)?;
         let mut numbers = HashMap::<ShelfId, Vec<u64>>::new();
         for (shelf, key, entry) in records {
             let body = entry.place.of(&frozen.chunks);

@@ -20,7 +20,7 @@ pub(crate) struct Segment {
     pub(crate) first: u64,
     /// Exactly the records in it that are not settled.
     pub(crate) live: SeqSet,
-    /// Open while it is written, until it is synced.
+    /// Open while it is written. Where it is not, all of the segment is synced, or need not be.
     pub(crate) file: Option<Arc<dyn StorageFile>>,
     /// Written in this run and not full.
     pub(crate) appendable: bool,

@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
@@ -17,12 +17,14 @@ use super::{Storage, StorageFile};
 pub struct DirectoryStorage {
     path: PathBuf,
     lock: Mutex<Option<File>>,
+    /// The directory itself, to be synced when no file descriptor may be left to open it with.
+    directory: OnceLock<File>,
 }
 
 impl DirectoryStorage {
     /// Uses a directory, which need not exist yet: [`Storage::lock`] to write creates it.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), lock: Mutex::new(None) }
+        Self { path: path.to_owned(), lock: Mutex::new(None), directory: OnceLock::new() }
     }
 
     fn lock_file(&self, exclusive: bool) -> io::Result<File> {
@@ -42,6 +44,9 @@ impl Storage for DirectoryStorage {
 
     fn lock(&self, exclusive: bool) -> io::Result<()> {
         let file = self.lock_file(exclusive)?;
+        if self.directory.get().is_none() {
+            let _opened_by_another = self.directory.set(File::open(&self.path)?);
+        }
         let locked = if exclusive { file.try_lock() } else { file.try_lock_shared() };
         match locked {
             Ok(()) => *self.lock.lock() = Some(file),
@@ -77,7 +82,10 @@ impl Storage for DirectoryStorage {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        match self.directory.get() {
+            Some(directory) => directory.sync_all(),
+            None => File::open(&self.path)?.sync_all(),
+        }
     }
 }
 

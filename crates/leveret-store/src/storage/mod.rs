@@ -3,11 +3,21 @@
 
 mod directory;
 mod memory;
+mod patient;
 
 use std::{io, sync::Arc};
 
 pub use directory::DirectoryStorage;
 pub use memory::MemoryStorage;
+pub(crate) use patient::PatientStorage;
+
+/// Whether it is for want of file descriptors, this process's or the whole system's, that a file was not opened.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // Unix has had these numbers from its beginnings.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
 
 /// A directory of files.
 pub trait Storage: Send + Sync {

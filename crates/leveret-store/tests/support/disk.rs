@@ -10,6 +10,9 @@ use std::{
 use leveret_store::{Storage, StorageFile};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+/// What the system says where a process has as many files open as it may.
+const EMFILE: i32 = 24;
+
 /// What happens at the n-th call that writes, syncs or changes names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -48,6 +51,10 @@ struct State {
     is_paused: bool,
     locked: bool,
     lock_refusal: Option<io::ErrorKind>,
+    open_files: usize,
+    /// So many files may be open.
+    descriptors: Option<usize>,
+    refused_descriptors: usize,
 }
 
 #[derive(Default, Clone)]
@@ -82,6 +89,20 @@ impl SimulatedDisk {
     /// Files whose names begin so cannot be read any more; `None` heals them.
     pub(crate) fn make_unreadable(&self, prefix: Option<&str>) {
         self.state().unreadable = prefix.map(str::to_owned);
+    }
+
+    /// Lets no more files be open than these; `None` for any number.
+    pub(crate) fn limit_descriptors(&self, most: Option<usize>) {
+        self.state().descriptors = most;
+    }
+
+    pub(crate) fn open_files(&self) -> usize {
+        self.state().open_files
+    }
+
+    /// How often a file could not be opened because of that.
+    pub(crate) fn refused_descriptors(&self) -> usize {
+        self.state().refused_descriptors
     }
 
     /// Whether what was arranged has happened.
@@ -259,6 +280,10 @@ impl Storage for SimulatedDisk {
 
     fn open(&self, name: &str, write: bool) -> io::Result<Arc<dyn StorageFile>> {
         let mut state = self.state();
+        if state.descriptors.is_some_and(|most| state.open_files >= most) {
+            state.refused_descriptors += 1;
+            return Err(io::Error::from_raw_os_error(EMFILE));
+        }
         let id = match state.names.get(name) {
             Some(&id) => id,
             None if write => {
@@ -271,6 +296,7 @@ impl Storage for SimulatedDisk {
             }
             None => return Err(io::ErrorKind::NotFound.into()),
         };
+        state.open_files += 1;
         Ok(Arc::new(SimulatedFile { disk: self.clone(), id }))
     }
 
@@ -299,6 +325,12 @@ impl Storage for SimulatedDisk {
 struct SimulatedFile {
     disk: SimulatedDisk,
     id: u64,
+}
+
+impl Drop for SimulatedFile {
+    fn drop(&mut self) {
+        self.disk.state().open_files -= 1;
+    }
 }
 
 impl StorageFile for SimulatedFile {

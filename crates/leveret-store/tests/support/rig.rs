@@ -26,6 +26,7 @@ pub(crate) fn options() -> Options {
     options.drive = Drive::Manual;
     options.journal_file_bytes = 64 << 10;
     options.segment_bytes = 8 << 10;
+    options.open_segments = 2;
     options.block_bytes = 1 << 10;
     options.relocate_bytes = 2 << 10;
     options.dead_bytes = 16 << 10;

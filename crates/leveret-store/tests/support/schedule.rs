@@ -59,6 +59,7 @@ pub(crate) fn small_options(random: &mut Rng) -> Options {
     options.journal_file_bytes = [16 << 10, 32 << 10, 64 << 10][random.usize(0..3)];
     options.journal_files = random.usize(2..5);
     options.segment_bytes = [1 << 10, 4 << 10][random.usize(0..2)];
+    options.open_segments = random.usize(1..5);
     options.block_bytes = [200, 600][random.usize(0..2)];
     options.read_bytes = [256, 4096][random.usize(0..2)];
     options.relocate_bytes = [300, 3_000][random.usize(0..2)];

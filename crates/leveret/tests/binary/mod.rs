@@ -95,6 +95,19 @@ impl Broker {
         Self::run(command, data)
     }
 
+    /// The binary with these limits, as the shell's `ulimit` takes them, on the files it may have open, and with memory
+    /// for few messages.
+    pub(crate) fn with_descriptors(limits: &str) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let script = format!(
+            "{limits} && exec \"$2\" serve --amqp 127.0.0.1:0 --management off --data-dir \"$1\" \
+             --message-memory-bytes 1000000"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh"]).arg(data.path()).arg(env!("CARGO_BIN_EXE_leveret"));
+        Self::run(command, data)
+    }
+
     /// HOST:PORT of the management.
     pub(crate) fn management(&self) -> &str {
         self.management.as_deref().expect("our binary with its management")
@@ -110,10 +123,15 @@ impl Broker {
         self.child.is_some()
     }
 
+    /// What Linux tells of our binary.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        let id = self.child.as_ref().expect("our binary").id();
+        std::fs::read_to_string(format!("/proc/{id}/{file}")).expect("Linux's /proc")
+    }
+
     /// Resident memory of our binary, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let id = self.child.as_ref().expect("our binary").id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux's /proc");
+        let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the process still runs");
         let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
         kib.expect("a number of KiB") * 1024
