@@ -455,6 +455,11 @@ impl Patience {
             if still { Poll::Pending } else { Poll::Ready(()) }
         });
         let _ = timeout(LONGEST_PAUSE, relaxed).await;
+        poll_fn(|context| {
+            congested.iter().for_each(|queue| queue.end_pause(context.waker()));
+            Poll::Ready(())
+        })
+        .await;
         let after: u64 = congested.iter().map(|queue| queue.delivered_count()).sum();
         self.fruitless = if after.saturating_sub(before) < MOVING { (self.fruitless + 1).min(10) } else { 0 };
         self.skip = (1 << self.fruitless) - 1;
@@ -463,7 +468,71 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Wake, Waker};
+
+    use leveret_amqp::Properties;
+    use leveret_broker::{
+        CONGESTED_READY, Consume, ConsumerKey, Holder, Inbox, Mailbox, Message, QueueOptions, QueueRules,
+        Route, route_of,
+    };
+
     use super::*;
+
+    /// A consumer that has no room, ever.
+    struct Full;
+
+    impl Mailbox for Full {
+        fn open(&self, _key: ConsumerKey, _fill: &mut dyn FnMut(&mut dyn Inbox)) -> bool {
+            false
+        }
+
+        fn flush(&self, _effects: &mut Effects) {}
+
+        fn cancelled(&self, _queue: &Arc<Queue>) {}
+    }
+
+    impl Holder for Full {
+        fn overdue(&self, _timeout_ms: u64) {}
+    }
+
+    /// A queue with more messages than its consumer keeps up with.
+    fn congested() -> Arc<Queue> {
+        let queue = Arc::new(Queue::new("q".into(), QueueOptions::default(), QueueRules::default()));
+        let mailbox = Arc::new(Full);
+        let holder = Arc::downgrade(&mailbox) as _;
+        let consume = Consume { mailbox, holder, no_ack: false, exclusive: false, prefetch: 0, priority: 0 };
+        queue.consume(consume).expect("nobody else is there");
+        let (route, properties) = (route_of("", "q"), Properties::default().encode());
+        let message = Message {
+            route: &route,
+            properties: &properties,
+            body: b"",
+            persistent: false,
+            expiration_ms: None,
+            record: None,
+        };
+        let to_queue = Route { queues: vec![Arc::clone(&queue)], ..Route::default() };
+        to_queue.publish(&[message; CONGESTED_READY], &mut Effects::default());
+        queue
+    }
+
+    struct Publisher;
+
+    impl Wake for Publisher {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_is_over_leaves_nothing_at_the_queue() {
+        let (queue, publisher, mut patience) = (congested(), Arc::new(Publisher), Patience::default());
+        let waker = Waker::from(Arc::clone(&publisher));
+        let mut pause = Box::pin(patience.pause(vec![Arc::clone(&queue)]));
+        assert!(pause.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        sleep(LONGEST_PAUSE * 2).await;
+        assert!(pause.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+        drop((pause, waker));
+        assert_eq!(Arc::strong_count(&publisher), 1);
+    }
 
     #[tokio::test]
     async fn a_client_that_is_heard_once_is_alive_for_two_whole_periods_at_least() {

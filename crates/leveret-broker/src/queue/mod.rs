@@ -532,7 +532,8 @@ impl Queue {
         self.lock().ready.note_delivered();
     }
 
-    /// Whether publishers should still pause; if so, `waker` is woken when they need not any more.
+    /// Whether publishers should still pause; if so, `waker` is woken when they need not any more. Whoever does not wait for that
+    /// says so by [`Queue::end_pause`].
     #[must_use]
     pub fn is_congested(&self, waker: &Waker) -> bool {
         let mut state = self.lock();
@@ -541,6 +542,11 @@ impl Queue {
             state.paused_publishers.push(waker.clone());
         }
         congested
+    }
+
+    /// Forgets a publisher that goes on, woken or not.
+    pub fn end_pause(&self, waker: &Waker) {
+        self.lock().paused_publishers.retain(|other| !other.will_wake(waker));
     }
 
     /// Ends the queue unless `keep` says why not. Returns how many ready messages went with it, and the
