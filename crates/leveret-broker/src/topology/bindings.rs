@@ -9,7 +9,7 @@ use leveret_amqp::{Properties, Table};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::hash_ring::{self, HashRing};
-use super::headers::{self, HeadersMatch};
+use super::headers::{self, Headers, HeadersMatch};
 use super::topic::TopicTrie;
 use crate::{Error, Queue};
 
@@ -147,6 +147,11 @@ impl Bindings {
         }
     }
 
+    /// Whether the routing key of a message has a say in where it goes.
+    pub(super) fn look_at_key(&self) -> bool {
+        !matches!(self, Self::Fanout(_) | Self::Headers(_))
+    }
+
     /// Whether a binding may have this key and these arguments.
     pub(super) fn check(&self, key: &str, arguments: &[u8]) -> Result<(), Error> {
         match self {
@@ -160,7 +165,7 @@ impl Bindings {
     pub(super) fn matching(
         &self,
         routing_key: &str,
-        properties: &Properties<'_>,
+        (properties, headers): (&Properties<'_>, &Headers<'_>),
         found: &mut dyn FnMut(&Destination),
     ) {
         match self {
@@ -174,7 +179,6 @@ impl Bindings {
             }
             Self::Topic(trie) => trie.matching(routing_key, &mut |binding| found(&binding.destination)),
             Self::Headers(all) => {
-                let headers = properties.headers.unwrap_or_default();
                 all.iter()
                     .filter(|(_, pattern)| pattern.matches(headers))
                     .for_each(|(_, pattern)| found(&pattern.binding.destination));

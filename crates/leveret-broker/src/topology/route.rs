@@ -9,6 +9,7 @@ use rustc_hash::FxHashSet;
 
 use super::bindings::Destination;
 use super::exchange::Exchange;
+use super::headers::Headers;
 use super::{ExchangeCounts, Topology};
 use crate::queue::{Effects, Group, ToStore};
 use crate::{DelayedExchange, Error, Message, Queue};
@@ -141,6 +142,7 @@ impl Topology {
             topology: self,
             keys,
             properties,
+            headers: Headers::new(properties.headers.unwrap_or_default()),
             hold,
             route: Route { counts: Some(Arc::clone(&exchange.counts)), ..Route::default() },
             queues: FxHashSet::default(),
@@ -163,6 +165,7 @@ struct Walk<'a> {
     topology: &'a Topology,
     keys: &'a Keys<'a>,
     properties: &'a Properties<'a>,
+    headers: Headers<'a>,
     hold: bool,
     route: Route,
     queues: FxHashSet<*const Queue>,
@@ -213,8 +216,11 @@ impl<'a> Walk<'a> {
 
     fn destinations(&self, exchange: &Exchange) -> Vec<Destination> {
         let mut destinations = Vec::new();
-        for key in self.keys.iter() {
-            exchange.bindings.matching(key, self.properties, &mut |found| destinations.push(found.clone()));
+        // Where keys are not looked at, all of them lead to the same places.
+        let keys = if exchange.bindings.look_at_key() { usize::MAX } else { 1 };
+        for key in self.keys.iter().take(keys) {
+            let message = (self.properties, &self.headers);
+            exchange.bindings.matching(key, message, &mut |found| destinations.push(found.clone()));
         }
         destinations
     }
