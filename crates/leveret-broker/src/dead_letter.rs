@@ -9,7 +9,7 @@ use leveret_amqp::{FieldTable, Properties, Table, Value, ValueRef};
 
 use crate::message::split_route;
 use crate::queue::{QueueRules, StoreHandle};
-use crate::{Message, Record, Time};
+use crate::{Message, Record, Route, Time};
 
 /// Why a message is a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,16 @@ pub(crate) struct DeadLetter {
     pub(crate) is_owed: bool,
     /// Its place in the store of its queue, where that has one.
     pub(crate) stored: Option<Stored>,
+    /// Who took it when others of its targets did not.
+    pub(crate) taken_by: Option<Arc<TakenBy>>,
+}
+
+/// Targets that have a dead letter already, and are not to be sent it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TakenBy {
+    queues: Vec<Arc<str>>,
+    /// Exchanges that hold it back.
+    exchanges: Vec<Arc<str>>,
 }
 
 /// A message's place in the store.
@@ -57,6 +67,25 @@ pub(crate) struct Stored {
 }
 
 impl DeadLetter {
+    /// Takes out of its route who has it already.
+    pub(crate) fn leave_out_taken(&self, route: &mut Route) {
+        if let Some(taken_by) = &self.taken_by {
+            route.queues.retain(|queue| !taken_by.queues.contains(&queue.name));
+            route.delayed.retain(|exchange| !taken_by.exchanges.contains(&exchange.name));
+        }
+    }
+
+    /// Notes that all of its route have it now but for the `refused` queues.
+    pub(crate) fn note_taken(&mut self, route: &Route, refused: &[Arc<str>]) {
+        let mut taken_by = self.taken_by.as_deref().cloned().unwrap_or_default();
+        let queues = route.queues.iter().map(|queue| &queue.name);
+        taken_by.queues.extend(queues.filter(|name| !refused.contains(name)).cloned());
+        taken_by.exchanges.extend(route.delayed.iter().map(|exchange| Arc::clone(&exchange.name)));
+        if taken_by != TakenBy::default() {
+            self.taken_by = Some(Arc::new(taken_by));
+        }
+    }
+
     /// Has the store forget it, now that it is elsewhere.
     pub(crate) fn settle(&self) {
         if let Some(stored) = self.stored.as_ref().filter(|stored| stored.is_known) {

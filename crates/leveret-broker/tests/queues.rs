@@ -244,6 +244,29 @@ fn dead_letters_that_go_on_coming_do_not_put_off_those_that_wait() {
 }
 
 #[test]
+fn of_several_targets_only_those_that_refused_are_sent_it_again() {
+    const COUNT: usize = 3000;
+    let mut house = House::of(Kept::new().open(Time(1_000_000_000)));
+    let [kind, _, key, strategy, _] = at_least_once();
+    house.declare_durable("q", [kind, ("x-dead-letter-exchange", "amq.fanout".into()), key, strategy]);
+    house.declare("healthy", []);
+    house.declare("full", [("x-max-length", 0.into()), ("x-overflow", "reject-publish".into())]);
+    ["healthy", "full"].into_iter().for_each(|queue| house.bind("amq.fanout", queue));
+    for n in 0..COUNT {
+        house.put("q", &n.to_string());
+        reject(&mut house, "q");
+    }
+    house.wait_ms(5000);
+    assert_eq!((house.count("healthy"), house.queue("q").stats().undelivered), (COUNT, COUNT));
+    house.delete("full");
+    house.declare("full", []);
+    house.bind("amq.fanout", "full");
+    house.wait_ms(5000);
+    assert_eq!((house.count("healthy"), house.count("full")), (COUNT, COUNT));
+    assert_eq!(house.queue("q").stats().undelivered, 0);
+}
+
+#[test]
 fn a_queue_keeps_a_bounded_number_of_dead_letters_and_the_rest_in_its_row() {
     let mut house = House::new();
     house.declare_durable("q", at_least_once());

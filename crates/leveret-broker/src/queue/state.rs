@@ -178,6 +178,7 @@ impl State {
                 properties_len: message.properties.len(),
                 is_owed: false,
                 stored: None,
+                taken_by: None,
             });
         }
     }
@@ -245,6 +246,7 @@ impl State {
             properties_len,
             is_owed: true,
             stored,
+            taken_by: None,
         });
     }
 

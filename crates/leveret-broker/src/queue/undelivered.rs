@@ -9,7 +9,7 @@ use leveret_store::{Spill, StoredRecord};
 use super::state::State;
 use super::storage::{PREFIX_BYTES, PageRead, Paged, StoreHandle, stored_lens, stored_prefix};
 use crate::Time;
-use crate::dead_letter::{DeadLetter, Reason, Stored};
+use crate::dead_letter::{DeadLetter, Reason, Stored, TakenBy};
 
 /// How long they wait for the next attempt, in milliseconds.
 pub(super) const RETRY_MS: u64 = 1000;
@@ -34,11 +34,12 @@ pub(super) struct Undelivered {
 }
 
 /// A letter on the disk.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct PagedOut {
     seq: u64,
     level: u8,
     reason: Reason,
+    taken_by: Option<Arc<TakenBy>>,
 }
 
 impl Undelivered {
@@ -69,7 +70,11 @@ impl Undelivered {
         }
     }
 
-    fn push(&mut self, letter: DeadLetter) {
+    fn push(&mut self, mut letter: DeadLetter) {
+        // Many have the same targets.
+        if let Some(last) = self.letters.back().filter(|last| last.taken_by == letter.taken_by) {
+            letter.taken_by.clone_from(&last.taken_by);
+        }
         self.memory_bytes += letter.record.len();
         self.letters.push_back(letter);
     }
@@ -83,7 +88,8 @@ impl Undelivered {
         for (letter, is_on_disk) in out.into_iter().zip(on_disk) {
             match place(&letter).filter(|_| is_on_disk) {
                 Some((level, seq)) => {
-                    self.paged_out.push_back(PagedOut { seq, level, reason: letter.reason });
+                    let (reason, taken_by) = (letter.reason, letter.taken_by);
+                    self.paged_out.push_back(PagedOut { seq, level, reason, taken_by });
                 }
                 None => self.push(letter),
             }
@@ -115,7 +121,7 @@ impl Undelivered {
             let mut paged = Paged { next: row[0].seq, last: row[row.len() - 1].seq, count: row.len() };
             let read = store.read(&mut paged, |record| {
                 if let Ok(at) = row.binary_search_by_key(&record.seq, |letter| letter.seq) {
-                    found.extend(letter_of(row[at], &record, &store, queue));
+                    found.extend(letter_of(row[at].clone(), &record, &store, queue));
                 }
             });
             if matches!(read, PageRead::Failed) {
@@ -123,7 +129,7 @@ impl Undelivered {
             }
             if !matches!(read, PageRead::End) {
                 let rest = row.iter().filter(|letter| letter.seq >= paged.next);
-                rest.rev().for_each(|letter| self.paged_out.push_front(*letter));
+                rest.rev().for_each(|letter| self.paged_out.push_front(letter.clone()));
             }
         }
         self.note_taken(&found);
@@ -199,5 +205,6 @@ fn letter_of(
             persistent: !record.transient,
             is_known: true,
         }),
+        taken_by: paged_out.taken_by,
     })
 }

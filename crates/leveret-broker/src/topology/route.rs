@@ -42,6 +42,24 @@ impl Route {
         effects.confirm_duplicates();
     }
 
+    /// Hands a message to all queues as [`Route::publish`] does; returns the names of those that have not taken it, being
+    /// full or deleted.
+    pub(crate) fn offer(&self, message: &Message<'_>, effects: &mut Effects) -> Vec<Arc<str>> {
+        let run = std::slice::from_ref(message);
+        let mut refused = Vec::new();
+        let mut stored = ToStore::default();
+        for queue in &self.queues {
+            (effects.rejected, effects.gone) = (false, false);
+            queue.publish(run, effects, |kept| stored.note(queue, kept));
+            if effects.rejected || effects.gone {
+                refused.push(Arc::clone(&queue.name));
+            }
+        }
+        stored.append(run, effects);
+        effects.confirm_duplicates();
+        refused
+    }
+
     /// Hands a message to all queues as [`Route::publish`] does, but leaves it to the group to store it.
     pub fn publish_in(&self, group: &mut Group, message: &Message<'_>, effects: &mut Effects) {
         if let Some(counts) = &self.counts {

@@ -81,9 +81,10 @@ impl Vhost {
 
     /// Publishes a dead letter where its queue wants it, and only then lets the store forget it where it was. The journal
     /// keeps that order.
-    fn deliver_dead(&self, letter: DeadLetter, effects: &mut Effects) {
+    fn deliver_dead(&self, mut letter: DeadLetter, effects: &mut Effects) {
         let properties = letter.properties(effects.now);
-        let end = properties.map_or(End::Lost, |properties| self.publish_dead(&letter, &properties, effects));
+        let end =
+            properties.map_or(End::Lost, |properties| self.publish_dead(&mut letter, &properties, effects));
         let keeps = letter.is_owed && letter.rules.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce;
         match end {
             End::NotTaken | End::NotStored if keeps => {
@@ -98,7 +99,7 @@ impl Vhost {
         }
     }
 
-    fn publish_dead(&self, letter: &DeadLetter, encoded: &[u8], effects: &mut Effects) -> End {
+    fn publish_dead(&self, letter: &mut DeadLetter, encoded: &[u8], effects: &mut Effects) -> End {
         let old = letter.message();
         let (_, own_key) = split_route(old.route);
         let Ok(properties) = Properties::parse(encoded) else { return End::Lost };
@@ -119,6 +120,7 @@ impl Vhost {
         if letter.reason != Reason::Rejected {
             route.queues.retain(|queue| !is_cycle(headers, &queue.name));
         }
+        letter.leave_out_taken(&mut route);
         let message = Message {
             route: &route_of(exchange, key),
             properties: encoded,
@@ -135,14 +137,17 @@ impl Vhost {
             effects.failure.take(),
         );
         self.hold(&route, &message, (delay.unwrap_or_default(), effects.now), effects);
-        route.publish(std::slice::from_ref(&message), effects);
-        let (refused, failed) = (effects.rejected || effects.gone, effects.failure.is_some());
+        let refused = route.offer(&message, effects);
+        let failed = effects.failure.is_some();
         (effects.rejected, effects.gone, effects.position, effects.failure) = before;
-        match (failed, refused) {
-            (true, _) => End::NotStored,
-            (_, true) => End::NotTaken,
-            _ => End::Taken,
+        if failed {
+            return End::NotStored;
         }
+        if refused.is_empty() {
+            return End::Taken;
+        }
+        letter.note_taken(&route, &refused);
+        End::NotTaken
     }
 
     fn tick_queues(&self, effects: &mut Effects) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use leveret_amqp::{DeliveryMode, FieldTable, Properties, Value};
 use leveret_broker::{
-    Broker, Client, Effects, Fetched, Message, Owner, Queue, QueueOptions, QueueRules, Settlement, Time,
-    Users, Vhost, route_of,
+    BindingName, Broker, Client, Effects, Fetched, Message, Owner, Queue, QueueOptions, QueueRules,
+    Settlement, Time, Users, Vhost, route_of,
 };
 
 /// The connection that does everything.
@@ -128,6 +128,13 @@ impl House {
         let Self { broker, vhost, effects } = self;
         drop((vhost, effects));
         broker.close().unwrap();
+    }
+
+    pub fn bind(&mut self, source: &str, queue: &str) {
+        let arguments = FieldTable::default();
+        let binding =
+            BindingName { source, destination: queue, to_queue: true, key: "", arguments: &arguments };
+        self.vhost.bind(binding, &me()).unwrap();
     }
 
     pub fn delete(&mut self, name: &str) {
