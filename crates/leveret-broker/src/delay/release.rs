@@ -201,7 +201,8 @@ impl Vhost {
         if due > effects.now {
             return Some(due);
         }
-        if exchange.store().is_congested() {
+        // A store that has failed while much was on its way to it does not catch up.
+        if exchange.store().is_congested() && exchange.check().is_ok() {
             return Some(effects.now.plus_ms(CONGESTED_MS));
         }
         let _taking = exchange.taking.lock();
