@@ -201,6 +201,35 @@ fn a_full_queue_refuses_whoever_waits() {
     assert!(reader.texts().is_empty());
 }
 
+/// A queue that is full when the broker ends is full when it starts again.
+fn bytes_of_the_last_run_count_for_the_limit(overflow: &str, body_bytes: usize) {
+    const COUNT: usize = 2000;
+    let kept = Kept::new();
+    for run in 0..3 {
+        let mut house = House::of(kept.open(Time(1_000_000_000 + run)));
+        let limit = i32::try_from(COUNT * body_bytes).unwrap();
+        house.declare_durable("q", [("x-max-length-bytes", limit.into()), ("x-overflow", overflow.into())]);
+        let persistent = Properties { delivery_mode: Some(2), ..Properties::default() };
+        for _ in 0..COUNT + 500 {
+            house.publish("q", &"m".repeat(body_bytes), persistent);
+        }
+        assert_eq!(house.count("q"), COUNT, "{overflow}, bodies of {body_bytes} bytes, after {run} restarts");
+        house.close();
+    }
+}
+
+#[test]
+fn a_queue_that_was_full_refuses_after_a_restart_too() {
+    bytes_of_the_last_run_count_for_the_limit("reject-publish", 1000);
+    bytes_of_the_last_run_count_for_the_limit("reject-publish", 1);
+}
+
+#[test]
+fn a_queue_that_was_full_lets_the_oldest_go_after_a_restart_too() {
+    bytes_of_the_last_run_count_for_the_limit("drop-head", 1000);
+    bytes_of_the_last_run_count_for_the_limit("drop-head", 1);
+}
+
 fn at_least_once() -> [(&'static str, Value); 5] {
     [
         ("x-queue-type", "quorum".into()),

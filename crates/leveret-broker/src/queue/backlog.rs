@@ -10,6 +10,7 @@ use super::chunk::Chunks;
 use super::entry::{Entry, Parts};
 use super::rules::QueueRules;
 use super::storage::{PageRead, Paged, QueueStorage, StoreHandle};
+use super::unread::Unread;
 use crate::dead_letter::Stored;
 use crate::{Message, Record, Time};
 
@@ -48,6 +49,8 @@ pub(super) struct Backlog {
     persistent: Tally,
     /// Numbers of the messages whose bytes are counted when they are first read back.
     uncounted: Range<u64>,
+    /// These messages.
+    unread: Unread,
     /// The priority of its messages.
     pub(super) level: u8,
     /// What is paged out could not be read when it was last asked for.
@@ -76,6 +79,7 @@ impl Backlog {
             ready_bytes: 0,
             paged_bytes: 0,
             uncounted: recovered.map_or(1, |_| 0)..recovered.map_or(1, |(_, max_seq)| max_seq + 1),
+            unread: storage.as_ref().map(QueueStorage::unread).unwrap_or_default(),
             level,
             read_failed: false,
             rules,
@@ -193,6 +197,15 @@ impl Backlog {
     /// Bytes of the bodies of all that waits; after a restart what is still to be read back does not count.
     pub(super) fn ready_bytes(&self) -> u64 {
         self.ready_bytes
+    }
+
+    /// Bytes of the bodies of all that waits, to be held against a limit. Of what is still to be read back they are an
+    /// estimate, for which the first page is read.
+    pub(super) fn limited_bytes(&mut self) -> u64 {
+        if self.unread.is_unknown() && !self.read_failed {
+            self.head();
+        }
+        self.ready_bytes + self.unread.body_bytes()
     }
 
     /// Bytes of the bodies of what is on the disk alone.
@@ -357,6 +370,7 @@ impl Backlog {
         self.ready_bytes = 0;
         self.paged_bytes = 0;
         self.uncounted = 0..0;
+        self.unread = Unread::default();
         if let Some(storage) = &self.storage {
             let dead = dead.iter().filter(|(level, _)| *level == self.level).map(|(_, seq)| *seq);
             let kept: Vec<u64> = out.iter().map(|entry| entry.seq).chain(dead).collect();
@@ -433,6 +447,7 @@ impl Backlog {
             paged_bytes,
             persistent,
             uncounted,
+            unread,
             rules,
             level,
             ..
@@ -447,6 +462,7 @@ impl Backlog {
             if uncounted.contains(&entry.seq) {
                 *ready_bytes += bytes;
                 persistent.bytes += bytes;
+                unread.note_read(record.body.len() as u64, bytes);
                 uncounted.start = entry.seq + 1;
             } else {
                 *paged_bytes = paged_bytes.saturating_sub(bytes);
@@ -457,6 +473,7 @@ impl Backlog {
         if matches!(read, PageRead::End) {
             self.first.append(&mut self.last);
             self.paged_bytes = 0;
+            self.unread = Unread::default();
         } else {
             self.paged = Some(paged);
         }

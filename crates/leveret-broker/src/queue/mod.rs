@@ -20,6 +20,7 @@ mod storage;
 mod to_store;
 mod unacked;
 mod undelivered;
+mod unread;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -104,6 +104,13 @@ impl Ready {
         self.row.ready_bytes() + higher
     }
 
+    /// The same to be held against a limit: of what is still to be read back it is an estimate.
+    pub(super) fn limited_bytes(&mut self) -> u64 {
+        let higher = self.higher.as_mut();
+        let higher = higher.map_or(0, |higher| higher.rows.iter_mut().map(Backlog::limited_bytes).sum());
+        self.row.limited_bytes() + higher
+    }
+
     /// The priority that a message counts as having.
     pub(super) fn level_of(&self, message: &Message<'_>) -> u8 {
         let Some(higher) = &self.higher else { return 0 };

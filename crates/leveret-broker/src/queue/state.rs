@@ -142,11 +142,18 @@ impl State {
     /// Whether more waits than may, so that the oldest have to go. A queue that refuses messages keeps what it has, also
     /// where more came back than there is room for.
     #[inline]
-    pub(super) fn is_over(&self) -> bool {
-        let rules = &self.rules;
-        (rules.max_length.is_some() || rules.max_length_bytes.is_some())
-            && rules.overflow == Overflow::DropHead
-            && rules.is_over(self.ready.len(), self.ready.ready_bytes())
+    pub(super) fn is_over(&mut self) -> bool {
+        let has_limit = self.rules.max_length.is_some() || self.rules.max_length_bytes.is_some();
+        if !has_limit || self.rules.overflow != Overflow::DropHead {
+            return false;
+        }
+        let bytes = self.limited_bytes();
+        self.rules.is_over(self.ready.len(), bytes)
+    }
+
+    /// Bytes that count for `x-max-length-bytes`; 0 where there is no such limit.
+    fn limited_bytes(&mut self) -> u64 {
+        if self.rules.max_length_bytes.is_some() { self.ready.limited_bytes() } else { 0 }
     }
 
     /// Takes a message into the row; false where the queue is full, and of those that then take no more.
@@ -156,7 +163,7 @@ impl State {
             // What it cannot get rid of takes its room too, as in RabbitMQ.
             let (dead, dead_bytes) =
                 self.undelivered.as_ref().map_or((0, 0), |it| (it.len(), it.body_bytes()));
-            let bytes = self.ready.ready_bytes() + dead_bytes + message.body.len() as u64;
+            let bytes = self.limited_bytes() + dead_bytes + message.body.len() as u64;
             if self.rules.is_over(self.ready.len() + dead + 1, bytes) {
                 return false;
             }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::chunk::Chunks;
 use super::entry::Entry;
+use super::unread::Unread;
 use crate::Time;
 
 /// Bytes of a record before the route.
@@ -176,6 +177,11 @@ impl QueueStorage {
     pub(super) fn level(&self, level: u8, recovered: Option<RecoveredQueue>) -> Self {
         let handle = StoreHandle { queue: self.handle.level(level), ..self.handle.clone() };
         Self::new(handle, self.keeps, recovered, Vec::new())
+    }
+
+    /// What waited when the store was opened and is to be read.
+    pub(super) fn unread(&self) -> Unread {
+        self.recovered.as_ref().map(Unread::new).unwrap_or_default()
     }
 
     /// What waited when the store was opened, and the highest number ever given.
