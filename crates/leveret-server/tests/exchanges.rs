@@ -130,6 +130,30 @@ fn headers_that_begin_with_x_count_only_with_x(
     assert_eq!(reached_with(&mut peer, publish("x", ""), headers, &["q"]).len(), usize::from(matches));
 }
 
+/// Every header compared with every other would take longer than a peer has patience.
+#[test]
+fn a_message_with_very_many_headers_keeps_nobody_waiting() {
+    let many = |prefix: char| -> leveret_amqp::FieldTable {
+        (0..14_000).map(|number| (format!("{prefix}{number:05}"), Value::Void)).collect()
+    };
+    let broker = TestBroker::start();
+    let mut peer = Peer::open(&broker);
+    peer.ask::<exchange::DeclareOk>(1, declare_exchange("x", "headers"));
+    peer.ask::<queue::DeclareOk>(1, declare_queue("q"));
+    let mut any = many('a');
+    any.set("x-match", "any".into());
+    let encoded = any.encode();
+    for key in ["1", "2", "3", "4"] {
+        let arguments = Table::parse(&encoded).expect("just encoded");
+        peer.ask::<queue::BindOk>(1, queue::Bind { arguments, ..bind_queue("q", "x", key) });
+    }
+    for (prefix, expected) in [('a', 1), ('b', 0)] {
+        let encoded = many(prefix).encode();
+        let headers = Table::parse(&encoded).expect("just encoded");
+        assert_eq!(reached_with(&mut peer, publish("x", ""), headers, &["q"]).len(), expected);
+    }
+}
+
 #[test]
 fn a_void_header_in_a_binding_matches_any_value() {
     let broker = TestBroker::start();
