@@ -78,11 +78,10 @@ impl Engine {
 
     pub(crate) fn note_congestion(&self, files: &JournalFiles) {
         let journal_is_long = files.closed_count() > self.options.journal_files * 2;
-        let much_waits = {
-            let core = self.core.lock();
-            core.pending.size_bytes() > CONGESTED_BYTES || core.shelves.is_congested()
-        };
-        self.congested.store(journal_is_long || much_waits, Ordering::Relaxed);
+        let core = self.core.lock();
+        let much_waits = core.pending.size_bytes() > CONGESTED_BYTES || core.shelves.is_congested();
+        let is_congested = (journal_is_long || much_waits) && core.failed.is_none();
+        self.congested.store(is_congested, Ordering::Relaxed);
     }
 }
 

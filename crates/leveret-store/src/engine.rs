@@ -111,7 +111,8 @@ impl Engine {
         core.shelves.flush_asked |= flush;
         let burial = flush || core.transient_died || core.dead_bytes >= self.options.dead_bytes;
         core.transient_died = false;
-        if core.pending.size_bytes() > CONGESTED_BYTES || core.shelves.is_congested() {
+        let much_waits = core.pending.size_bytes() > CONGESTED_BYTES || core.shelves.is_congested();
+        if much_waits && core.failed.is_none() {
             self.congested.store(true, Ordering::Relaxed);
         }
         drop(core);
@@ -148,7 +149,12 @@ impl Engine {
 
     /// Closes the store for good because of an error, and tells the listener.
     pub(crate) fn fail(&self, error: &StoreError) {
-        let first = self.core.lock().fail(error);
+        let first = {
+            let mut core = self.core.lock();
+            // Nobody is to wait for what will never be written.
+            self.congested.store(false, Ordering::Relaxed);
+            core.fail(error)
+        };
         self.progress.notify_all();
         if first {
             (self.listener)(CommitEvent::Failed(error.clone()));

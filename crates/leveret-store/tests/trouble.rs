@@ -362,3 +362,13 @@ fn a_closed_store_says_so() {
     assert!(store.error().is_none(), "a record that is too large closes nothing");
     store.close().expect("closes");
 }
+
+#[test]
+fn nobody_waits_for_a_store_that_has_failed() {
+    let rig = Rig::new();
+    rig.append(1, 1, &vec![7; 41 << 20]).expect("is only memory");
+    assert!(rig.store().is_congested(), "so much has to be written first");
+    rig.disk.arrange(1, Trouble::Broken);
+    rig.store().commit().expect_err("fails");
+    assert!(!rig.store().is_congested());
+}
