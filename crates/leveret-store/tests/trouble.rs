@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use leveret_store::{Append, Damage, Options, QueueId, Store, StoreError, check_on};
+use leveret_store::{Append, Damage, Hold, Options, QueueId, ShelfId, Store, StoreError, check_on};
 use support::{
     disk::{Crash, SimulatedDisk, Trouble},
     rig::{Rig, options},
@@ -365,8 +365,12 @@ fn a_closed_store_says_so() {
 
 #[test]
 fn nobody_waits_for_a_store_that_has_failed() {
-    let rig = Rig::new();
-    rig.append(1, 1, &vec![7; 41 << 20]).expect("is only memory");
+    let mut options = options();
+    options.held_bytes = 1 << 10;
+    let rig = Rig::on(SimulatedDisk::default(), options).expect("opens");
+    let (shelf, body) = (ShelfId(1), vec![7; 8 << 10]);
+    let hold = Hold { shelf, due: 1, tag: 0, flags: 0, transient: false, body: &[&body] };
+    rig.store().batch(|batch| batch.hold(&hold).map(drop)).expect("is open").expect("is only memory");
     assert!(rig.store().is_congested(), "so much has to be written first");
     rig.disk.arrange(1, Trouble::Broken);
     rig.store().commit().expect_err("fails");
