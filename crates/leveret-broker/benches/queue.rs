@@ -131,7 +131,7 @@ fn queue(criterion: &mut Criterion) {
         group.bench_function(format!("publish, wait and get, {size} B"), |bencher| {
             bencher.iter(|| {
                 bench.publish();
-                while bench.queue.get(true, &mut bench.effects).is_some() {}
+                while bench.queue.get(true, None, &mut bench.effects).is_some() {}
             });
         });
     }

@@ -205,10 +205,7 @@ fn what_was_fetched_is_not_held_for_ever_either() {
         house.put("q", text);
     }
     let get = |house: &mut House| {
-        house
-            .queue("q")
-            .get_for(false, Some(&(holder.clone() as Arc<dyn Holder>)), &mut house.effects)
-            .unwrap()
+        house.queue("q").get(false, Some(&(holder.clone() as Arc<dyn Holder>)), &mut house.effects).unwrap()
     };
     let settled = get(&mut house);
     get(&mut house);

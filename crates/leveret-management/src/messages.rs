@@ -112,7 +112,7 @@ pub(crate) fn fetch(
     let mut effects = Effects::at(app.node.now());
     let mut fetched = Vec::new();
     while fetched.len() < count
-        && let Some(message) = queue.get(false, &mut effects)
+        && let Some(message) = vhost.get(queue, false, None, &mut effects)
     {
         fetched.push(Fetched { receipt: message.receipt, message });
     }

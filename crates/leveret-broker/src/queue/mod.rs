@@ -391,16 +391,10 @@ impl Queue {
         self.arm(state);
     }
 
-    /// Takes the first ready message; none where so many before it have expired that these have to be dealt with first,
-    /// see [`Vhost::get`](crate::Vhost::get).
+    /// Takes the first ready message, for a holder who is told when it is held for too long; none where so many before it have
+    /// expired that these have to be dealt with first, see [`Vhost::get`](crate::Vhost::get).
     #[must_use]
-    pub fn get(self: &Arc<Self>, no_ack: bool, effects: &mut Effects) -> Option<Fetched> {
-        self.get_for(no_ack, None, effects)
-    }
-
-    /// The same for somebody who is told when the message is held for too long.
-    #[must_use]
-    pub fn get_for(
+    pub fn get(
         self: &Arc<Self>,
         no_ack: bool,
         holder: Option<&Arc<dyn Holder>>,

@@ -367,7 +367,7 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Option<Fetched> {
         loop {
-            let fetched = queue.get_for(no_ack, holder, effects);
+            let fetched = queue.get(no_ack, holder, effects);
             if fetched.is_some() || !queue.is_expiring(effects.now) {
                 return fetched;
             }

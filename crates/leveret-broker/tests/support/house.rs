@@ -79,7 +79,7 @@ impl House {
 
     pub fn get(&mut self, queue: &str) -> Option<Fetched> {
         let queue = self.vhost.queue(queue, ME).unwrap();
-        let fetched = queue.get(false, &mut self.effects);
+        let fetched = queue.get(false, None, &mut self.effects);
         self.vhost.carry_out(&mut self.effects);
         fetched
     }

@@ -227,7 +227,7 @@ impl Run {
     }
 
     fn get(&mut self, no_ack: bool) {
-        let fetched = self.queue.get(no_ack, &mut self.effects);
+        let fetched = self.queue.get(no_ack, None, &mut self.effects);
         assert_eq!(fetched.is_some(), !self.model.ready.is_empty());
         let Some(fetched) = fetched else { return };
         let expected = self.model.deliver(no_ack);

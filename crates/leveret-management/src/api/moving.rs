@@ -188,7 +188,7 @@ impl Transfer {
         let mut run = Run::default();
         while run.sent.len() + run.stayed.len() < count
             && run.refusal.is_none()
-            && let Some(fetched) = self.from.get(false, &mut effects)
+            && let Some(fetched) = self.vhost.get(&self.from, false, None, &mut effects)
         {
             let Some(receipt) = fetched.receipt else { continue };
             let Some(onward) = onward(&fetched) else {
