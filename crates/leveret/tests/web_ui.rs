@@ -280,12 +280,6 @@ async fn language_and_theme_change_and_are_kept() {
     let stage = Stage::open().await;
     let browser = &stage.browser;
     let background = "return getComputedStyle(document.body).backgroundColor";
-    let choose = |select: &str, value: &str| {
-        format!(
-            "const it = document.querySelector('select.{select}'); it.value = '{value}'; \
-             it.dispatchEvent(new Event('change', {{bubbles: true}}))"
-        )
-    };
     browser.run(&choose("theme", "light")).await;
     let light = browser.run(background).await;
     browser.run(&choose("theme", "dark")).await;
@@ -305,7 +299,7 @@ async fn refusals_are_said_in_chinese_with_the_brokers_words_beneath() {
     stage.queue("q", &[]).await;
     stage.publish("q", b"one").await;
     let browser = &stage.browser;
-    browser.run("localStorage.setItem('language', 'zh'); location.reload()").await;
+    browser.run(&choose("language", "zh")).await;
     browser.read("消息速率").await;
     stage.page("queues/%2F/q").await;
     browser.press("移动消息").await;
@@ -337,6 +331,14 @@ async fn a_protected_virtual_host_has_no_button_to_delete_it() {
     browser.until(&format!("{buttons} === 0")).await;
     browser.until("return document.querySelector('main .facts .badge')?.textContent === 'protected'").await;
     stage.close().await;
+}
+
+/// Chooses a value in the settings.
+fn choose(select: &str, value: &str) -> String {
+    format!(
+        "const it = document.querySelector('select.{select}'); it.value = '{value}'; \
+         it.dispatchEvent(new Event('change', {{bubbles: true}}))"
+    )
 }
 
 /// Presses Tab until the element with that text has the focus.
