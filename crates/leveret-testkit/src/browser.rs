@@ -19,23 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(25);
 /// How often chromedriver is started.
 const STARTS: usize = 5;
-/// How often something is clicked in vain, and how often is looked whether it was: a click that comes after all may meet another
-/// one, which would then hit whatever the first has opened.
-const CLICKS: usize = 3;
-const LOOKS: usize = 400;
-/// Brings an element to the middle of the window, away from what sticks to its edges, and notes when it is clicked, or its
-/// like that the page has put in its place meanwhile. Ends once the page is drawn as it is now: before, after a change of the
-/// address, Chromium holds clicks back or drops them.
-const LOOK_OUT: &str = "const [element, drawn] = arguments; \
-     element.scrollIntoView({block: 'center'}); window.missed = true; \
-     window.awaited = [element, element.cloneNode(true)]; \
-     window.hear ||= (click) => { \
-         const [element, copy] = window.awaited; \
-         const hit = (node) => node === element || node.isEqualNode?.(copy); \
-         if (click.composedPath().some(hit)) window.missed = false; \
-     }; \
-     document.addEventListener('click', window.hear, {capture: true}); \
+/// Brings an element to the middle of the window, away from what sticks to its edges. Ends once the page is drawn as it is now.
+const SHOW: &str = "const [element, drawn] = arguments; element.scrollIntoView({block: 'center'}); \
      requestAnimationFrame(() => requestAnimationFrame(() => drawn()));";
+/// Clicks an element, unless it is disabled or something else is where somebody would click. In one go: with clicks of a
+/// mouse, what is clicked may make way for another meanwhile, and Chromium may hold them back for so long that they hit
+/// something else.
+const CLICK: &str = "const [element] = arguments; \
+     const [box] = element.getClientRects(); \
+     const hit = box && document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2); \
+     if (element.disabled || !hit || !element.contains(hit)) return false; \
+     element.click(); return true;";
 
 /// How wide a window is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,28 +226,14 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.ok()
     }
 
-    /// Clicks until the page has heard of it, or is gone: one that leads to another page is not clicked there again.
+    /// Clicks an element, or says what is in the way.
     async fn click_on(&self, element: &Element) -> Result<(), CmdError> {
         let argument = serde_json::to_value(element).expect("an element has a JSON form");
-        for _ in 0..CLICKS {
-            self.client.execute_async(LOOK_OUT, vec![argument.clone()]).await?;
-            let clicked = element.click().await;
-            if self.is_heard().await {
-                return Ok(());
-            }
-            clicked?;
-            for _ in 0..LOOKS {
-                tokio::time::sleep(PAUSE).await;
-                if self.is_heard().await {
-                    return Ok(());
-                }
-            }
+        self.client.execute_async(SHOW, vec![argument.clone()]).await?;
+        match self.client.execute(CLICK, vec![argument]).await? {
+            Value::Bool(true) => Ok(()),
+            covered => Err(CmdError::NotW3C(covered)),
         }
-        Ok(())
-    }
-
-    async fn is_heard(&self) -> bool {
-        self.look("return window.missed === true").await == Some(Value::Bool(false))
     }
 
     /// A page may replace an element, or lay one over it, between finding and using it.
