@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fantoccini::elements::Element;
-use fantoccini::error::CmdError;
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -104,7 +103,7 @@ impl Browser {
 
     /// Clicks what a CSS selector finds.
     pub async fn click(&self, css: &str) {
-        self.retry(css, async || self.click_on(&self.see(css).await).await).await;
+        self.wait(css, async || self.click_on(&self.see(css).await).await).await;
     }
 
     /// Clicks the visible button or link with that text.
@@ -112,23 +111,20 @@ impl Browser {
         let found = format!(
             "//*[self::button or self::a or self::summary][normalize-space()={text:?} and not(ancestor::*[@hidden])]"
         );
-        self.retry(text, async || {
-            let all = self.client.find_all(Locator::XPath(&found)).await?;
+        self.wait(text, async || {
             // What stands in a dialog comes last, and covers the rest.
-            match all.last() {
-                Some(element) => self.click_on(element).await,
-                None => self.client.find(Locator::XPath(&found)).await.map(drop),
-            }
+            let all = self.client.find_all(Locator::XPath(&found)).await.ok()?;
+            self.click_on(all.last()?).await
         })
         .await;
     }
 
     /// Types into the field that a CSS selector finds, instead of what it held.
     pub async fn fill(&self, css: &str, text: &str) {
-        self.retry(css, async || {
+        self.wait(css, async || {
             let field = self.see(css).await;
-            field.clear().await?;
-            field.send_keys(text).await
+            field.clear().await.ok()?;
+            field.send_keys(text).await.ok()
         })
         .await;
     }
@@ -226,19 +222,12 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.ok()
     }
 
-    /// Clicks an element, or says what is in the way.
-    async fn click_on(&self, element: &Element) -> Result<(), CmdError> {
+    /// Clicks an element; nothing where it cannot be clicked, or where the page has put another in its place.
+    async fn click_on(&self, element: &Element) -> Option<()> {
         let argument = serde_json::to_value(element).expect("an element has a JSON form");
-        self.client.execute_async(SHOW, vec![argument.clone()]).await?;
-        match self.client.execute(CLICK, vec![argument]).await? {
-            Value::Bool(true) => Ok(()),
-            covered => Err(CmdError::NotW3C(covered)),
-        }
-    }
-
-    /// A page may replace an element, or lay one over it, between finding and using it.
-    async fn retry(&self, what: &str, act: impl AsyncFn() -> Result<(), CmdError>) {
-        self.wait(what, async || act().await.ok()).await;
+        self.client.execute_async(SHOW, vec![argument.clone()]).await.ok()?;
+        let clicked = self.client.execute(CLICK, vec![argument]).await.ok()?;
+        (clicked == true).then_some(())
     }
 }
 

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::Problem;
@@ -52,29 +53,16 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     }
 }
 
-/// The number that ends a path, such as an id. Where it is no number, there is nothing of that id.
+/// The id in a path: a number or text. Where it is no such thing, there is nothing of that id.
 #[derive(Clone, Copy, Debug)]
-pub struct Id(pub i64);
+pub struct Id<T>(pub T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::from_request_parts(parts, state).await;
         path.map(|Path(id)| Self(id)).map_err(|_| Problem::not_found("there is nothing of this id"))
-    }
-}
-
-/// The text that a path asks for by. Where it is no UTF-8, there is nothing of that name.
-#[derive(Clone, Debug)]
-pub struct Key(pub String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Key {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::from_request_parts(parts, state).await;
-        path.map(|Path(key)| Self(key)).map_err(|_| Problem::not_found("there is nothing of this name"))
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::Problem;
-use crate::input::Key;
+use crate::input::Id;
 use crate::page::{self, Lang};
 
 const LISTED: usize = 1000;
@@ -73,7 +73,7 @@ async fn replay_all(State(shared): State<Shared>) -> Result<Json<Value>, Problem
 }
 
 /// `POST /parked/{message_id}/replay`
-async fn replay(State(shared): State<Shared>, Key(message_id): Key) -> Result<StatusCode, Problem> {
+async fn replay(State(shared): State<Shared>, Id(message_id): Id<String>) -> Result<StatusCode, Problem> {
     let replayed = shared.parked.replay(&message_id).await;
     shared.changed.notify_one();
     done(replayed?)
@@ -87,7 +87,7 @@ async fn drop_all(State(shared): State<Shared>) -> Result<Json<Value>, Problem> 
 }
 
 /// `DELETE /parked/{message_id}`
-async fn drop_one(State(shared): State<Shared>, Key(message_id): Key) -> Result<StatusCode, Problem> {
+async fn drop_one(State(shared): State<Shared>, Id(message_id): Id<String>) -> Result<StatusCode, Problem> {
     let dropped = shared.parked.drop_one(&message_id).await;
     shared.changed.notify_one();
     done(dropped?)

@@ -225,8 +225,12 @@ impl Desk {
     /// Looks how many orders wait. A broker that came back without the queue is given it again.
     pub(crate) async fn look(self) -> Result<(), leveret_bus::Error> {
         let names = &self.settings.names;
-        let Ok(depth) = self.bus.depth(&names.queue).await else {
-            return self.bus.declare(&names.topology()).await;
+        let depth = match self.bus.depth(&names.queue).await {
+            Ok(depth) => depth,
+            Err(_) => {
+                self.bus.declare(&names.topology()).await?;
+                self.bus.depth(&names.queue).await?
+            }
         };
         self.counts.waiting.store(depth.into(), Ordering::Relaxed);
         Ok(())

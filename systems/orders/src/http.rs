@@ -10,7 +10,7 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, StreamExt, stream};
-use leveret_web::input::{Fields, Key};
+use leveret_web::input::{Fields, Id};
 use leveret_web::{Answer, Problem, RequestKey, Turns};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -62,19 +62,19 @@ async fn flow(State(app): State<App>) -> Result<Json<Flow>, Problem> {
 }
 
 /// `GET /orders/{order_no}`
-async fn show(State(app): State<App>, Key(order_no): Key) -> Result<Json<Found>, Problem> {
+async fn show(State(app): State<App>, Id(order_no): Id<String>) -> Result<Json<Found>, Problem> {
     app.desk.find(&order_no).await?.map(Json).ok_or_else(none)
 }
 
 /// `POST /orders/{order_no}/pay`
-async fn pay(State(app): State<App>, Key(order_no): Key) -> Result<Json<Found>, Problem> {
+async fn pay(State(app): State<App>, Id(order_no): Id<String>) -> Result<Json<Found>, Problem> {
     Ok(Json(app.desk.pay(&order_no).await?))
 }
 
 /// `GET /orders/{order_no}/events`: each state as it is reached; ends when there can be no other.
 async fn events(
     State(app): State<App>,
-    Key(order_no): Key,
+    Id(order_no): Id<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     app.desk.find(&order_no).await?.ok_or_else(none)?;
     let watch = Watch { turns: Turns::every(LOOK_EVERY, app.stop), desk: app.desk, order_no, last: None };

@@ -64,7 +64,7 @@ async fn start_workers(desk: &Desk, stop: &CancellationToken) -> Result<Vec<Work
     let closing = closing.mode(desk.settings.delay_mode).open().await?;
     // Two batches: one being written, one gathering.
     let writing = desk.bus.worker(&names.queue).topology(names.topology()).retry(retry.clone());
-    let writing = writing.delay_mode(desk.settings.delay_mode).concurrency(desk.settings.batch * 2);
+    let writing = writing.delay_mode(desk.settings.delay_mode).concurrency(desk.settings.batch.max(1) * 2);
     let writing = writing.start(Writer::start(desk.clone(), closing, stop.clone())).await?;
     let closing = desk.bus.worker(&names.close_queue).topology(names.topology()).retry(retry);
     let closing = closing.delay_through(&names.close_exchange, &names.close_queue);

@@ -39,7 +39,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Starts writing; from `stop` on nothing is tried again.
     pub(crate) fn start(desk: Desk, closing: DelayedQueue, stop: CancellationToken) -> Self {
-        let batch = desk.settings.batch;
+        let batch = desk.settings.batch.max(1);
         let (waiting, queue) = mpsc::channel(batch * 2);
         tokio::spawn(write_batches(desk.clone(), queue, batch, stop));
         Self { desk, closing, waiting }

@@ -5,7 +5,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use leveret_web::input::{Fields, Id, Key};
+use leveret_web::input::{Fields, Id};
 use leveret_web::{Answer, Problem, RequestKey};
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ async fn users(State(signup): State<Signup>) -> Result<Json<Vec<User>>, Problem>
 }
 
 /// `GET /users/{id}`: where the mail stands, with every attempt.
-async fn user(State(signup): State<Signup>, Id(user_id): Id) -> Result<Json<User>, Problem> {
+async fn user(State(signup): State<Signup>, Id(user_id): Id<i64>) -> Result<Json<User>, Problem> {
     let user = signup.user(user_id).await?;
     user.map(Json).ok_or_else(|| Problem::not_found("there is no such user"))
 }
@@ -54,7 +54,7 @@ async fn mails(State(signup): State<Signup>) -> Result<Json<Value>, Problem> {
 }
 
 /// `GET /mails/{name}`: the mail's source.
-async fn mail(State(signup): State<Signup>, Key(name): Key) -> Result<impl IntoResponse, Problem> {
+async fn mail(State(signup): State<Signup>, Id(name): Id<String>) -> Result<impl IntoResponse, Problem> {
     let mail = signup.mails().read(&name).await.map_err(unreadable)?;
     let mail = mail.ok_or_else(|| Problem::not_found("there is no such mail"))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], mail))

@@ -51,7 +51,7 @@ async fn open_account(
 }
 
 /// `GET /transfers/{tid}`
-async fn show(State(company): State<Company>, Id(tid): Id) -> Result<Json<Entry>, Problem> {
+async fn show(State(company): State<Company>, Id(tid): Id<i64>) -> Result<Json<Entry>, Problem> {
     let entry = log::find(&company.db, tid).await?;
     entry.map(Json).ok_or_else(|| Problem::not_found("no such transfer is known here"))
 }

@@ -88,8 +88,8 @@ impl Page for CompanyPage {
         html! {
             @if let (Some(a), Some(b)) = (a, b) { (invariant(a, b, lang)) }
             div .columns {
-                @if let Some(books) = a { (company("A", books, lang)) }
-                @if let Some(books) = b { (company("B", books, lang)) }
+                @if let Some(books) = a { (company(books, lang)) }
+                @if let Some(books) = b { (company(books, lang)) }
             }
         }
     }
@@ -148,10 +148,10 @@ fn invariant(a: &Books, b: &Books, lang: Lang) -> Markup {
     }
 }
 
-fn company(name: &str, books: &Books, lang: Lang) -> Markup {
+fn company(books: &Books, lang: Lang) -> Markup {
     html! {
         section {
-            h2 { (lang.say("Company", "公司")) " " (name) }
+            h2 { (lang.say("Company", "公司")) " " (books.company.name()) }
             @if books.accounts.is_empty() { p .empty { (lang.say("No accounts yet.", "还没有账户。")) } }
             table {
                 @for account in &books.accounts {
